@@ -1,0 +1,271 @@
+"""Every error a client can see, and the one function that turns them into bytes.
+
+GatewayError
+├── InvalidRequest          400   body or field not understood
+│   ├── InvalidJson, MissingField, RefusedField
+│   ├── ContextLengthExceeded, ContentPolicyViolation
+│   ├── UpstreamRefusedRequest   the upstream's own 400, 404 or 422, cleaned
+│   ├── ModelNotFound       404
+│   └── FrontError          the HTTP front: 400, 404, 405, 408, 413, 414, 415, 417, 431, 501, 505
+├── AuthenticationError     401
+├── PermissionDenied        403
+│   └── ModelAccessDenied
+├── RateLimited             429
+│   └── UpstreamRateLimited
+├── ArtefactRefused         409   a router file that will not be served
+├── UpstreamError           502
+│   ├── UpstreamBadResponse, UpstreamAuthError
+│   └── UpstreamTimeout     504
+├── Unavailable             503
+│   └── UpstreamUnavailable, Overloaded, ShuttingDown, StorageUnavailable
+└── InternalError           500
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import ClassVar
+
+import msgspec
+
+
+class GatewayError(Exception):
+    """Base of every error a client can see; a subclass sets what differs."""
+
+    status: int = 500
+    type: str = "api_error"
+    code: str | None = None
+    param: str | None = None
+    try_next: ClassVar[bool] = False
+    """May the next candidate be tried?"""
+    try_again: ClassVar[bool] = False
+    """May the same deployment be tried once more?"""
+    retry_after_s: int | None = None
+    close: bool = False
+    """Must the client's connection end with this answer?"""
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if param is not None:
+            self.param = param
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
+    def extra_headers(self) -> Iterable[tuple[str, str]]:
+        """Headers that belong to this error beside `Retry-After`."""
+        return ()
+
+
+class InvalidRequest(GatewayError):
+    """The body was read, and something in it has the wrong type, range or place."""
+
+    status, type, code = 400, "invalid_request_error", "invalid_value"
+
+
+class InvalidJson(InvalidRequest):
+    """The body is no JSON object that every decoder would read alike."""
+
+    code = "invalid_json"
+
+
+class MissingField(InvalidRequest):
+    """A field that the endpoint can't do without is absent."""
+
+    code = "missing_field"
+
+
+class RefusedField(InvalidRequest):
+    """The field would steer the gateway, its hosts or its credentials; only the configuration may."""
+
+    code = "field_not_allowed"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The upstream says that the prompt does not fit its context; the next candidate may have a longer one."""
+
+    code, try_next = "context_length_exceeded", True
+
+
+class ContentPolicyViolation(InvalidRequest):
+    """The upstream refuses the content by its policy; a content-policy fallback may not."""
+
+    code, try_next = "content_policy_violation", True
+
+
+class UpstreamRefusedRequest(InvalidRequest):
+    """The upstream answered 400, 404 or 422: of the caller's making, so nobody else is asked."""
+
+    def __init__(self, message: str, *, status: int, code: str | None, param: str | None) -> None:
+        super().__init__(message, param=param)
+        self.status = status
+        self.code = code or "invalid_value"
+
+
+class ModelNotFound(InvalidRequest):
+    """No deployment or route has this name."""
+
+    status, code, param = 404, "model_not_found", "model"
+
+
+class FrontError(InvalidRequest):
+    """The HTTP front refuses: malformed, too large, too slow, or not served here.
+
+    `close` is set where the framing of what follows can't be trusted, or the body was not read.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, *, close: bool = True, allow: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.close, self.allow = status, code, close, allow
+
+    def extra_headers(self) -> Iterable[tuple[str, str]]:
+        return (("Allow", ", ".join(self.allow)),) if self.allow else ()
+
+
+class AuthenticationError(GatewayError):
+    """No key, or a key we do not know."""
+
+    status, type, code = 401, "authentication_error", "invalid_api_key"
+
+    def extra_headers(self) -> Iterable[tuple[str, str]]:
+        return (("WWW-Authenticate", "Bearer"),)
+
+
+class PermissionDenied(GatewayError):
+    """The key is known and has no right to this endpoint."""
+
+    status, type, code = 403, "permission_error", "permission_denied"
+
+
+class ModelAccessDenied(PermissionDenied):
+    """The key is known and may not use this model."""
+
+    type, code, param = "key_model_access_denied", "model_access_denied", "model"
+
+
+class RateLimited(GatewayError):
+    """The key has used up its requests, tokens or parallel requests for now."""
+
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: int, limit_type: str, reset_at_epoch_s: int) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.limit_type, self.reset_at_epoch_s = limit_type, reset_at_epoch_s
+
+    def extra_headers(self) -> Iterable[tuple[str, str]]:
+        return (("rate_limit_type", self.limit_type), ("reset_at", str(self.reset_at_epoch_s)))
+
+
+class UpstreamRateLimited(GatewayError):
+    """The upstream answered 429 and nothing else was left to try."""
+
+    status, type, code = 429, "rate_limit_error", "upstream_rate_limited"
+    try_next = True
+    try_again = True
+
+
+class ArtefactRefused(GatewayError):
+    """The router file was not taken; the router that served before serves on."""
+
+    status, type, code = 409, "invalid_request_error", "invalid_artefact"
+
+
+class UpstreamError(GatewayError):
+    """The upstream failed: 5xx, or its connection broke."""
+
+    status, code, try_next, try_again = 502, "upstream_error", True, True
+
+
+class UpstreamBadResponse(UpstreamError):
+    """The upstream's answer can't be read: not the dialect's JSON, no events, a redirect."""
+
+    code, try_again = "upstream_bad_response", False
+
+
+class UpstreamAuthError(UpstreamError):
+    """The upstream refuses *our* credential; a 401 would blame the caller's key."""
+
+    code, try_again = "upstream_auth_error", False
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream sent nothing before the deadline."""
+
+    status, code, try_again = 504, "upstream_timeout", False
+
+
+class Unavailable(GatewayError):
+    """Nothing is wrong with the request; come back later."""
+
+    status, code, retry_after_s = 503, "unavailable", 1
+
+
+class UpstreamUnavailable(Unavailable):
+    """No deployment could be reached, or all of them are cooling down."""
+
+    code, try_next, try_again = "upstream_unavailable", True, True
+
+
+class Overloaded(Unavailable):
+    """More bytes in flight than this worker may hold."""
+
+    code = "overloaded"
+
+
+class ShuttingDown(Unavailable):
+    """This process drains; another one answers the next connection."""
+
+    code, close = "shutting_down", True
+
+
+class StorageUnavailable(Unavailable):
+    """A record that this request needs can't be written."""
+
+    code = "storage_unavailable"
+
+
+class InternalError(GatewayError):
+    """A fault of ours. The log line with the same request id says which."""
+
+    code = "internal_error"
+
+
+_encode = msgspec.json.Encoder().encode
+_SECRET_SHAPES = re.compile(r"(?i)\b(bearer\s+)[^\s\"']{4,}|\b(?:sk|pk|rk|key|gsk|xai|AIza)[-_][A-Za-z0-9_\-]{6,}")
+_ADDRESS_SHAPES = re.compile(r"https?://[^\s\"'<>]+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+CLEAN_TEXT_LIMIT = 500
+
+
+def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """Make an upstream's text fit to be shown: no credential, address or control character; at most 500 characters."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    text = _SECRET_SHAPES.sub(lambda found: f"{found.group(1) or ''}***", text)
+    text = _ADDRESS_SHAPES.sub("(address)", text)
+    return _CONTROL.sub(" ", text)[:CLEAN_TEXT_LIMIT].strip()
+
+
+def error_object(error: GatewayError) -> dict[str, dict[str, str | None]]:
+    """The one shape: `{"error": {"message", "type", "param", "code"}}`."""
+    return {
+        "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
+    }
+
+
+def error_body(error: GatewayError) -> bytes:
+    """`error_object` as UTF-8 JSON."""
+    return _encode(error_object(error))
+
+
+def error_headers(error: GatewayError) -> list[tuple[str, str]]:
+    """`Content-Type`, `Retry-After` and what else this error's status asks for."""
+    headers = [("content-type", "application/json")]
+    if error.retry_after_s is not None:
+        headers.append(("retry-after", str(max(1, error.retry_after_s))))
+    headers.extend(error.extra_headers())
+    return headers

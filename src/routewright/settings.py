@@ -1,0 +1,198 @@
+"""Every setting, declared once, read once at start and handed down as values.
+
+Field names are the names in files, environment and documentation. `config/` makes these values of a `config.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from routewright.types import Price, Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontLimits:
+    """What the HTTP front takes before it refuses."""
+
+    max_target_bytes: int = 8 * 1024
+    max_head_bytes: int = 64 * 1024
+    max_fields: int = 100
+    max_field_name_bytes: int = 256
+    max_body_bytes: int = 10 * 1024 * 1024
+    max_pipelined_bytes: int = 64 * 1024
+    head_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
+    min_body_bytes_per_s: int = 1024
+    """Asked for after the first 5 seconds of a body."""
+    idle_timeout_s: float = 75.0
+    write_stall_timeout_s: float = 60.0
+    """A client that takes nothing for this long is cut off."""
+    max_held_bytes: int = 256 * 1024
+    """Per stream; beyond it the upstream's socket is not read."""
+    max_in_flight_bytes: int = 512 * 1024 * 1024
+    """Request bodies per worker; beyond it new bodies get 503."""
+    max_connections_per_address: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamSettings:
+    """Time and size limits towards the upstreams."""
+
+    connect_timeout_s: float = 5.0
+    first_byte_timeout_s: float = 60.0
+    """Time to the first byte. Long: reasoning models think before they speak."""
+    idle_timeout_s: float = 60.0
+    total_timeout_s: float = 600.0
+    keepalive_s: float = 60.0
+    """An idle upstream connection older than this is closed rather than used."""
+    max_head_bytes: int = 64 * 1024
+    max_response_bytes: int = 64 * 1024 * 1024
+    """Of a response that is not streamed, and of one event of a stream."""
+    max_connections_per_origin: int = 2000
+    ping_interval_s: float = 15.0
+    """A stalled stream gets a comment line this often, so that proxies in between keep it open."""
+    ssl_verify: bool | str = True
+    """True: the system's store; a path: that bundle; False: no check (a warning says so)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentSettings:
+    """A place to send to: provider, upstream model, address, credential, price."""
+
+    id: str
+    """`model_info.id`, else a hash of the entry; what logs, journal and `x-litellm-model-id` name."""
+    model_name: str
+    """Public name; may hold a wildcard, `openai/*`."""
+    provider: str
+    upstream_model: str
+    """Without the provider; `*` stands for what the client's name has in the wildcard's place."""
+    api_base: str
+    """Address with path, without a slash at its end, `https://api.openai.com/v1`."""
+    api_key: Secret | None = None
+    api_version: str | None = None
+    organization: str | None = None
+    extra_headers: tuple[tuple[str, str | Secret], ...] = ()
+    weight: float | None = None
+    order: int = 1
+    rpm: int | None = None
+    tpm: int | None = None
+    max_parallel_requests: int | None = None
+    timeout_s: float | None = None
+    stream_timeout_s: float | None = None
+    max_retries: int | None = None
+    cooldown_s: float | None = None
+    price: Price = field(default_factory=Price)
+    default_params: Mapping[str, Any] = field(default_factory=dict)
+    """Request fields filled in where the client left them out."""
+    drop_params: tuple[str, ...] = ()
+    """`additional_drop_params`: request fields taken out."""
+    mode: str = "chat"
+    """`chat`, `completion` or `embedding`."""
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    supports_vision: bool | None = None
+    supports_tools: bool | None = None
+    supports_json: bool | None = None
+    quality: float | None = None
+    """`model_info.quality`, 0..1."""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySettings:
+    """A static virtual key."""
+
+    key: Secret
+    alias: str | None = None
+    models: tuple[str, ...] | None = None
+    """None: all."""
+    rpm_limit: int | None = None
+    tpm_limit: int | None = None
+    max_parallel_requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSettings:
+    """A configured name whose requests a router places."""
+
+    name: str
+    candidates: tuple[str, ...] | None = None
+    """Public model names; None: every chat model."""
+    router: str | None = None
+    """A router's name or the path of an artefact; None: the packaged default."""
+    quality: float = 0.8
+    """The dial: 0 cheapest .. 1 best."""
+    default_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSettings:
+    """Retries, fallbacks and cooldown; LiteLLM's `router_settings`."""
+
+    routing_strategy: str = "simple-shuffle"
+    num_retries: int = 2
+    retry_after_s: float = 0.0
+    """Least wait before a retry."""
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    context_window_fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    content_policy_fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    default_fallbacks: tuple[str, ...] = ()
+    max_fallbacks: int = 5
+    allowed_fails: int | None = None
+    """Failures a minute before cooldown; None: more than half of at least five."""
+    cooldown_s: float = 5.0
+    disable_cooldowns: bool = False
+    retry_budget_ratio: float = 0.2
+    retry_budget_per_s: float = 10.0
+    model_group_alias: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSettings:
+    """Where the learned routers come from."""
+
+    artefact_path: Path | None = None
+    """`routing_strategy_args.model_path`; None: the packaged default."""
+    strategy_name: str = "llmrouter-default"
+    """What `/router/info` calls it."""
+    hot_reload: bool = True
+    reload_interval_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The process: where it listens, how many workers, how it ends."""
+
+    host: str = "127.0.0.1"
+    port: int = 4000
+    workers: int = 1
+    data_dir: Path = Path(".data")
+    drain_s: float = 30.0
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of it."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    limits: FrontLimits = field(default_factory=FrontLimits)
+    upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
+    attempts: AttemptSettings = field(default_factory=AttemptSettings)
+    router: RouterSettings = field(default_factory=RouterSettings)
+    master_key: Secret | None = None
+    key_header_name: str | None = None
+    """`general_settings.litellm_key_header_name`: one more header a key may stand in."""
+    keys: tuple[KeySettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+    deployments: tuple[DeploymentSettings, ...] = ()
+    drop_unknown_params: bool = False
+    """`litellm_settings.drop_params`."""
+    allow_mock_response: bool = False
+    warnings: tuple[str, ...] = ()
+    """What the start says: keys not supported, deployments without a credential, models without a price."""
+    config_path: Path | None = None

@@ -1,0 +1,401 @@
+"""`model_list` -> deployments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from routewright.config import schema
+from routewright.config.prices import look_up
+from routewright.config.problems import nearest, shown
+from routewright.config.section import Notes, Section, kind, plain, url_fault, variable_of
+from routewright.config.source import Node
+from routewright.providers.names import PROVIDERS, UNSPOKEN, Provider, complete_base, split_model, upstream_name
+from routewright.settings import DeploymentSettings
+from routewright.types import Price, Secret
+
+DEFAULT_AZURE_VERSION = "2025-02-01-preview"
+"""LiteLLM's, where neither the deployment nor AZURE_API_VERSION says one."""
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}\Z")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*\Z")
+_FRAMING = frozenset({
+    "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
+    "proxy-connection", "content-type", "content-encoding", "accept-encoding",
+})  # fmt: skip
+"""Belong to the connection or to the body that we write."""
+_CREDENTIAL_NAMES = re.compile(r"(?i)auth|key|token|secret|cookie|password|credential")
+_EMBEDDING_NAMES = re.compile(r"(?i)(?:^|[-_/.:])(?:text-)?embed|embedding|(?:^|/)bge-|(?:^|/)e5-|nomic-embed")
+_COMPLETION_NAMES = re.compile(r"(?:gpt-3\.5-turbo-instruct|davinci-002|babbage-002)")
+
+
+class Credentials:
+    """`credential_list`: named sets of litellm_params that deployments take theirs from."""
+
+    def __init__(self, top: Section) -> None:
+        self.by_name: dict[str, Node] = {}
+        for entry in top.sections("credential_list"):
+            name = entry.text("credential_name")
+            values = entry.take("credential_values")
+            entry.know("credential_info")
+            entry.finish()
+            if name is None:
+                if "credential_name" not in entry.entries:
+                    entry.error("credential_name", "missing")
+                continue
+            if name in self.by_name:
+                entry.error("credential_name", f'a second credential named "{shown(name)}"')
+            elif values is not None and isinstance(values.value, dict):
+                self.by_name[name] = values
+            else:
+                entry.error("credential_values", "expected a mapping")
+
+
+class Deployments:
+    """Reads the entries one by one; `usable` ones are deployments, all others are at least names that exist."""
+
+    def __init__(self, notes: Notes, credentials: Credentials, defaults: Section) -> None:
+        self.usable: list[DeploymentSettings] = []
+        self.names: dict[str, str] = {}
+        """Each `model_name` of the file -> mode of its first entry."""
+        self._notes = notes
+        self._credentials = credentials
+        self._defaults = _Defaults(defaults)
+        self._explicit_ids: dict[str, Node] = {}
+        self._ids: set[str] = set()
+        self._unpriced: dict[str, None] = {}
+
+    def read(self, entry: Section) -> None:
+        entry.know("model_info")
+        name = entry.text("model_name", most=256)
+        if name is None and entry.entries.get("model_name") is None:
+            entry.error("model_name", "missing")
+        elif name is not None and name.count("*") > 1:
+            entry.error("model_name", "may hold one * at most")
+        params = entry.section("litellm_params")
+        if "litellm_params" not in entry.entries:
+            entry.error("litellm_params", "missing")
+        self._with_credential(params)
+        info = entry.section("model_info")
+        deployment = self._deployment(entry, params, info, name or "")
+        entry.finish(schema.ENTRY)
+        params.finish(schema.LITELLM_PARAMS, schema.LITELLM_PARAMS_PATTERN)
+        self._finish_info(info)
+        if deployment is not None and name is not None:
+            self.usable.append(deployment)
+
+    def finish(self) -> None:
+        """The warnings that speak of several deployments."""
+        if self._unpriced:
+            names = ", ".join(shown(name) for name in self._unpriced)
+            self._notes.warnings.append(
+                f"no price is known for {names}: their requests count as free; "
+                "set input_cost_per_token and output_cost_per_token"
+            )
+
+    def _with_credential(self, params: Section) -> None:
+        name = params.text("litellm_credential_name")
+        if name is None:
+            return
+        found = self._credentials.by_name.get(name)
+        if found is None:
+            params.error(
+                "litellm_credential_name",
+                f'no credential named "{shown(name)}" in credential_list',
+                nearest(name, self._credentials.by_name),
+            )
+            return
+        assert isinstance(found.value, dict)
+        params.entries = {**found.value, **params.entries}
+
+    def _deployment(self, entry: Section, params: Section, info: Section, name: str) -> DeploymentSettings | None:
+        unset: list[str] = []
+        model = params.text("model", most=512)
+        if model is None and params.entries.get("model") is None and "litellm_params" in entry.entries:
+            params.error("model", "missing")
+        custom_provider = params.text("custom_llm_provider")
+        api_base_given = params.url("base_url" if "api_base" not in params.entries else "api_base",
+                                    on_unset=unset.append)  # fmt: skip
+        params.know("api_base", "base_url")
+        api_key = params.token("api_key", on_unset=unset.append)
+        organization = params.token("organization")
+        api_version = params.token("api_version")
+        headers = self._headers(params)
+        numbers = self._numbers(entry, params)
+        price = _price(params, info)
+        about = self._about(info)
+        base_model = info.text("base_model") or params.text("base_model")
+        params.know("base_model")
+        default_params = self._default_params(params)
+        drop_params = params.names("additional_drop_params") or ()
+        tags = params.names("tags") or ()
+        mode = info.text("mode")
+        identity = self._identity(params, info, name)
+
+        if model is None:
+            return None
+        provider_name, upstream_model = split_model(model, custom_provider, api_base_given)
+        if mode is None:
+            mode = _likely_mode(provider_name, upstream_model)
+        self.names.setdefault(name, mode)
+        where = f'model "{shown(name)}" ({shown(model)})'
+        if mode not in schema.SERVED_MODES:
+            if mode in schema.OTHER_MODES:
+                self._skip(params, "model", where, f"mode {mode} is not served yet")
+            else:
+                known = schema.SERVED_MODES | schema.OTHER_MODES
+                info.error("mode", f'unknown mode "{shown(mode)}"', nearest(mode, known))
+            return None
+        if provider_name is None or (provider_name not in PROVIDERS and provider_name not in UNSPOKEN):
+            said = provider_name or model.partition("/")[0]
+            key = "custom_llm_provider" if custom_provider else "model"
+            message = f'"{shown(said)}" is no provider known here; write provider/name'
+            params.error(key, message, nearest(said, {*PROVIDERS, *UNSPOKEN}))
+            return None
+        if name.count("*") == 0 and "*" in upstream_model:
+            params.error("model", "holds a * that model_name has not")
+            return None
+        if upstream_model.count("*") > 1 or not upstream_model:
+            params.error("model", "expected provider/name, with one * at most")
+            return None
+        if provider_name in UNSPOKEN:
+            self._skip(params, "model", where, f'the dialect of provider "{provider_name}" is not spoken yet')
+            return None
+        provider = PROVIDERS[provider_name]
+        if unset:
+            variables = ", ".join(shown(variable) for variable in unset)
+            self._skip(params, "api_key", where, f"the variable {variables} is not set")
+            return None
+
+        environ = self._notes.environ
+        raw_base = api_base_given or _first_set(environ, provider.base_env) or provider.api_base
+        if raw_base is None:
+            if "api_base" not in params.entries and "base_url" not in params.entries:
+                params.error("api_base", f'missing; provider "{provider.name}" has no default address')
+            return None
+        if api_base_given is None and (fault := url_fault(raw_base)):
+            params.error("api_base", f"missing, and {' or '.join(provider.base_env)} is no address: {fault}")
+            return None
+        if "api_key" not in params.entries or params.entries["api_key"].value in (None, ""):
+            api_key = _first_set(environ, provider.key_env)
+            has_own_base = api_base_given is not None or raw_base != provider.api_base
+            has_auth_header = any(header.lower() in ("authorization", "api-key") for header, _ in headers)
+            if api_key is None and not has_auth_header:
+                if provider.needs_key and (not has_own_base or provider.dialect == "azure"):
+                    variables = " or ".join(provider.key_env)
+                    self._skip(params, "api_key", where, f"no api_key, and {variables} is not set")
+                    return None
+            elif api_key is not None and not re.fullmatch(r"[\x21-\x7e]{1,8192}", api_key):
+                params.error("api_key", f"missing, and {' or '.join(provider.key_env)} can't stand in a header")
+                return None
+        elif api_key is None:
+            return None  # said already
+        if provider.dialect == "azure" and api_version is None:
+            api_version = environ.get("AZURE_API_VERSION") or DEFAULT_AZURE_VERSION
+
+        upstream = upstream_name(provider, upstream_model)
+        price, context_window = self._complete_price(provider, base_model or upstream_model, price, name)
+        return DeploymentSettings(
+            id=identity,
+            model_name=name,
+            provider=provider.name,
+            upstream_model=upstream,
+            api_base=complete_base(provider, raw_base),
+            api_key=Secret(api_key) if api_key else None,
+            api_version=api_version,
+            organization=organization,
+            extra_headers=headers,
+            price=price,
+            default_params={**self._defaults.params, **default_params},
+            drop_params=drop_params,
+            mode=mode,
+            tags=tags,
+            **{**numbers, **about, "max_input_tokens": about["max_input_tokens"] or context_window},
+        )
+
+    def _skip(self, params: Section, key: str, where: str, why: str) -> None:
+        params.warn(key, f"{where} is left out: {why}")
+
+    def _numbers(self, entry: Section, params: Section) -> dict[str, Any]:
+        """Limits and times; LiteLLM once had rpm and tpm beside litellm_params, so both places count."""
+        order = params.integer("order", least=0, most=1000)
+        retries = params.integer("num_retries", least=0, most=100)
+        most_retries = params.integer("max_retries", least=0, most=100)
+        rpm, tpm = entry.integer("rpm"), entry.integer("tpm")
+        own_parallel = params.integer("max_parallel_requests")
+        stream_timeout = params.number("stream_timeout", above=True, most=86_400)
+        return {
+            "weight": params.number("weight"),
+            "order": 1 if order is None else order,
+            "rpm": params.integer("rpm") or rpm,
+            "tpm": params.integer("tpm") or tpm,
+            "max_parallel_requests": own_parallel or self._defaults.max_parallel_requests,
+            "timeout_s": params.number("timeout", above=True, most=86_400),
+            "stream_timeout_s": stream_timeout or self._defaults.stream_timeout_s,
+            "max_retries": most_retries if most_retries is not None else retries,
+            "cooldown_s": params.number("cooldown_time", most=86_400),
+        }
+
+    def _about(self, info: Section) -> dict[str, Any]:
+        most = info.integer("max_tokens")
+        return {
+            "max_input_tokens": info.integer("max_input_tokens"),
+            "max_output_tokens": info.integer("max_output_tokens") or most,
+            "supports_vision": info.boolean("supports_vision"),
+            "supports_tools": info.boolean("supports_function_calling"),
+            "supports_json": info.boolean("supports_response_schema"),
+            "quality": info.number("quality", most=1.0),
+        }
+
+    def _finish_info(self, info: Section) -> None:
+        """`model_info` is also where LiteLLM lets people keep their own notes: only a near miss is a mistake."""
+        known = {*info._known, *schema.MODEL_INFO}
+        for key in [key for key in info.entries if key not in known and key not in schema.MODEL_INFO_METADATA]:
+            if key.startswith("supports_") or nearest(key, known) is None:
+                info.know(key)
+        info.finish(schema.MODEL_INFO, schema.LITELLM_PARAMS_PATTERN, silent=schema.MODEL_INFO_METADATA)
+
+    def _headers(self, params: Section) -> tuple[tuple[str, str | Secret], ...]:
+        found: list[tuple[str, str | Secret]] = []
+        seen: set[str] = set()
+        for key in ("headers", "extra_headers"):
+            section = params.section(key)
+            for name in section.entries:
+                field_value, from_variable = section.scalar(name)
+                if field_value is None:
+                    continue
+                if isinstance(field_value, int | float) and not isinstance(field_value, bool):
+                    field_value = str(field_value)
+                lower = name.lower()
+                if not _TOKEN.match(name):
+                    section.error(name, "no header can be called so")
+                elif lower in _FRAMING:
+                    section.error(name, "is written by the gateway itself")
+                elif lower in seen:
+                    section.error(name, "stands here twice")
+                elif not isinstance(field_value, str):
+                    section.error(name, f"expected text, found {kind(field_value)}")
+                elif not _HEADER_VALUE.match(field_value) or len(field_value) > 8192:
+                    section.error(name, "a header's value may hold visible ASCII characters and spaces only")
+                else:
+                    seen.add(lower)
+                    is_secret = from_variable or _CREDENTIAL_NAMES.search(name) is not None
+                    found.append((name, Secret(field_value) if is_secret else field_value))
+        return tuple(found)
+
+    def _default_params(self, params: Section) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, node in params.entries.items():
+            if key in schema.REQUEST_PARAMS:
+                params.know(key)
+                if node.value is not None:
+                    found[key] = plain(node, self._notes, params.field(key))
+        extra = params.section("extra_body")
+        for key, node in extra.entries.items():
+            if key in schema.REFUSED_DEFAULTS:
+                extra.error(key, "would replace what the client asks for")
+            elif node.value is not None:
+                found[key] = plain(node, self._notes, extra.field(key))
+        params.know("stream")  # the client's word counts
+        return {key: value for key, value in found.items() if value is not None}
+
+    def _identity(self, params: Section, info: Section, name: str) -> str:
+        node = info.take("id")
+        if node is not None:
+            text = str(node.value) if isinstance(node.value, int) and not isinstance(node.value, bool) else node.value
+            if not isinstance(text, str) or not re.fullmatch(r"[\x21-\x7e]{1,256}", text):
+                info.error("id", "expected up to 256 visible ASCII characters")
+                return ""
+            first = self._explicit_ids.get(text)
+            if first is not None:
+                info.error("id", f'"{shown(text)}" is the id of another deployment ({first.file}:{first.line})')
+            self._explicit_ids[text] = node
+            self._ids.add(text)
+            return text
+        identity = hash_of_entry(name, params.entries)
+        count = 1
+        while (found := identity if count == 1 else f"{identity}-{count}") in self._ids:
+            count += 1  # the same entry twice, which LiteLLM takes as a double weight
+        self._ids.add(found)
+        return found
+
+    def _complete_price(self, provider: Provider, model: str, price: Price, name: str) -> tuple[Price, int | None]:
+        found = None
+        if provider.prices_as is not None and "*" not in model and (not price.is_known or price.source == "none"):
+            found = look_up(provider.prices_as, model)
+        if price.source == "config":
+            if not price.is_known:
+                self._unpriced[name] = None
+            return price, None
+        if found is None:
+            self._unpriced[name] = None
+            return price, None
+        return found
+
+
+class _Defaults:
+    """What router_settings says for all deployments."""
+
+    def __init__(self, router: Section) -> None:
+        self.stream_timeout_s = router.number("stream_timeout", above=True, most=86_400)
+        self.max_parallel_requests = router.integer("default_max_parallel_requests")
+        self.params: dict[str, Any] = {}
+        section = router.section("default_litellm_params")
+        for key, node in section.entries.items():
+            if key in schema.REQUEST_PARAMS:
+                section.know(key)
+                if node.value is not None:
+                    self.params[key] = plain(node, router.notes, section.field(key))
+        section.finish(schema.LITELLM_PARAMS, schema.LITELLM_PARAMS_PATTERN)
+
+
+def _price(params: Section, info: Section) -> Price:
+    def cost(key: str) -> float | None:
+        # Ten dollars for one token is a price per thousand or per million in the wrong key.
+        own, general = params.number(key, most=10.0), info.number(key, most=10.0)
+        return own if own is not None else general
+
+    values = cost("input_cost_per_token"), cost("output_cost_per_token"), cost("cache_read_input_token_cost")
+    if values[0] is None and values[1] is None:
+        return Price()
+    return Price(
+        input_usd_per_token=values[0],
+        output_usd_per_token=values[1],
+        cached_input_usd_per_token=values[2],
+        source="config",
+    )
+
+
+def _likely_mode(provider_name: str | None, model: str) -> str:
+    provider = PROVIDERS.get(provider_name or "")
+    if provider is not None and provider.mode is not None:
+        return provider.mode
+    if _EMBEDDING_NAMES.search(model):
+        return "embedding"
+    return "completion" if _COMPLETION_NAMES.match(model) else "chat"
+
+
+def _first_set(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((value for name in names if (value := environ.get(name))), None)
+
+
+def hash_of_entry(name: str, params: Mapping[str, Node]) -> str:
+    """16 hex digits that stay the same as long as the entry does. A variable counts by its name, so that a new key
+    in the same variable is the same deployment; a credential in the file counts by its own hash."""
+
+    def digest(key: str, node: Node) -> Any:
+        value = node.value
+        if isinstance(value, dict):
+            return {inner: digest(inner, value[inner]) for inner in sorted(value)}
+        if isinstance(value, list):
+            return [digest(key, entry) for entry in value]
+        if isinstance(value, str) and variable_of(node) is None and _CREDENTIAL_NAMES.search(key):
+            return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+        return value
+
+    content = {key: digest(key, params[key]) for key in sorted(params) if params[key].value is not None}
+    text = json.dumps([name, content], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Fitting and measuring routers, offline; imports `routing`, never a station that talks to the network."""

@@ -1,0 +1,182 @@
+"""Fitting a router on a set: features, router, calibration, the dial's sample and the gate, put into one artefact."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from routewright.errors import ArtefactRefused
+from routewright.learning.datasets import Dataset, DatasetError, read_dataset
+from routewright.routing.artefact import Artefact, Label, read_artefact, write_artefact
+from routewright.routing.calibrate import Isotonic, brier, ece
+from routewright.routing.features import FEATURES
+from routewright.routing.registry import find_router
+from routewright.routing.router import Float32, mean_known
+
+SAMPLE_ROWS: Final = 256
+"""Validation prompts whose expected scores travel with the artefact, so that a dial can be cut for any candidates."""
+BOOTSTRAP_ROUNDS: Final = 1000
+
+
+def fit_router(
+    dataset: Dataset,
+    router_name: str = "knn",
+    features_name: str = "hashed",
+    seed: int = 0,
+    *,
+    router_arguments: dict[str, Any] | None = None,
+    feature_arguments: dict[str, Any] | None = None,
+    created: str = "",
+) -> Artefact:
+    """Fit on the `train` rows; calibrate, sample and judge on the `valid` rows; never look at `test`.
+
+    Raises ValueError for an unknown name or a set too small, KeyError for an unknown router.
+    """
+    if features_name not in FEATURES:
+        raise ValueError(f'no features "{features_name}"; known: {", ".join(sorted(FEATURES))}')
+    router_class = find_router(router_name)
+    train, valid = dataset.rows("train"), dataset.rows("valid")
+    if len(train) < 2 or not len(valid):
+        raise DatasetError(
+            f'set "{dataset.name}" has {len(train)} train and {len(valid)} valid rows; at least 2 and 1 are needed'
+        )
+    features = FEATURES[features_name](seed=seed, **(feature_arguments or {}))
+    prompts = [dataset.prompts[row] for row in train]
+    X = features.fit_transform(prompts, dataset.quality[train])
+    arguments = dict(router_arguments or {})
+    if "seed" in router_class.arguments:
+        arguments.setdefault("seed", seed)
+    router = router_class(**arguments).fit(X, dataset.quality[train], dataset.cost_usd[train])
+
+    expected = router.predict_quality(features.transform([dataset.prompts[row] for row in valid]))
+    recorded, costs = dataset.quality[valid], dataset.cost_usd[valid]
+    known = ~np.isnan(recorded)
+    if not known.any():
+        raise DatasetError(f'set "{dataset.name}" has no score on its valid rows')
+    calibration = Isotonic().fit(expected[known], recorded[known])
+    mean = mean_known(dataset.quality[train])
+    gate = judge(expected, recorded, costs, router.cost_usd_, mean, seed=seed)
+    sample = np.sort(np.random.default_rng(seed).permutation(len(valid))[:SAMPLE_ROWS])
+    lengths = dataset.usual_output_tokens(train)
+    return Artefact(
+        router=router,
+        features=features,
+        labels=tuple(
+            Label(
+                name=model,
+                quality=round(float(mean[i]), 6),
+                output_tokens=round(lengths[i], 2),
+                input_usd_per_token=_per_token(dataset.prices[i][0]),
+                output_usd_per_token=_per_token(dataset.prices[i][1]),
+            )
+            for i, model in enumerate(dataset.models)
+        ),
+        sample_scores=expected[sample].astype(np.float16),
+        sample_prompt_tokens=dataset.prompt_tokens[valid][sample],
+        calibration=calibration,
+        training={"name": dataset.name, "rows": len(train), "sha256": dataset.sha256, "seed": seed},
+        metrics={
+            "valid_rows": len(valid),
+            "ece": round(ece(calibration.many(expected[known]), recorded[known]), 4),
+            "brier": round(brier(calibration.many(expected[known]), recorded[known]), 4),
+        },
+        gate=gate,
+        created=created or datetime.now(UTC).isoformat(timespec="seconds"),
+        training_ids=tuple(dataset.ids[row] for row in train) if router.name == "knn" else (),
+    )
+
+
+def _per_token(usd_per_million: float | None) -> float | None:
+    return None if usd_per_million is None else usd_per_million / 1e6
+
+
+def judge(
+    expected: Float32, recorded: Float32, costs: Float32, usual_cost: Float32, mean: Float32, *, seed: int
+) -> dict[str, Any]:
+    """The gate: at no more than the best single model's cost, is the router's score on validation not worse?
+
+    expected, recorded, costs: (n, n_models) on validation; usual_cost, mean: (n_models,) of training. The best single
+    model is the best in training. Passed unless the paired-bootstrap 95 % interval of the difference lies below 0.
+    """
+    best = int(np.argmax(mean))
+    rows = np.arange(len(recorded))
+    score = np.where(np.isnan(recorded), mean, recorded)
+    cost = np.where(np.isnan(costs), usual_cost, costs)
+    allowed = float(cost[:, best].mean())
+    chosen, weight = np.full(len(rows), best), 0.0
+    reached = -1.0
+    for w in cost_weights(usual_cost):
+        choice = (expected - w * usual_cost).argmax(axis=1)
+        value = float(score[rows, choice].mean())
+        if cost[rows, choice].mean() <= allowed * (1 + 1e-9) and value > reached:
+            chosen, weight, reached = choice, w, value
+    difference = score[rows, chosen] - score[:, best]
+    low, high = bootstrap_interval(difference, seed=seed)
+    return {
+        "passed": bool(high >= 0.0),
+        "difference": round(float(difference.mean()), 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "best_single": best,
+        "cost_share": round(float(cost[rows, chosen].mean() / allowed), 4) if allowed > 0 else 1.0,
+        "cost_weight": float(f"{weight:.6g}"),
+    }
+
+
+def cost_weights(usual_cost: Float32, steps: int = 160) -> list[float]:
+    """Weights of a US dollar that sweep from "cost is nothing" to "cost is all", 0 first."""
+    known = np.asarray(usual_cost, dtype=np.float64)
+    dearest = float(known.max(initial=0.0))
+    if dearest <= 0:
+        return [0.0]
+    return [0.0, *(np.geomspace(1e-3, 1e5, steps) / dearest).tolist()]
+
+
+def bootstrap_interval(
+    values: NDArray[np.floating], *, seed: int, rounds: int = BOOTSTRAP_ROUNDS
+) -> tuple[float, float]:
+    """95 % interval of the mean of `values` (n,), by resampling rows. Source: Efron, 1979."""
+    values = np.asarray(values, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(rounds)]
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def fit_command(data: Path, set_name: str, router: str, features: str, out: Path, seed: int, force: bool) -> int:
+    """`routewright fit`: fit, write, read back, and say what came out. Returns the exit status.
+
+    force: keep a router that did not pass its gate as the file's live content; without it the file is written too, but
+    marked, and 1 is returned.
+    """
+    console = Console()
+    errors = Console(stderr=True)
+    try:
+        with console.status(f"reading {set_name}"):
+            dataset = read_dataset(Path(data), set_name)
+        with console.status(f"fitting {router} on {len(dataset.rows('train'))} prompts, {len(dataset.models)} models"):
+            artefact = fit_router(dataset, router, features, seed)
+        digest = write_artefact(artefact, Path(out))
+        read_artefact(out, force=True)
+    except (DatasetError, ArtefactRefused, ValueError, OSError) as error:
+        errors.print(f"[red]not fitted:[/red] {error}", highlight=False)
+        return 2
+    except KeyError as error:
+        errors.print(f"[red]not fitted:[/red] {error.args[0]}", highlight=False)
+        return 2
+    gate = artefact.gate
+    best = artefact.labels[gate["best_single"]].name
+    console.print(f"{out}: router {artefact.router.name}, {len(artefact.labels)} models, sha256 {digest[:12]}")
+    console.print(
+        f"on validation, at {gate['cost_share']:.0%} of the cost of the best single model ({best}): "
+        f"score {gate['difference']:+.3f} (95 %: {gate['low']:+.3f} .. {gate['high']:+.3f})",
+        highlight=False,
+    )
+    if not gate["passed"] and not force:
+        errors.print("[yellow]gate not passed:[/yellow] the file is marked, and will be refused unless forced")
+        return 1
+    return 0

@@ -1,0 +1,1 @@
+"""Rating models for prompts: features, routers, artefacts, profiles and the decision."""

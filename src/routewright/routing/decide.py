@@ -1,0 +1,326 @@
+"""The decision: a route's router joined to its candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, isfinite
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+
+from routewright.routing.artefact import Artefact
+from routewright.routing.objective import Dial
+from routewright.routing.profiles import Placement, place
+from routewright.routing.router import Float32
+from routewright.types import Prompt, Rating, RouteCandidate
+
+TOO_CLOSE: Final = 0.005
+"""A lead over the route's default model that is below half a point of score is no reason to leave it."""
+_ODDS_LIMIT: Final = np.float32(0.005)
+_SHARPEST: Final = np.float32(30.0)
+
+# Short words on the hot path; `explain` makes sentences of them.
+BY_OBJECTIVE: Final = "best score for its cost"
+BY_SCORE: Final = "best expected score"
+BY_COST: Final = "cheapest"
+ONLY_ONE: Final = "only candidate"
+BY_DEFAULT_CLOSE: Final = "default model: too close to call"
+
+
+class RoutePlan:
+    """One route's router joined to its candidates; built at start and at every reload, then only read.
+
+    artefact: what `read_artefact` gave. candidates: at least one, in the route's order; ratings run along it.
+    quality: the route's dial, 0 cheapest .. 1 best (`objective.Dial` says what it means exactly).
+    default_model: a candidate's public name, taken where the router has nothing to say; None: no such model.
+    strategy_name: as `/router/info` shows it, `llmrouter-knn`; empty: made of the router's name.
+
+    Raises ValueError for no candidates, or a quality outside 0..1. A default model that is no candidate is a warning in
+    `warnings`, since a reload may take a candidate away.
+    """
+
+    def __init__(
+        self,
+        artefact: Artefact,
+        candidates: Sequence[RouteCandidate],
+        *,
+        quality: float = 0.8,
+        default_model: str | None = None,
+        strategy_name: str = "",
+    ) -> None:
+        if not candidates:
+            raise ValueError("a route needs at least one candidate")
+        if not 0.0 <= quality <= 1.0:
+            raise ValueError(f"quality must lie in 0..1, got {quality}")
+        self.artefact = artefact
+        self.artefact_id = artefact.sha256[:12]
+        """What responses and records name the artefact by."""
+        self.candidates = tuple(candidates)
+        self.quality = quality
+        self.default_model = default_model
+        self.strategy_name = strategy_name or f"llmrouter-{artefact.router.name}"
+        self.warnings: list[str] = []
+        self._features = artefact.features
+        self._router = artefact.router
+        self._all = tuple(range(len(candidates)))
+
+        names = [candidate.model for candidate in candidates]
+        self._default = names.index(default_model) if default_model in names else -1
+        if default_model is not None and self._default < 0:
+            self.warnings.append(f'default model "{default_model}" is no candidate of this route')
+
+        self._placed: list[Placement] = place(self.candidates, artefact)
+        self._mix = np.zeros((len(artefact.labels), len(candidates)), dtype=np.float32)
+        for column, placement in enumerate(self._placed):
+            for label, weight in placement.weights:
+                self._mix[label, column] += weight
+        self._offset = np.array([placement.offset for placement in self._placed], dtype=np.float32)
+        self._taken: np.ndarray[Any, np.dtype[np.int64]] | None = None
+        if all(placement.is_measured for placement in self._placed):
+            self._taken = np.array([placement.weights[0][0] for placement in self._placed])
+
+        self._input_usd, self._output_usd, self._price_notes = self._prices()
+        self._output_tokens = [placement.output_tokens for placement in self._placed]
+        self._usual_output_usd = [usd * t for usd, t in zip(self._output_usd, self._output_tokens, strict=True)]
+
+        labels = artefact.sample_scores.astype(np.float32)
+        scores = np.stack([self._score(row) for row in labels])
+        tokens = artefact.sample_prompt_tokens.astype(np.float64)[:, None]
+        costs = tokens * np.array(self._input_usd) + np.array(self._usual_output_usd)
+        self._dial = Dial(scores, costs)
+        self._route_weight = self._dial.weight(quality)
+
+    # --- at start ---------------------------------------------------------------------------------------------
+
+    def _prices(self) -> tuple[list[float], list[float], list[str]]:
+        """Input and output USD per token of each candidate, and what had to be assumed."""
+        known = [c.price for c in self.candidates if c.price.input_usd_per_token is not None]
+        dearest_in = max((p.input_usd_per_token or 0.0 for p in known), default=0.0)
+        dearest_out = max((p.output_usd_per_token or 0.0 for p in known), default=0.0)
+        inputs, outputs, notes = [], [], []
+        for candidate in self.candidates:
+            price = candidate.price
+            note = ""
+            if price.input_usd_per_token is not None:
+                inputs.append(price.input_usd_per_token)
+                outputs.append(price.output_usd_per_token or 0.0)
+                if price.output_usd_per_token is None:
+                    note = "output price not known, taken as 0"
+            else:
+                inputs.append(dearest_in)
+                outputs.append(dearest_out)
+                note = (
+                    "price not known, taken as the dearest known" if known else "no price is known, all taken as equal"
+                )
+            notes.append(note)
+            if note:
+                self.warnings.append(f'model "{candidate.model}": {note}')
+        return inputs, outputs, notes
+
+    # --- the hot path -----------------------------------------------------------------------------------------
+
+    def _score(self, labels: Float32) -> Float32:
+        """Candidates' scores (n_candidates,) from labels' scores (n_labels,)."""
+        if self._taken is not None:
+            taken: Float32 = labels[self._taken]
+            return taken
+        held = np.minimum(np.maximum(labels, _ODDS_LIMIT), np.float32(1) - _ODDS_LIMIT)
+        z = np.log(held / (1 - held)) @ self._mix
+        z += self._offset
+        scores: Float32 = (1 / (1 + np.exp(-z))).astype(np.float32, copy=False)
+        return scores
+
+    def _costs(self, prompt_tokens: int, max_tokens: int | None) -> list[float]:
+        """Expected USD of one answer, by candidate."""
+        if max_tokens is None:
+            return [
+                prompt_tokens * usd + output
+                for usd, output in zip(self._input_usd, self._usual_output_usd, strict=True)
+            ]
+        return [
+            prompt_tokens * usd_in + (tokens if tokens < max_tokens else max_tokens) * usd_out
+            for usd_in, usd_out, tokens in zip(self._input_usd, self._output_usd, self._output_tokens, strict=True)
+        ]
+
+    def _weight(self, quality: float | None) -> float:
+        if quality is None or not isfinite(quality):
+            return self._route_weight
+        return self._dial.weight(quality)
+
+    def rate(
+        self,
+        prompt: Prompt,
+        prompt_tokens: int,
+        max_tokens: int | None,
+        *,
+        quality: float | None = None,
+        allowed: Sequence[int] | None = None,
+    ) -> Rating:
+        """Rate the candidates for one prompt and put the allowed ones in order.
+
+        prompt_tokens: an estimate. max_tokens: the request's bound on the answer. quality: the request's own dial,
+        overriding the route's. allowed: indices into the candidates; None: all. Raises ValueError when none is allowed.
+        """
+        return self._order(self._score(self._labels(prompt)), prompt, prompt_tokens, max_tokens, quality, allowed)
+
+    def _labels(self, prompt: Prompt) -> Float32:
+        return self._router.rate_one(self._features.vector(prompt))
+
+    def _order(
+        self,
+        rated: Float32,
+        prompt: Prompt,
+        prompt_tokens: int,
+        max_tokens: int | None,
+        quality: float | None,
+        allowed: Sequence[int] | None,
+    ) -> Rating:
+        scores: list[float] = rated.tolist()
+        costs = self._costs(prompt_tokens, max_tokens)
+        weight = self._weight(quality)
+        if weight == inf:
+            objective = [-cost for cost in costs]
+            reason = BY_COST
+        elif weight == 0.0:
+            objective = scores
+            reason = BY_SCORE
+        else:
+            objective = [score - weight * cost for score, cost in zip(scores, costs, strict=True)]
+            reason = BY_OBJECTIVE
+        # equal objectives: the cheaper one; cheapest and equal: the better one
+        order = sorted(
+            self._all if allowed is None else allowed,
+            key=lambda i: (-objective[i], costs[i], -scores[i], i),
+        )
+        if not order:
+            raise ValueError("no candidate is allowed")
+        first = order[0]
+        margin = objective[first] - objective[order[1]] if len(order) > 1 else 0.0
+        if len(order) == 1:
+            reason = ONLY_ONE
+        elif self._default >= 0 and self._default in order:
+            unlike = self._features.why_unlike(prompt)
+            lead = objective[first] - objective[self._default]
+            if unlike:
+                reason = f"default model: {unlike}"
+            elif reason is BY_OBJECTIVE and first != self._default and lead < TOO_CLOSE:
+                reason = BY_DEFAULT_CLOSE
+            if (unlike or reason is BY_DEFAULT_CLOSE) and first != self._default:
+                order.remove(self._default)
+                order.insert(0, self._default)
+                first = self._default
+                margin = -lead
+        calibration = self.artefact.calibration
+        score = scores[first]
+        return Rating(
+            order=order,
+            scores=scores,
+            costs_usd=costs,
+            confidence=score if calibration is None else calibration.one(score),
+            margin=margin,
+            reason=reason,
+        )
+
+    # --- for people -------------------------------------------------------------------------------------------
+
+    def explain(
+        self,
+        prompt: Prompt,
+        prompt_tokens: int,
+        max_tokens: int | None,
+        *,
+        quality: float | None = None,
+        allowed: Sequence[int] | None = None,
+    ) -> dict[str, Any]:
+        """What `rate` would decide and on what grounds, as JSON values, for `POST /router/route`."""
+        start = perf_counter()
+        x = self._features.vector(prompt)
+        made = perf_counter()
+        rating = self._order(self._score(self._router.rate_one(x)), prompt, prompt_tokens, max_tokens, quality, allowed)
+        done = perf_counter()
+        first = rating.order[0]
+        dial = self.quality if quality is None or not isfinite(quality) else min(max(quality, 0.0), 1.0)
+        weight = self._weight(quality)
+        return {
+            "selected_model": self.candidates[first].model,
+            "confidence": round(rating.confidence, 4),
+            "score": round(rating.scores[first], 4),
+            "cost_usd": _significant(rating.costs_usd[first]),
+            "alternatives": [
+                {
+                    "model": self.candidates[i].model,
+                    "score": round(rating.scores[i], 4),
+                    "cost_usd": _significant(rating.costs_usd[i]),
+                }
+                for i in rating.order[1:]
+            ],
+            "reason": self.sentence(rating),
+            "why": rating.reason,
+            "quality": dial,
+            "score_per_usd": None if weight == inf else _significant(weight),
+            "margin": round(rating.margin, 6),
+            "strategy": self.strategy_name,
+            "profiles": {placement.model: placement.profile for placement in self._placed},
+            "neighbours": self._neighbours(x),
+            "features_ms": round((made - start) * 1e3, 4),
+            "decision_ms": round((done - start) * 1e3, 4),
+            "artefact": self.artefact_id,
+        }
+
+    def _neighbours(self, x: Float32) -> dict[str, Any]:
+        found = self._router.describe(x)
+        ids = self.artefact.training_ids
+        if ids and "rows" in found:
+            found["ids"] = [ids[row] for row in found["rows"] if row < len(ids)]
+        return found
+
+    def sentence(self, rating: Rating) -> str:
+        """A rating's reason in plain words."""
+        first = rating.order[0]
+        name, score, cost = self.candidates[first].model, rating.scores[first], rating.costs_usd[first]
+        best = max(rating.order, key=lambda i: rating.scores[i])
+        text = f"{name}: expected score {score:.2f}"
+        if best != first:
+            text += f" of at best {rating.scores[best]:.2f} ({self.candidates[best].model})"
+            if rating.costs_usd[best] > 0:
+                text += f", at {_percent(cost / rating.costs_usd[best])} of its cost"
+        elif len(rating.order) > 1:
+            text += ", the best of all"
+            dearest = max(rating.order, key=lambda i: rating.costs_usd[i])
+            if rating.costs_usd[dearest] > cost:
+                text += f", at {_percent(cost / rating.costs_usd[dearest])} of the dearest's cost"
+        if rating.reason.startswith("default model"):
+            text += f"; chosen as the route's default, {rating.reason.partition(': ')[2]}"
+        elif rating.reason is not BY_OBJECTIVE:
+            text += f"; {rating.reason}"
+        return text
+
+    @property
+    def placements(self) -> list[dict[str, Any]]:
+        """For `/router/info`: each candidate with what stands for it, how it was placed, and its price."""
+        out = []
+        for i, (candidate, placement) in enumerate(zip(self.candidates, self._placed, strict=True)):
+            out.append(
+                {
+                    "model": candidate.model,
+                    "upstream_model": candidate.upstream_model,
+                    "label": placement.label,
+                    "profile": placement.profile,
+                    "placed": placement.how,
+                    "input_usd_per_million_tokens": _significant(self._input_usd[i] * 1e6),
+                    "output_usd_per_million_tokens": _significant(self._output_usd[i] * 1e6),
+                    "price_source": candidate.price.source,
+                    "price_note": self._price_notes[i],
+                    "usual_output_tokens": round(self._output_tokens[i]),
+                }
+            )
+        return out
+
+
+def _significant(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %" if share >= 0.01 else f"{share * 100:.2g} %"

@@ -1,0 +1,128 @@
+"""Nearest neighbours: a model is expected to do as it did on the most similar past requests."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from routewright.routing.linear import fit_ridge
+from routewright.routing.router import (
+    Float32,
+    Int64,
+    Router,
+    check_array,
+    check_training_data,
+    clip01,
+    mean_known,
+    unit_rows,
+)
+
+
+class KNNRouter(Router):
+    """Expects of a model the weighted mean quality it had on the most similar past requests.
+
+    k: past requests consulted, at least 1 (all of them where there are fewer); more is smoother.
+    pseudo_count: neighbours' worth of weight given to the prior; more is more cautious.
+    prior: `mean`, the model's mean score; or `linear`, ridge regression on the features, whose leave-one-out
+        residuals the neighbours then average.
+    penalty: of that ridge regression.
+    cost_weight: quality given up per US dollar saved; 0 ignores cost.
+
+    Similarity is the cosine. Of the k neighbours the least similar has weight 0 (unless all are alike), the most
+    similar 1, linearly between: the estimate does not jump when neighbours change places. The search is exact.
+    Learns X_ (n_train, n_features) of unit rows, residual_ (n_train, n_models) with NaN where not recorded, and the
+    prior's weights_ (n_features, n_models) and intercept_ (n_models,).
+    Raises ValueError in `fit` when an argument is out of range, NotFitted in `predict*`.
+    Source: Hu et al., "RouterBench", 2024, arXiv:2403.12031, nearest-neighbour baseline; the prior, pseudo-counts and
+    weights are ours: without them few neighbours are noise, and many are blind.
+    """
+
+    name: ClassVar[str] = "knn"
+    arguments: ClassVar[tuple[str, ...]] = ("k", "pseudo_count", "prior", "penalty", "cost_weight")
+    arrays: ClassVar[tuple[str, ...]] = ("X", "residual", "weights", "intercept")
+    X_: Float32
+    residual_: Float32
+    weights_: Float32
+    intercept_: Float32
+
+    def __init__(
+        self,
+        *,
+        k: int = 150,
+        pseudo_count: float = 15.0,
+        prior: str = "linear",
+        penalty: float = 30.0,
+        cost_weight: float = 0.0,
+    ) -> None:
+        self.k = k
+        self.pseudo_count = pseudo_count
+        self.prior = prior
+        self.penalty = penalty
+        self.cost_weight = cost_weight
+
+    def fit(self, X: Float32, quality: Float32, cost_usd: Float32) -> Self:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}")
+        if not self.pseudo_count >= 0:
+            raise ValueError(f"pseudo_count must be at least 0, got {self.pseudo_count}")
+        if self.prior not in ("mean", "linear"):
+            raise ValueError(f'prior must be "mean" or "linear", got "{self.prior}"')
+        X, quality, cost_usd = check_training_data(X, quality, cost_usd)
+        if self.prior == "linear":
+            self.weights_, self.intercept_, self.residual_ = fit_ridge(X, quality, self.penalty)
+        else:
+            self.intercept_ = mean_known(quality)
+            self.weights_ = np.zeros((X.shape[1], quality.shape[1]), dtype=np.float32)
+            self.residual_ = quality - self.intercept_
+        self.X_ = unit_rows(X)
+        self.cost_usd_ = mean_known(cost_usd)
+        self.n_features_ = X.shape[1]
+        self._prepare()
+        return self
+
+    def _prepare(self) -> None:
+        known = ~np.isnan(self.residual_)
+        self._filled = np.where(known, self.residual_, np.float32(0))
+        self._known = None if known.all() else known.astype(np.float32)
+
+    def nearest(self, x: Float32) -> tuple[Int64, Float32]:
+        """Rows of the k most similar past requests and their similarity times |x|, in no order."""
+        similarity = self.X_ @ x
+        n = len(similarity)
+        if self.k >= n:
+            return np.arange(n), similarity
+        rows = np.argpartition(similarity, n - self.k)[n - self.k :]
+        return rows, similarity[rows]
+
+    def rate_one(self, x: Float32) -> Float32:
+        self.check_is_fitted()
+        rows, similarity = self.nearest(x)
+        weight = similarity - similarity.min()
+        top = weight.max()
+        weight = weight / top if top > 0 else np.ones_like(weight)
+        total = weight @ self._filled[rows]
+        mass = weight.sum() if self._known is None else weight @ self._known[rows]
+        mass = np.maximum(mass + np.float32(self.pseudo_count), np.float32(1e-6))
+        return clip01((x @ self.weights_ + self.intercept_ + total / mass).astype(np.float32, copy=False))
+
+    def describe(self, x: Float32) -> dict[str, Any]:
+        """`rows`: the eight nearest past requests, nearest first, with their `similarity` (cosine)."""
+        rows, similarity = self.nearest(x)
+        order = np.argsort(-similarity, kind="stable")[:8]
+        length = float(np.linalg.norm(x)) or 1.0
+        return {
+            "rows": [int(row) for row in rows[order]],
+            "similarity": [round(float(s) / length, 4) for s in similarity[order]],
+        }
+
+    def check_state(self, n_features: int, n_models: int) -> None:
+        check_array("X", self.X_, np.float32, (None, n_features))
+        check_array("residual", self.residual_, np.float32, (len(self.X_), n_models))
+        check_array("weights", self.weights_, np.float32, (n_features, n_models))
+        check_array("intercept", self.intercept_, np.float32, (n_models,))
+        if not (isinstance(self.k, int) and self.k >= 1):
+            raise ValueError('argument "k" must be a whole number of at least 1')
+        if not (isinstance(self.pseudo_count, (int, float)) and self.pseudo_count >= 0):
+            raise ValueError('argument "pseudo_count" must be a number of at least 0')
+        self._prepare()

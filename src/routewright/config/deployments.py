@@ -81,8 +81,11 @@ class Deployments:
         self._with_credential(params)
         info = entry.section("model_info")
         deployment = self._deployment(entry, params, info, name or "")
+        if name is not None:
+            # A faulty entry is a name too: who refers to it has made no mistake.
+            self.names.setdefault(name, "chat")
         entry.finish(schema.ENTRY)
-        params.finish(schema.LITELLM_PARAMS, schema.LITELLM_PARAMS_PATTERN)
+        params.finish(schema.LITELLM_PARAMS, schema.LITELLM_PARAMS_PATTERN, silent=schema.REQUEST_PARAMS)
         self._finish_info(info)
         if deployment is not None and name is not None:
             self.usable.append(deployment)
@@ -114,7 +117,7 @@ class Deployments:
     def _deployment(self, entry: Section, params: Section, info: Section, name: str) -> DeploymentSettings | None:
         unset: list[str] = []
         model = params.text("model", most=512)
-        if model is None and params.entries.get("model") is None and "litellm_params" in entry.entries:
+        if isinstance(params.node.value, dict) and model is None and params.entries.get("model") is None:
             params.error("model", "missing")
         custom_provider = params.text("custom_llm_provider")
         api_base_given = params.url("base_url" if "api_base" not in params.entries else "api_base",
@@ -197,7 +200,9 @@ class Deployments:
             api_version = environ.get("AZURE_API_VERSION") or DEFAULT_AZURE_VERSION
 
         upstream = upstream_name(provider, upstream_model)
-        price, context_window = self._complete_price(provider, base_model or upstream_model, price, name)
+        price, context_window = self._complete_price(
+            provider, split_model(base_model)[1] if base_model else upstream_model, price, name
+        )
         return DeploymentSettings(
             id=identity,
             model_name=name,

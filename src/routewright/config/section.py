@@ -198,7 +198,7 @@ class Section:
             self.error(key, f"expected an integer, found {kind(value)}")
             return None
         if not least <= value <= most:
-            wanted = f"{least} or more" if value < least or most == 2**53 else f"{least}..{most}"
+            wanted = f"{least} or more" if value < least else f"{most} or less"
             found = "" if is_variable else f", found {value}"
             self.error(key, f"expected {wanted}{found}")
             return None

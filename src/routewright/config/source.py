@@ -291,7 +291,9 @@ _FALSE = frozenset({"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]{0,24})\Z")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,16}\Z")
-_FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]{0,39})?(?:\.[0-9]{0,40})?(?:[eE][-+]?[0-9]{1,4})?\Z")
+_FLOAT = re.compile(
+    r"[-+]?(?:[0-9][0-9_]{0,39}\.[0-9]{0,40}|\.[0-9]{1,40}|[0-9][0-9_]{0,39}(?=[eE]))(?:[eE][-+]?[0-9]{1,4})?\Z"
+)
 _SPECIAL = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
 
 
@@ -307,9 +309,6 @@ def plain_value(text: str) -> bool | int | float | str | None:
         return int(text.replace("_", ""))
     if _HEX.match(text):
         return int(text, 16)
-    if any(character.isdigit() for character in text[:3]) and _FLOAT.match(text):
-        try:
-            return float(text.replace("_", ""))
-        except ValueError:
-            return text
+    if _FLOAT.match(text):
+        return float(text.replace("_", ""))
     return _SPECIAL.get(text.lower(), text)

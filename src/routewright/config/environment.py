@@ -1,0 +1,46 @@
+"""Limits and time limits from the environment: `ROUTEWRIGHT_FRONT_<FIELD>` and `ROUTEWRIGHT_UPSTREAM_<FIELD>`.
+
+The names behind the prefix are the fields of `FrontLimits` and `UpstreamSettings` in upper case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from typing import TypeVar
+
+from routewright.settings import FrontLimits, Settings, UpstreamSettings
+
+Section = TypeVar("Section", FrontLimits, UpstreamSettings)
+
+
+def with_environment(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """Settings with what the environment says in place. Raises ValueError, naming the variable."""
+    return dataclasses.replace(
+        settings,
+        limits=_overridden(settings.limits, "ROUTEWRIGHT_FRONT_", environ),
+        upstream=_overridden(settings.upstream, "ROUTEWRIGHT_UPSTREAM_", environ),
+    )
+
+
+def _overridden(section: Section, prefix: str, environ: Mapping[str, str]) -> Section:
+    fields = {field.name.upper(): field.name for field in dataclasses.fields(section) if field.name != "ssl_verify"}
+    changes: dict[str, int | float] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(prefix):
+            continue
+        name = variable[len(prefix) :]
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            raise ValueError(f"{variable}: no such setting" + (f"; did you mean {prefix}{near[0]}?" if near else ""))
+        known = getattr(section, fields[name])
+        try:
+            value = type(known)(text)
+        except ValueError:
+            raise ValueError(f"{variable}: expected a number, got {text!r}") from None
+        if not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{variable}: expected a number above 0, got {text!r}")
+        changes[fields[name]] = value
+    return dataclasses.replace(section, **changes) if changes else section

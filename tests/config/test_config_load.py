@@ -633,6 +633,19 @@ def test_a_configuration_without_models_is_no_error_but_says_so() -> None:
     assert any("no deployment is usable" in warning for warning in load("model_list: []").warnings)
 
 
+def test_unset_variables_never_widen_a_key_to_all_models() -> None:
+    assert faults(model() + "keys: [{key: k, models: [os.environ/NONE]}]") == [
+        "config.yaml:8: keys[0].models: none of its variables is set; an empty list would mean all models"
+    ]
+    assert faults(model() + "keys: [{key: k, models: os.environ/NONE}]")
+    [key] = load(model() + "keys: [{key: k, models: [m, os.environ/NONE]}]").keys
+    assert key.models == ("m",)
+
+
+def test_all_proxy_models_is_every_model() -> None:
+    assert load(model() + "keys: [{key: k, models: [all-proxy-models]}]").keys[0].models is None
+
+
 def test_reading_changes_no_variable() -> None:
     environ = {"K": "v"}
     load_text("environment_variables: {K: other, L: x}\n" + model("api_key: os.environ/K"), environ=environ)

@@ -257,7 +257,7 @@ class Deployments:
 
     def _finish_info(self, info: Section) -> None:
         """`model_info` is also where LiteLLM lets people keep their own notes: only a near miss is a mistake."""
-        known = {*info._known, *schema.MODEL_INFO}
+        known = {*info.known, *schema.MODEL_INFO}
         for key in [key for key in info.entries if key not in known and key not in schema.MODEL_INFO_METADATA]:
             if key.startswith("supports_") or nearest(key, known) is None:
                 info.know(key)

@@ -421,7 +421,7 @@ def _keys(top: Section, master_key: Secret | None) -> tuple[KeySettings, ...]:
         elif entry.entries["key"].value is None:
             entry.error("key", "must not be empty")
         alias = entry.text("alias", most=256)
-        models = entry.names("models")
+        models = _key_models(entry)
         if text is not None:
             if master_key is not None and text == master_key.reveal():
                 entry.error("key", "equals the master key")
@@ -435,7 +435,7 @@ def _keys(top: Section, master_key: Secret | None) -> tuple[KeySettings, ...]:
         key = KeySettings(
             key=Secret(text or ""),
             alias=alias,
-            models=models or None,  # an empty list is LiteLLM's way to write "all"
+            models=models,
             rpm_limit=entry.integer("rpm_limit"),
             tpm_limit=entry.integer("tpm_limit"),
             max_parallel_requests=entry.integer("max_parallel_requests"),
@@ -444,6 +444,20 @@ def _keys(top: Section, master_key: Secret | None) -> tuple[KeySettings, ...]:
         if text is not None:
             found.append(key)
     return tuple(found)
+
+
+def _key_models(entry: Section) -> tuple[str, ...] | None:
+    """None, all of them, where the file says nothing, an empty list, or `all-proxy-models`, as with LiteLLM.
+
+    A list that is empty only because its variables are not set must not come to mean all models: an error.
+    """
+    models = entry.names("models")
+    node = entry.entries.get("models")
+    if models == () and node is not None and node.value != []:
+        entry.error("models", "none of its variables is set; an empty list would mean all models")
+    if not models or "all-proxy-models" in models:
+        return None
+    return models
 
 
 def _check_key_models(

@@ -80,7 +80,7 @@ class Section:
         self.path = path
         self.notes = notes
         self.entries: dict[str, Node] = {}
-        self._known: set[str] = set()
+        self.known: set[str] = set()
         if isinstance(node.value, dict):
             self.entries = node.value
         elif node.value is not None:
@@ -97,11 +97,11 @@ class Section:
 
     def know(self, *keys: str) -> None:
         """These keys exist; somebody else reads them, or nobody needs to."""
-        self._known.update(keys)
+        self.known.update(keys)
 
     def take(self, key: str) -> Node | None:
         """The key's value as it stands; None if absent or null."""
-        self._known.add(key)
+        self.known.add(key)
         node = self.entries.get(key)
         return None if node is None or node.value is None else node
 
@@ -253,13 +253,13 @@ class Section:
     ) -> None:
         """Report what nobody took: known to LiteLLM, or a mistake in writing."""
         for key, node in self.entries.items():
-            if key in self._known or key in silent:
+            if key in self.known or key in silent:
                 continue
             if key in unsupported or (pattern is not None and pattern.match(key)):
                 if not is_off(node):
                     self.notes.unsupported[self.field(key)] = None
                 continue
-            self.notes.unknown(node, self.field(key), nearest(key, {*self._known, *unsupported, *silent}))
+            self.notes.unknown(node, self.field(key), nearest(key, {*self.known, *unsupported, *silent}))
 
 
 def text_list(node: Node, field: str, notes: Notes) -> tuple[str, ...] | None:

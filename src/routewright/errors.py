@@ -154,6 +154,8 @@ class RateLimited(GatewayError):
     def __init__(self, message: str, *, retry_after_s: int, limit_type: str, reset_at_epoch_s: int) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.limit_type, self.reset_at_epoch_s = limit_type, reset_at_epoch_s
+        self.fields = b""
+        """Header lines that tell the limits, as on a success."""
 
     def extra_headers(self) -> Iterable[tuple[str, str]]:
         return (("rate_limit_type", self.limit_type), ("reset_at", str(self.reset_at_epoch_s)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -77,6 +77,7 @@ class HttpRequest:
         "endpoint",
         "headers",
         "method",
+        "model_in_path",
         "path",
         "peer",
         "query",
@@ -93,6 +94,8 @@ class HttpRequest:
     body: bytes
     endpoint: Endpoint
     caller: Caller
+    model_in_path: str | None
+    """What `/models/{id}` or `/engines/{id}/...` names, not decoded."""
     peer: str
     """Address of the socket's other end; never taken from a header."""
     request_id: str
@@ -115,8 +118,8 @@ class Responder(Protocol):
     def write(self, data: bytes) -> None:
         """Send more of a streamed response."""
 
-    def hold(self, last: bytes) -> None:
-        """Keep the last bytes of a streamed response back until `release`."""
+    def hold(self, last: bytes, *, close: bool = False) -> None:
+        """Keep the last bytes of a streamed response back until `release`; with `close` the connection ends there."""
 
     def hold_response(self, status: int, fields: bytes, body: bytes, *, close: bool = False) -> None:
         """Keep a whole response back until `release`."""
@@ -125,7 +128,7 @@ class Responder(Protocol):
         """Send what is held; the exchange ends with it."""
 
 
-# --- what a client asks -----------------------------------------------------------------------------------------
+# --- what a client asks -------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -148,6 +151,7 @@ class Call:
     __slots__ = (
         "body",
         "endpoint",
+        "fallbacks",
         "has_images",
         "has_tools",
         "is_stream",
@@ -158,13 +162,12 @@ class Call:
         "num_retries",
         "prompt_tokens_estimate",
         "quality",
+        "task",
         "timeout_s",
         "user",
         "wants_json",
         "wants_usage",
         "without_fallbacks",
-        "fallbacks",
-        "task",
     )
 
     endpoint: str
@@ -192,7 +195,7 @@ class Call:
     metadata_tags: tuple[str, ...]
 
 
-# --- where it may go --------------------------------------------------------------------------------------------
+# --- where it may go ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +234,7 @@ class RouteCandidate:
 class Rating:
     """What a router thinks of the candidates for one prompt; lists run along the route's candidates."""
 
-    __slots__ = ("confidence", "costs_usd", "order", "reason", "scores", "margin")
+    __slots__ = ("confidence", "costs_usd", "margin", "order", "reason", "scores")
 
     def __init__(
         self,
@@ -264,13 +267,199 @@ class Usage:
     is_estimated: bool = False
 
 
-Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
+class Health:
+    """How a deployment has done lately. `upstream/health.py` writes it; everybody may read it."""
+
+    __slots__ = (
+        "consecutive_failures",
+        "cooldown_until_s",
+        "failures",
+        "in_flight",
+        "is_probed",
+        "latency_s",
+        "requests",
+        "window_started_s",
+    )
+
+    def __init__(self) -> None:
+        self.cooldown_until_s = 0.0
+        """Monotonic; 0 while nothing is wrong."""
+        self.window_started_s = 0.0
+        self.requests = 0
+        self.failures = 0
+        self.consecutive_failures = 0
+        self.in_flight = 0
+        self.latency_s = 0.0
+        """Moving average of time to the first byte; 0 before the first answer."""
+        self.is_probed = False
+        """One request is finding out whether a cooldown was long enough."""
 
 
-@dataclass(slots=True)
-class ControlReply:
-    """A whole response of the control plane, before it is bytes."""
+NUSD_PER_USD = 1_000_000_000
 
-    status: int
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    body: bytes = b""
+
+class Deployment:
+    """Where a request can be sent, with everything that can be had before one comes."""
+
+    __slots__ = (
+        "api_key",
+        "cached_nusd",
+        "cooldown_s",
+        "default_params",
+        "drop_params",
+        "health",
+        "id",
+        "input_nusd",
+        "is_priced",
+        "max_retries",
+        "model_field",
+        "model_name",
+        "order",
+        "origin",
+        "output_nusd",
+        "provider",
+        "reply_fields",
+        "request_heads",
+        "routed_field",
+        "stream_timeout_s",
+        "timeout_s",
+        "upstream_model",
+        "weight",
+    )
+
+    id: str
+    model_name: str
+    """Public; what the client sees as `model`."""
+    provider: str
+    upstream_model: str
+    origin: tuple[str, str, int]
+    """Scheme, host and port."""
+    request_heads: dict[str, bytes]
+    """Per endpoint, up to and with `content-length: `."""
+    reply_fields: bytes
+    """Header lines that name this deployment to the client."""
+    routed_field: bytes
+    """The header line that says which model a route used."""
+    model_field: bytes
+    """`model_name` as JSON."""
+    api_key: str
+    """For cleaning it out of error texts."""
+    input_nusd: float
+    """Nano-dollars per token, here and below."""
+    output_nusd: float
+    cached_nusd: float
+    is_priced: bool
+    weight: float
+    order: int
+    timeout_s: float | None
+    stream_timeout_s: float | None
+    max_retries: int | None
+    cooldown_s: float | None
+    default_params: Mapping[str, Any]
+    drop_params: tuple[str, ...]
+    health: Health
+
+    def cost_nusd(self, usage: Usage) -> int:
+        """What an answer cost, in nano-dollars; 0 for an unpriced deployment (see `is_priced`)."""
+        cached = min(usage.cached_tokens, usage.prompt_tokens)
+        return round(
+            (usage.prompt_tokens - cached) * self.input_nusd
+            + cached * self.cached_nusd
+            + usage.completion_tokens * self.output_nusd
+        )
+
+
+class Group:
+    """All deployments of one public model name."""
+
+    __slots__ = ("deployments", "mode", "name", "tiers")
+
+    def __init__(self, name: str, mode: str, deployments: Sequence[Deployment]) -> None:
+        self.name = name
+        self.mode = mode
+        self.deployments = tuple(deployments)
+        orders = sorted({deployment.order for deployment in deployments})
+        self.tiers = tuple(tuple(d for d in deployments if d.order == order) for order in orders)
+        """Deployments by `order`: a later tier is used only while none of the earlier can be."""
+
+
+class Candidates:
+    """What one request may use: a group by its name, or a route and the groups it chooses from."""
+
+    __slots__ = ("allowed", "content_policy_fallbacks", "context_window_fallbacks", "fallbacks", "groups", "quality",
+                 "route")  # fmt: skip
+
+    def __init__(self, groups: Sequence[Group], route: str | None = None) -> None:
+        self.groups = groups
+        self.route = route
+        """The route's name, None for a plain model."""
+        self.allowed: list[int] | None = None
+        """Indices into `groups` that this request may use; None is all."""
+        self.quality: float | None = None
+        """Where the model's name set the dial (`auto:best`)."""
+        self.fallbacks: Sequence[Group] = ()
+        self.context_window_fallbacks: Sequence[Group] = ()
+        self.content_policy_fallbacks: Sequence[Group] = ()
+
+
+class Decision:
+    """The order in which to try the candidates, and why."""
+
+    __slots__ = ("artefact", "candidates", "fields", "groups", "microseconds", "rating", "route")
+
+    def __init__(self, groups: Sequence[Group], candidates: Candidates) -> None:
+        self.groups = groups
+        """Best first."""
+        self.candidates = candidates
+        self.route: str | None = None
+        self.rating: Rating | None = None
+        self.artefact = ""
+        """Short id of the router file that decided."""
+        self.fields = b""
+        """Header lines for the client."""
+        self.microseconds = 0.0
+
+
+class Outcome:
+    """How one request went; filled in on the way, read by the ledger."""
+
+    __slots__ = (
+        "attempts",
+        "call",
+        "call_id",
+        "caller",
+        "decision",
+        "deployment",
+        "ended",
+        "endpoint",
+        "error",
+        "fallbacks",
+        "fields",
+        "first_byte_s",
+        "request_id",
+        "started_s",
+        "status",
+        "usage",
+    )
+
+    def __init__(self, endpoint: str, caller: Caller, request_id: str, call_id: str, started_s: float) -> None:
+        self.endpoint = endpoint
+        self.caller = caller
+        self.request_id = request_id
+        self.call_id = call_id
+        """Ours alone: a caller can't choose it, so no record can hide behind another."""
+        self.started_s = started_s
+        self.call: Call | None = None
+        self.decision: Decision | None = None
+        self.deployment: Deployment | None = None
+        self.usage: Usage | None = None
+        self.status = 0
+        self.error: str | None = None
+        self.ended = "refused"
+        """`complete`, `client_gone`, `upstream_failed` or `refused`."""
+        self.attempts = 0
+        """Upstream requests made."""
+        self.fallbacks = 0
+        self.first_byte_s = 0.0
+        self.fields = b""
+        """Header lines for the client that are known before an upstream is asked."""

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from routewright.settings import FrontLimits, Settings, UpstreamSettings
 
@@ -27,7 +27,7 @@ def with_environment(settings: Settings, environ: Mapping[str, str]) -> Settings
 
 def _overridden(section: Section, prefix: str, environ: Mapping[str, str]) -> Section:
     fields = {field.name.upper(): field.name for field in dataclasses.fields(section) if field.name != "ssl_verify"}
-    changes: dict[str, int | float] = {}
+    changes: dict[str, Any] = {}
     for variable, text in environ.items():
         if not variable.startswith(prefix):
             continue

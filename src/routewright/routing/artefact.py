@@ -122,7 +122,7 @@ class Artefact:
         }
 
 
-# --- writing ----------------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------------
 
 
 def artefact_bytes(artefact: Artefact) -> bytes:
@@ -208,7 +208,7 @@ def write_artefact(artefact: Artefact, path: Path) -> str:
     return _stored_digest(content)
 
 
-# --- reading ----------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------------
 
 
 def read_artefact(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, force: bool = False) -> Artefact:

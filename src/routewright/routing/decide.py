@@ -91,7 +91,7 @@ class RoutePlan:
         self._dial = Dial(scores, costs)
         self._route_weight = self._dial.weight(quality)
 
-    # --- at start ---------------------------------------------------------------------------------------------
+    # --- at start -------------------------------------------------------------------------------------------------
 
     def _prices(self) -> tuple[list[float], list[float], list[str]]:
         """Input and output USD per token of each candidate, and what had to be assumed."""
@@ -118,7 +118,7 @@ class RoutePlan:
                 self.warnings.append(f'model "{candidate.model}": {note}')
         return inputs, outputs, notes
 
-    # --- the hot path -----------------------------------------------------------------------------------------
+    # --- the hot path ---------------------------------------------------------------------------------------------
 
     def _score(self, labels: Float32) -> Float32:
         """Candidates' scores (n_candidates,) from labels' scores (n_labels,)."""
@@ -222,7 +222,7 @@ class RoutePlan:
             reason=reason,
         )
 
-    # --- for people -------------------------------------------------------------------------------------------
+    # --- for people -----------------------------------------------------------------------------------------------
 
     def explain(
         self,

@@ -83,7 +83,7 @@ class Router(ABC):
         """What the rating of one vector rests on, for people; empty where there is nothing to show."""
         return {}
 
-    # --- saving and loading -----------------------------------------------------------------------------------
+    # --- saving and loading ---------------------------------------------------------------------------------------
 
     def params(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -186,7 +186,7 @@ class HashedFeatures:
         self.ridge = ridge
         self.seed = seed
 
-    # --- one prompt -------------------------------------------------------------------------------------------
+    # --- one prompt -----------------------------------------------------------------------------------------------
 
     def grams(self, raw: bytes) -> Indices:
         """Bucket of every gram of a text, int64 (n_grams,); `raw` is the cut text as UTF-8.
@@ -313,7 +313,7 @@ class HashedFeatures:
     def n_features(self) -> int:
         return self.n_topics + len(self.target_scale_) + len(CHEAP_NAMES)
 
-    # --- many prompts -----------------------------------------------------------------------------------------
+    # --- many prompts ---------------------------------------------------------------------------------------------
 
     def transform(self, prompts: Sequence[Prompt]) -> Float32:
         """float32 (n, n_features), each row as `vector` gives it."""
@@ -392,7 +392,7 @@ class HashedFeatures:
         vectors[chosen, self.n_topics : self.n_topics + out_of_fold.shape[1]] = out_of_fold
         return vectors
 
-    # --- saving and loading -----------------------------------------------------------------------------------
+    # --- saving and loading ---------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
         self._table = self.table_.astype(np.float32)

@@ -1,0 +1,245 @@
+"""Builds the parts from settings, joins them to the front, and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from routewright import endpoints
+from routewright.admission.limits import Admission, Counters
+from routewright.auth import Keys
+from routewright.catalog import Catalog
+from routewright.deadlines import Deadlines
+from routewright.errors import ArtefactRefused, GatewayError, ShuttingDown
+from routewright.gateway import Gateway
+from routewright.record.journal import Journal
+from routewright.record.ledger import Ledger
+from routewright.record.metrics import Metrics
+from routewright.record.snapshots import Snapshots
+from routewright.routing.live import LiveRouters
+from routewright.server.asgi import AsgiApplication, AsgiBridge
+from routewright.server.protocol import HttpConnection, Worker
+from routewright.server.workers import Supervisor, listening_sockets, raise_file_limit
+from routewright.settings import Settings
+from routewright.types import Group, HttpRequest
+from routewright.upstream.relay import Upstream
+
+RESERVED_FDS = 64
+ROUTERS_FOLDER = "routers"
+JOURNAL_FOLDER = "journal"
+RUN_FOLDER = "run"
+log = logging.getLogger("routewright")
+
+
+class Application:
+    """What the front serves: the table's endpoints, by the gateway or the control plane."""
+
+    def __init__(self, keys: Keys, gateway: Gateway, control: AsgiBridge, metrics: Metrics) -> None:
+        self._keys = keys
+        self._gateway = gateway
+        self._control = control
+        self._metrics = metrics
+
+    def admit(self, request: HttpRequest) -> None:
+        endpoint, model = endpoints.find(request.path, request.method)
+        request.endpoint = endpoint
+        request.model_in_path = model
+        request.caller = self._keys.authenticate(request.headers, endpoint.access)
+
+    def handle(self, request: HttpRequest, client: HttpConnection) -> Coroutine[Any, Any, None]:
+        if request.endpoint.is_proxied:
+            return self._gateway.infer(request, client)
+        return self._control.handle(request, client)
+
+    def refused(self, request_id: str, error: GatewayError) -> None:
+        self._metrics.front_errors.add((str(error.status), error.code or ""))
+        if error.status >= 500:
+            log.warning("request %s: %s %s: %s", request_id, error.status, error.code, error.message)
+
+
+def id_source() -> Callable[[], str]:
+    """Ids that no other process or start gives: 16 random hex digits, then a count."""
+    prefix = secrets.token_hex(8)
+    count = itertools.count(1)
+    return lambda: f"{prefix}{next(count):016x}"
+
+
+class WorkerProcess:
+    """One worker: its loop, its parts, and how it ends."""
+
+    def __init__(self, settings: Settings, counters: Counters, worker: int) -> None:
+        self.settings = settings
+        self._counters = counters
+        self._number = worker
+        server = settings.server
+        new_id = id_source()
+        rng = random.Random()  # noqa: S311 - spreads load; guards nothing
+        self.deadlines = Deadlines(time.monotonic)
+        self.metrics = Metrics()
+        self.admission = Admission(counters, worker)
+        self.keys = Keys(settings, self.admission.limits_of)
+        self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, rng)
+        self.catalog = Catalog(settings, self._is_available)
+        self.routing = LiveRouters(
+            settings.router, self.catalog.routes, self.catalog.route_candidates, server.data_dir / ROUTERS_FOLDER
+        )
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        self.journal = Journal(server.data_dir / JOURNAL_FOLDER, f"{stamp}-{os.getpid()}-{worker}")
+        self.ledger = Ledger(self.journal, self.metrics)
+        self.gateway = Gateway(self.catalog, self.admission, self.routing, self.upstream, self.ledger, new_id)
+        self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, self.metrics)
+        application = Application(self.keys, self.gateway, AsgiBridge(self._load_control), self.metrics)
+        self.front = Worker(application, settings.limits, self.deadlines, new_id)
+        self._reloads_seen = counters.reloads
+        self._polled_s = 0.0
+        self._signals = 0
+        self._drain_until_s = 0.0
+        self.deadlines.every_tick(self._on_tick)
+
+    def _is_available(self, group: Group) -> bool:
+        return self.upstream.balance.is_available(group, self.deadlines.now)
+
+    def _load_control(self) -> AsgiApplication:
+        # Imported when it is first needed: FastAPI costs a quarter of a second and 16 MB that the data path need not wait for.
+        from routewright.admin.application import Control, make_application
+
+        return make_application(
+            Control(
+                catalog=self.catalog,
+                routing=self.routing,
+                metrics=self.metrics,
+                keys=self.keys,
+                is_draining=lambda: self.front.is_draining,
+                spread_reload=self._spread_reload,
+                all_metrics=self.snapshots.all,
+            )
+        )
+
+    # --- running --------------------------------------------------------------------------------------------------
+
+    def run(self, listener: socket.socket) -> int:
+        """Serve until a signal has been obeyed. Returns the exit status."""
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            return loop.run_until_complete(self._serve(loop, listener))
+        finally:
+            loop.close()
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> int:
+        self.front.max_connections = max(16, raise_file_limit() - RESERVED_FDS)
+        self._ended = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+        self.deadlines.sweep()
+        self.deadlines.start(loop)
+        self.journal.start(loop)
+        server = self.settings.server
+        tls = _server_tls(server.tls_cert, server.tls_key)
+        self._server = await loop.create_server(
+            self.front.connection,
+            sock=listener,
+            ssl=tls,
+            ssl_handshake_timeout=self.settings.limits.head_timeout_s if tls is not None else None,
+        )
+        await self._ended
+        self.deadlines.stop()
+        self.upstream.pools.close()
+        for connection in list(self.front.connections):
+            connection.cut()
+        await asyncio.sleep(0)
+        self.journal.close()
+        self.snapshots.write()
+        return 0
+
+    def _on_signal(self) -> None:
+        """First: take no new work and let what runs finish. Second: end what runs now."""
+        self._signals += 1
+        if self._signals == 1:
+            self._drain_until_s = time.monotonic() + self.settings.server.drain_s
+            self._server.close()
+            self.front.drain()
+            busy = sum(connection.is_busy for connection in self.front.connections)
+            log.info("draining: %d requests are running", busy)
+            self._end_if_drained(time.monotonic())
+        else:
+            self._drain_until_s = time.monotonic()
+            self._end_if_drained(time.monotonic())
+
+    def _on_hangup(self) -> None:
+        try:
+            self.routing.reload()
+        except ArtefactRefused:
+            return  # logged, and told by /router/info
+
+    def _on_tick(self, now: float) -> None:
+        if self._signals:
+            self._end_if_drained(now)
+        if self._counters.reloads != self._reloads_seen:
+            self._reloads_seen = self._counters.reloads
+            self._on_hangup()
+        if now - self._polled_s >= self.settings.router.reload_interval_s:
+            self._polled_s = now
+            self.routing.poll()
+        self.snapshots.on_tick(now)
+
+    def _spread_reload(self) -> None:
+        self._counters.reloads += 1
+        self._reloads_seen = self._counters.reloads
+
+    def _end_if_drained(self, now: float) -> None:
+        if self._ended.done():
+            return
+        if now >= self._drain_until_s and self._drain_until_s >= 0:
+            self._drain_until_s = -1.0
+            self.upstream.end_all(ShuttingDown("this server is shutting down"))
+            # One more moment, so that the last events reach their clients.
+            asyncio.get_running_loop().call_later(0.5, self._end)
+        elif not self.front.connections:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+
+def _server_tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(cert, key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def serve(settings: Settings) -> int:
+    """Run the gateway until it is told to stop. Returns the exit status; raises OSError where the port is taken."""
+    server = settings.server
+    server.data_dir.mkdir(parents=True, exist_ok=True)
+    sockets = listening_sockets(server.host, server.port, server.workers)
+    counters = Counters(len(settings.keys), server.workers)
+    scheme = "https" if server.tls_cert else "http"
+    log.info("serving on %s://%s:%d", scheme, server.host, sockets[0].getsockname()[1])
+    if server.workers == 1:
+        return WorkerProcess(settings, counters, 0).run(sockets[0])
+
+    def run_worker(worker: int, listener: socket.socket) -> int:
+        return WorkerProcess(settings, counters, worker).run(listener)
+
+    return Supervisor(run_worker, sockets, counters.forget_worker, server.drain_s).run()

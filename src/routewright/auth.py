@@ -1,0 +1,83 @@
+"""From the headers of a request to the caller: which virtual key, and what it may do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from routewright.errors import AuthenticationError, PermissionDenied
+from routewright.settings import KeySettings, Settings
+from routewright.types import Access, Caller
+
+ANONYMOUS = Caller(key_hash="", alias=None, is_master=False, models=None)
+MAX_KEY_BYTES = 512
+
+# Where a key may stand, first wins: `x-litellm-api-key` is for clients whose Authorization belongs to something else.
+_KEY_HEADERS = (b"x-litellm-api-key", b"authorization", b"x-api-key", b"api-key", b"ocp-apim-subscription-key")
+
+
+def hash_of(key: bytes) -> str:
+    """SHA-256 in lower-case hex, as LiteLLM keeps its keys."""
+    return hashlib.sha256(key).hexdigest()
+
+
+class Keys:
+    """The virtual keys of the configuration, and the master key."""
+
+    def __init__(self, settings: Settings, limits_of: Callable[[str, KeySettings], Any]) -> None:
+        self._callers: dict[bytes, Caller] = {}
+        for entry in settings.keys:
+            key = entry.key.reveal().encode()
+            digest = hash_of(key)
+            self._callers[hashlib.sha256(key).digest()] = Caller(
+                key_hash=digest,
+                alias=entry.alias,
+                is_master=False,
+                models=None if entry.models is None else frozenset(entry.models),
+                limits=limits_of(digest, entry),
+            )
+        self._master: bytes | None = None
+        if settings.master_key is not None:
+            master = settings.master_key.reveal().encode()
+            self._master = hashlib.sha256(master).digest()
+            self._master_caller = Caller(key_hash=hash_of(master), alias="master", is_master=True, models=None)
+        self._headers: tuple[bytes, ...] = _KEY_HEADERS
+        if settings.key_header_name:
+            self._headers = (*_KEY_HEADERS, settings.key_header_name.lower().encode("ascii"))
+        self.is_open = self._master is None and not self._callers
+        """No key is configured at all: anybody may call the inference endpoints, nobody the master's."""
+
+    def authenticate(self, headers: Mapping[bytes, bytes], access: Access) -> Caller:
+        """Raises AuthenticationError without a key we know, PermissionDenied where the endpoint is the master's."""
+        if access == Access.OPEN:
+            return ANONYMOUS
+        if self.is_open:
+            if access == Access.MASTER:
+                raise PermissionDenied("this endpoint needs the master key, and none is configured")
+            return ANONYMOUS
+        token = self._token(headers)
+        digest = hashlib.sha256(token).digest()
+        caller = self._callers.get(digest)
+        if caller is None:
+            if self._master is None or not hmac.compare_digest(digest, self._master):
+                raise AuthenticationError("Invalid API key")
+            caller = self._master_caller
+        if access == Access.MASTER and not caller.is_master:
+            raise PermissionDenied("this endpoint needs the master key")
+        return caller
+
+    def _token(self, headers: Mapping[bytes, bytes]) -> bytes:
+        for name in self._headers:
+            value = headers.get(name)
+            if value is None:
+                continue
+            if value[:7].lower() == b"bearer ":
+                value = value[7:].strip()
+            elif name == b"authorization":
+                raise AuthenticationError("Invalid API key: expected Authorization: Bearer, and the key")
+            if not value or len(value) > MAX_KEY_BYTES:
+                raise AuthenticationError("Invalid API key")
+            return value
+        raise AuthenticationError("No API key given: expected Authorization: Bearer, and the key")

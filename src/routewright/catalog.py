@@ -1,0 +1,307 @@
+"""From the model a client names to the deployments that may answer, under the key's rights."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Iterable, Sequence
+from urllib.parse import quote
+
+import msgspec
+
+from routewright.errors import ModelAccessDenied, ModelNotFound
+from routewright.providers import openai
+from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
+from routewright.types import (
+    NUSD_PER_USD,
+    Call,
+    Caller,
+    Candidates,
+    Deployment,
+    Group,
+    Health,
+    Price,
+    RouteCandidate,
+)
+
+AUTO = "auto"
+DIALS = {"best": 1.0, "cheap": 0.0, "balanced": 0.5}
+"""What may stand behind a route's name: `auto:best`."""
+MAX_WILDCARD_MODELS = 1000
+MODES = {"chat": "chat", "completions": "chat", "embeddings": "embedding"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def make_deployment(
+    settings: DeploymentSettings, *, model_name: str, upstream_model: str, health: Health
+) -> Deployment:
+    """Everything about a deployment that can be had before a request comes."""
+    deployment = Deployment()
+    deployment.id = settings.id
+    deployment.model_name = model_name
+    deployment.provider = settings.provider
+    deployment.upstream_model = upstream_model
+    deployment.origin = openai.origin_of(settings)
+    deployment.request_heads = openai.request_heads(settings, upstream_model)
+    deployment.reply_fields = (
+        f"x-litellm-model-id: {_header_text(settings.id)}\r\nx-litellm-model-group: {_header_text(model_name)}\r\n"
+    ).encode("ascii")
+    deployment.routed_field = f"x-routewright-model: {_header_text(model_name)}\r\n".encode("ascii")
+    deployment.model_field = _encode(model_name)
+    deployment.api_key = settings.api_key.reveal() if settings.api_key is not None else ""
+    price = settings.price
+    deployment.is_priced = price.is_known
+    deployment.input_nusd = (price.input_usd_per_token or 0.0) * NUSD_PER_USD
+    deployment.output_nusd = (price.output_usd_per_token or 0.0) * NUSD_PER_USD
+    cached = price.cached_input_usd_per_token
+    deployment.cached_nusd = deployment.input_nusd if cached is None else cached * NUSD_PER_USD
+    weight = settings.weight if settings.weight is not None else settings.rpm or settings.tpm
+    deployment.weight = 1.0 if weight is None else float(weight)
+    deployment.order = settings.order
+    deployment.timeout_s = settings.timeout_s
+    deployment.stream_timeout_s = settings.stream_timeout_s
+    deployment.max_retries = settings.max_retries
+    deployment.cooldown_s = settings.cooldown_s
+    deployment.default_params = settings.default_params
+    deployment.drop_params = settings.drop_params
+    deployment.health = health
+    return deployment
+
+
+def _header_text(text: str) -> str:
+    return quote(text, safe="/:.,@+-_ ()[]*")
+
+
+class Catalog:
+    """What is served, by name."""
+
+    def __init__(self, settings: Settings, is_available: Callable[[Group], bool]) -> None:
+        self._attempts: AttemptSettings = settings.attempts
+        self._is_available = is_available
+        self._groups: dict[str, Group] = {}
+        self._wildcards: list[tuple[str, list[tuple[DeploymentSettings, Health]]]] = []
+        self._wildcard_groups: dict[str, Group] = {}
+        self._profiles: dict[str, DeploymentSettings] = {}
+        by_name: dict[str, list[DeploymentSettings]] = {}
+        for deployment in settings.deployments:
+            by_name.setdefault(deployment.model_name, []).append(deployment)
+        for name, entries in by_name.items():
+            if "*" in name:
+                self._wildcards.append((name, [(entry, Health()) for entry in entries]))
+                continue
+            self._profiles[name] = entries[0]
+            self._groups[name] = Group(
+                name,
+                entries[0].mode,
+                [
+                    make_deployment(entry, model_name=name, upstream_model=entry.upstream_model, health=Health())
+                    for entry in entries
+                ],
+            )
+        # The longest pattern wins: `openai/gpt-*` before `openai/*` before `*`.
+        self._wildcards.sort(key=lambda item: len(item[0]), reverse=True)
+        self.routes = self._make_routes(settings.routes)
+        self._route_groups = {
+            name: [self._groups[model] for model in route.candidates or ()] for name, route in self.routes.items()
+        }
+
+    def _make_routes(self, configured: Iterable[RouteSettings]) -> dict[str, RouteSettings]:
+        """Every route with its candidates spelled out. `auto` exists by itself over all chat models."""
+        routes = {route.name: route for route in configured}
+        chat_models = tuple(name for name, group in self._groups.items() if group.mode == "chat")
+        if AUTO not in routes and AUTO not in self._groups and chat_models:
+            routes[AUTO] = RouteSettings(name=AUTO)
+        made = {}
+        for name, route in routes.items():
+            candidates = route.candidates or chat_models
+            made[name] = RouteSettings(
+                name=name,
+                candidates=candidates,
+                router=route.router,
+                quality=route.quality,
+                default_model=route.default_model,
+            )
+        return made
+
+    # --- what a request may use -----------------------------------------------------------------------------------
+
+    def candidates(self, call: Call, caller: Caller) -> Candidates:
+        """Raises ModelNotFound, or ModelAccessDenied where the key's models leave nothing."""
+        name = self._attempts.model_group_alias.get(call.model, call.model)
+        group = self._groups.get(name)
+        if group is not None and name not in self.routes:
+            if caller.models is not None and not may_use(caller.models, name):
+                raise self._denied(call.model)
+            return self._plain(group, call, caller)
+        quality = None
+        if name not in self.routes and ":" in name:
+            route_name, _, dial = name.rpartition(":")
+            if route_name in self.routes and dial in DIALS:
+                name, quality = route_name, DIALS[dial]
+        if name in self.routes:
+            if caller.models is not None and not may_use(caller.models, name):
+                raise self._denied(call.model)
+            return self._routed(name, quality, call, caller)
+        group = self._wildcard(name, create=caller.models is None or may_use(caller.models, name))
+        if group is None:
+            raise self._not_found(call.model, caller)
+        if caller.models is not None and not may_use(caller.models, name):
+            raise self._denied(call.model)
+        return self._plain(group, call, caller)
+
+    def _plain(self, group: Group, call: Call, caller: Caller) -> Candidates:
+        candidates = Candidates((group,))
+        attempts = self._attempts
+        if call.fallbacks is not None:
+            names: Sequence[str] = call.fallbacks
+            candidates.fallbacks = [self._asked_fallback(name, caller) for name in names]
+        elif attempts.fallbacks or attempts.default_fallbacks:
+            names = attempts.fallbacks.get(group.name, attempts.default_fallbacks)
+            candidates.fallbacks = self._known(names, caller)
+        if attempts.context_window_fallbacks:
+            candidates.context_window_fallbacks = self._known(
+                attempts.context_window_fallbacks.get(group.name, ()), caller
+            )
+        if attempts.content_policy_fallbacks:
+            candidates.content_policy_fallbacks = self._known(
+                attempts.content_policy_fallbacks.get(group.name, ()), caller
+            )
+        return candidates
+
+    def _routed(self, name: str, quality: float | None, call: Call, caller: Caller) -> Candidates:
+        groups = self._route_groups[name]
+        candidates = Candidates(groups, name)
+        candidates.quality = quality
+        # The right to a route is the right to all that it chooses from; health and ability narrow it here, so that
+        # the router rates only what can answer. Where nothing can, all are tried: one may be back by then.
+        usable = [
+            index for index, group in enumerate(groups) if self._is_available(group) and self._is_able(group.name, call)
+        ]
+        if usable and len(usable) != len(groups):
+            candidates.allowed = usable
+        if self._attempts.fallbacks or self._attempts.default_fallbacks:
+            names = self._attempts.fallbacks.get(name, self._attempts.default_fallbacks)
+            candidates.fallbacks = self._known(names, caller)
+        return candidates
+
+    def _is_able(self, model: str, call: Call) -> bool:
+        """Whether what the request asks for is not known to be beyond the model."""
+        settings = self._profiles[model]
+        if call.has_images and settings.supports_vision is False:
+            return False
+        if call.has_tools and settings.supports_tools is False:
+            return False
+        if call.wants_json and settings.supports_json is False:
+            return False
+        limit = settings.max_input_tokens
+        return limit is None or call.prompt_tokens_estimate <= limit
+
+    def _asked_fallback(self, name: str, caller: Caller) -> Group:
+        group = self._groups.get(name) or self._wildcard(name, create=True)
+        if group is None:
+            raise self._not_found(name, caller)
+        if caller.models is not None and not may_use(caller.models, name):
+            raise self._denied(name)
+        return group
+
+    def _known(self, names: Iterable[str], caller: Caller) -> list[Group]:
+        found = []
+        for name in names:
+            group = self._groups.get(name)
+            if group is not None and (caller.models is None or may_use(caller.models, name)):
+                found.append(group)
+        return found
+
+    def _wildcard(self, name: str, *, create: bool) -> Group | None:
+        group = self._wildcard_groups.get(name)
+        if group is not None:
+            return group
+        for pattern, entries in self._wildcards:
+            if not fnmatch.fnmatchcase(name, pattern):
+                continue
+            starred = _star_part(pattern, name)
+            group = Group(
+                name,
+                entries[0][0].mode,
+                [
+                    make_deployment(
+                        entry,
+                        model_name=name,
+                        upstream_model=entry.upstream_model.replace("*", starred, 1),
+                        health=health,
+                    )
+                    for entry, health in entries
+                ],
+            )
+            if create:
+                if len(self._wildcard_groups) >= MAX_WILDCARD_MODELS:
+                    self._wildcard_groups.clear()
+                self._wildcard_groups[name] = group
+            return group
+        return None
+
+    def _denied(self, model: str) -> ModelAccessDenied:
+        return ModelAccessDenied(f'this key may not use model "{model}"')
+
+    def _not_found(self, model: str, caller: Caller) -> ModelNotFound:
+        served = self.names(caller)
+        near = difflib.get_close_matches(model, served, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else f"; served: {', '.join(served[:10])}"
+        return ModelNotFound(f'model "{model}" is not served here{hint}')
+
+    # --- what is told ---------------------------------------------------------------------------------------------
+
+    def names(self, caller: Caller) -> list[str]:
+        """Routes, then models, that the key may use; wildcard patterns are left out."""
+        names = [*self.routes, *(name for name in self._groups if name not in self.routes)]
+        if caller.models is None:
+            return names
+        return [name for name in names if may_use(caller.models, name)]
+
+    def owner(self, name: str) -> str:
+        """The provider behind a model's name; routewright for a route."""
+        settings = self._profiles.get(name)
+        return "routewright" if settings is None or name in self.routes else settings.provider
+
+    def has(self, name: str, caller: Caller) -> bool:
+        if name not in self._groups and name not in self.routes and self._wildcard(name, create=False) is None:
+            return False
+        return caller.models is None or may_use(caller.models, name)
+
+    def groups(self) -> list[Group]:
+        return list(self._groups.values())
+
+    def route_candidates(self, route: str) -> list[RouteCandidate]:
+        """What the router of a route has to choose from, in the order of `Candidates.groups`."""
+        return [self._candidate(group.name) for group in self._route_groups[route]]
+
+    def _candidate(self, name: str) -> RouteCandidate:
+        settings = self._profiles[name]
+        price: Price = settings.price
+        return RouteCandidate(
+            model=name,
+            upstream_model=settings.upstream_model,
+            provider=settings.provider,
+            price=price,
+            quality=settings.quality,
+            max_input_tokens=settings.max_input_tokens,
+            supports_vision=settings.supports_vision,
+            supports_tools=settings.supports_tools,
+            supports_json=settings.supports_json,
+        )
+
+
+def may_use(models: frozenset[str], name: str) -> bool:
+    """Whether a key's list of names and wildcards holds `name`; `auto` covers `auto:best`."""
+    if name in models or "*" in models:
+        return True
+    if ":" in name and name.rpartition(":")[0] in models:
+        return True
+    return any("*" in pattern and fnmatch.fnmatchcase(name, pattern) for pattern in models)
+
+
+def _star_part(pattern: str, name: str) -> str:
+    """What stands in `name` where `pattern` has its first star."""
+    before, _, after = pattern.partition("*")
+    return name[len(before) : len(name) - len(after)] if after else name[len(before) :]

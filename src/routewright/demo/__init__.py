@@ -1,0 +1,1 @@
+"""The demo: stand-in models, the gateway in front of them, and sample prompts."""

@@ -1,0 +1,105 @@
+"""The straight line of one request: authenticated by the front, then parse, admit, route, relay, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from routewright.admission.limits import Admission, Reservation
+from routewright.catalog import Catalog
+from routewright.errors import (
+    GatewayError,
+    InternalError,
+    RateLimited,
+    StorageUnavailable,
+    error_body,
+    error_headers,
+)
+from routewright.record.ledger import Ledger
+from routewright.routing.live import LiveRouters
+from routewright.server.protocol import field_lines
+from routewright.types import Call, HttpRequest, Outcome, Responder
+from routewright.upstream.relay import Upstream
+from routewright.wire.chat import parse_chat, parse_completions, read_headers
+from routewright.wire.embeddings import parse_embeddings
+
+log = logging.getLogger("routewright")
+
+PARSERS: dict[str, Callable[[HttpRequest], Call]] = {
+    "chat": parse_chat,
+    "completions": parse_completions,
+    "embeddings": parse_embeddings,
+}
+
+
+class Gateway:
+    """Joins the stations; they do not know each other."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        admission: Admission,
+        routing: LiveRouters,
+        upstream: Upstream,
+        ledger: Ledger,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.catalog = catalog
+        self.admission = admission
+        self.routing = routing
+        self.upstream = upstream
+        self.ledger = ledger
+        self._new_id = new_id
+
+    async def infer(self, request: HttpRequest, client: Responder) -> None:
+        """Carry one inference request from the client's bytes to the client's bytes."""
+        endpoint = request.endpoint.name
+        call_id = self._new_id()
+        outcome = Outcome(endpoint, request.caller, request.request_id, call_id, time.monotonic())
+        outcome.fields = b"x-request-id: %b\r\nx-litellm-call-id: %b\r\n" % (
+            request.request_id.encode("ascii"),
+            call_id.encode("ascii"),
+        )
+        reservation: Reservation | None = None
+        try:
+            if self.ledger.journal.is_full:
+                raise StorageUnavailable("the journal can't be written; no request is taken that can't be recorded")
+            call = outcome.call = PARSERS[endpoint](request)  # parse
+            read_headers(call, request.headers)
+            candidates = self.catalog.candidates(call, request.caller)
+            reservation = self.admission.admit(request.caller, call)  # admit
+            outcome.fields += reservation.fields
+            decision = outcome.decision = self.routing.decide(call, candidates)  # route
+            outcome.fields += decision.fields
+            await self.upstream.relay(call, decision, client, outcome)  # call the provider, stream back
+        except GatewayError as error:
+            self._refuse(client, outcome, error)
+        except Exception:
+            log.exception("request %s failed", outcome.request_id)
+            self._refuse(client, outcome, InternalError("internal error; the log has it under this request id"))
+        finally:
+            if reservation is not None:
+                usage = outcome.usage
+                self.admission.settle(
+                    reservation, usage.prompt_tokens + usage.completion_tokens if usage is not None else 0
+                )
+            self.ledger.settle(outcome, client.release)  # record
+
+    def _refuse(self, client: Responder, outcome: Outcome, error: GatewayError) -> None:
+        """Answer with an error; nothing has gone to the client yet."""
+        outcome.status = error.status
+        outcome.error = error.code
+        if outcome.attempts:
+            outcome.ended = "upstream_failed"
+        if error.status >= 500:
+            log.warning("request %s: %s %s: %s", outcome.request_id, error.status, error.code, error.message)
+        fields = outcome.fields + field_lines(error_headers(error))
+        if isinstance(error, RateLimited):
+            fields += error.fields
+        if outcome.attempts:
+            fields += b"x-litellm-attempted-retries: %d\r\nx-litellm-attempted-fallbacks: %d\r\n" % (
+                max(0, outcome.attempts - 1 - outcome.fallbacks),
+                outcome.fallbacks,
+            )
+        client.hold_response(error.status, fields, error_body(error), close=error.close)

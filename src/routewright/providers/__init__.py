@@ -1,0 +1,1 @@
+"""Upstream dialects: a call to bytes, bytes to an answer. No I/O and no clock."""

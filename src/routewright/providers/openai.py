@@ -1,0 +1,398 @@
+"""The OpenAI dialect, which most upstreams speak: requests, answers, event streams and errors.
+
+Source: OpenAI API reference (chat completions, completions, embeddings, errors); Azure OpenAI REST reference for its
+paths. The bytes of an answer are passed on as they came; only `model` is replaced, and `usage` is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from routewright import __version__
+from routewright.errors import (
+    ContentPolicyViolation,
+    ContextLengthExceeded,
+    GatewayError,
+    UpstreamAuthError,
+    UpstreamBadResponse,
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamRefusedRequest,
+    UpstreamTimeout,
+    clean_text,
+    error_body,
+)
+from routewright.settings import DeploymentSettings
+from routewright.types import Call, Deployment, Secret, Usage
+
+PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+MAX_TOKENS_BELIEVED = 100_000_000
+"""A usage figure above this is no usage figure."""
+CHARS_PER_TOKEN = 4
+MAX_RETRY_AFTER_S = 60
+DONE = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+# --- requests -----------------------------------------------------------------------------------------------------
+
+
+def origin_of(settings: DeploymentSettings) -> tuple[str, str, int]:
+    """Scheme, host and port of the deployment's address."""
+    parts = urlsplit(settings.api_base)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"deployment {settings.id}: api_base must be an http or https address")
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str, bytes]:
+    """Per endpoint, the request's head up to and with `content-length: `."""
+    parts = urlsplit(settings.api_base)
+    base = parts.path.rstrip("/")
+    lines = [f"host: {parts.netloc}", "content-type: application/json", f"user-agent: routewright/{__version__}"]
+    lines += ["accept: application/json, text/event-stream", "accept-encoding: identity"]
+    is_azure = settings.provider == "azure"
+    if settings.api_key is not None:
+        key = settings.api_key.reveal()
+        lines.append(f"api-key: {key}" if is_azure else f"authorization: Bearer {key}")
+    if settings.organization:
+        lines.append(f"openai-organization: {settings.organization}")
+    for name, value in settings.extra_headers:
+        lines.append(f"{name}: {value.reveal() if isinstance(value, Secret) else value}")
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError(f"deployment {settings.id}: a header would hold a line break")
+    fields = "\r\n".join(lines)
+    heads = {}
+    for endpoint, path in PATHS.items():
+        if is_azure and "/openai/v1" not in base:
+            version = quote(settings.api_version or "2024-10-21", safe="")
+            prefix = base if base.endswith("/openai") else base + "/openai"
+            target = f"{prefix}/deployments/{quote(upstream_model, safe='')}{path}?api-version={version}"
+        else:
+            target = base + path
+        heads[endpoint] = f"POST {target} HTTP/1.1\r\n{fields}\r\ncontent-length: ".encode("latin-1")
+    return heads
+
+
+def request_bytes(call: Call, deployment: Deployment) -> bytes:
+    """The whole upstream request, from the decoded body: the raw bytes of a client never go on."""
+    body = call.body
+    if deployment.default_params:
+        body = {**deployment.default_params, **body}
+    if deployment.drop_params:
+        body = {name: value for name, value in body.items() if name not in deployment.drop_params}
+    body["model"] = deployment.upstream_model
+    if call.is_stream:
+        options = body.get("stream_options")
+        if options is None:
+            body["stream_options"] = {"include_usage": True}
+        elif options.get("include_usage") is not True:
+            body["stream_options"] = {**options, "include_usage": True}
+    encoded = _encode(body)
+    return b"%b%d\r\n\r\n%b" % (deployment.request_heads[call.endpoint], len(encoded), encoded)
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+    prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
+
+
+class _Choice(msgspec.Struct):
+    message: Any = None
+    text: Any = None
+
+
+class _Answer(msgspec.Struct):
+    model: Any = None
+    choices: list[msgspec.Raw] | None = None
+    data: list[msgspec.Raw] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_MODEL_FIELD = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+
+
+def read_answer(body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
+    """An answer that is not streamed: its bytes with our `model`, and its usage.
+
+    Raises UpstreamBadResponse for anything that is not the endpoint's JSON, UpstreamError for an error under a 200.
+    """
+    try:
+        answer = _decode_answer(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamBadResponse("the upstream's answer is not this endpoint's JSON") from error
+    if answer.error:
+        raise UpstreamError("the upstream answered with an error")
+    is_embeddings = call.endpoint == "embeddings"
+    items = answer.data if is_embeddings else answer.choices
+    if not items:
+        raise UpstreamBadResponse(f"the upstream's answer has no {'data' if is_embeddings else 'choices'}")
+    usage = usage_of(answer.usage)
+    if usage is None:
+        completion = 0 if is_embeddings else sum(len(item) for item in items) // (CHARS_PER_TOKEN + 1)
+        usage = Usage(call.prompt_tokens_estimate, completion, is_estimated=True)
+    model_field = b'"model":' + deployment.model_field
+    found = _MODEL_FIELD.findall(body)
+    if len(found) == 1:
+        return body.replace(found[0], model_field, 1), usage
+    whole = _decode(body)
+    whole["model"] = deployment.model_name
+    return _encode(whole), usage
+
+
+def usage_of(given: _Usage | None) -> Usage | None:
+    """Figures that can be believed, else None: whole numbers from 0 to a hundred million."""
+    if given is None:
+        return None
+    prompt, completion = given.prompt_tokens, given.completion_tokens
+    if completion is None:
+        completion = 0
+    if not (_is_count(prompt) and _is_count(completion)):
+        return None
+    usage = Usage(prompt, completion)
+    details = given.prompt_tokens_details
+    if type(details) is dict and _is_count(details.get("cached_tokens")):
+        usage.cached_tokens = min(details["cached_tokens"], prompt)
+    details = given.completion_tokens_details
+    if type(details) is dict and _is_count(details.get("reasoning_tokens")):
+        usage.reasoning_tokens = details["reasoning_tokens"]
+    return usage
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
+
+
+# --- event streams ------------------------------------------------------------------------------------------------
+
+
+class _Delta(msgspec.Struct):
+    content: Any = None
+    tool_calls: msgspec.Raw | None = None
+    reasoning_content: Any = None
+
+
+class _StreamChoice(msgspec.Struct):
+    delta: _Delta | None = None
+    text: Any = None
+    finish_reason: Any = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_StreamChoice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
+_USAGE_NAME = b'"usage"'
+
+
+class EventStream:
+    """One upstream event stream on its way to a client that speaks the same dialect.
+
+    `feed` takes whole events (up to a blank line) and returns what the client gets of them. After each call the
+    attributes say what has been seen; `last` holds the bytes that must not be sent before the answer is recorded.
+    """
+
+    __slots__ = ("_model", "_our_field", "_their_field", "_wants_usage", "finish_seen", "is_done", "last",
+                 "output_chars", "usage")  # fmt: skip
+
+    def __init__(self, call: Call, deployment: Deployment) -> None:
+        self._wants_usage = call.wants_usage
+        self._model = deployment.model_name
+        self._our_field = b'"model":' + deployment.model_field
+        self._their_field = b""
+        self.usage: Usage | None = None
+        self.output_chars = 0
+        self.finish_seen = False
+        self.is_done = False
+        self.last = b""
+
+    def feed(self, events: bytes) -> bytes:
+        """Raises UpstreamError for an error event, UpstreamBadResponse for data that is no chunk."""
+        if events.count(b"\n\n") == 1:
+            return self._event(events)
+        return b"".join([self._event(event + b"\n\n") for event in events.split(b"\n\n") if event])
+
+    def _event(self, event: bytes) -> bytes:
+        if self.is_done:
+            return b""
+        if not event.startswith(b"data: "):
+            event = _canonical(event)
+            if not event:
+                return b""
+        if event == DONE:
+            self.is_done = True
+            self.last = DONE
+            return b""
+        try:
+            chunk = _decode_chunk(event[6:-2])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UpstreamBadResponse("the upstream sent an event that is not a chunk of this endpoint") from error
+        if chunk.error:
+            raise UpstreamError("the upstream reported an error")
+        choices = chunk.choices
+        if choices is None:
+            raise UpstreamBadResponse("the upstream sent an event that is not a chunk of this endpoint")
+        for choice in choices:
+            delta = choice.delta
+            if delta is not None:
+                if type(delta.content) is str:
+                    self.output_chars += len(delta.content)
+                if delta.tool_calls is not None:
+                    self.output_chars += len(delta.tool_calls) // 2
+                if type(delta.reasoning_content) is str:
+                    self.output_chars += len(delta.reasoning_content)
+            elif type(choice.text) is str:
+                self.output_chars += len(choice.text)
+            if choice.finish_reason is not None:
+                self.finish_seen = True
+        if chunk.usage is not None:
+            return self._with_usage(event, chunk)
+        their_field = self._their_field
+        if not their_field or their_field not in event:
+            found = _MODEL_FIELD.search(event)
+            if found is None:
+                return event
+            their_field = self._their_field = found.group()
+        event = event.replace(their_field, self._our_field, 1)
+        if not self._wants_usage and _USAGE_NAME in event:
+            event = _NULL_USAGE.sub(b"", event, count=1)
+        return event
+
+    def _with_usage(self, event: bytes, chunk: _Chunk) -> bytes:
+        """The chunk that carries the figures: alone at the end by OpenAI's rule, with a last choice at some others."""
+        self.usage = usage_of(chunk.usage) or self.usage
+        whole = _decode(event[6:-2])
+        whole["model"] = self._model
+        choices = whole["choices"]
+        is_empty = not choices or all(
+            not choice.get("delta") and not choice.get("text") and choice.get("finish_reason") is None
+            for choice in choices
+        )
+        if self._wants_usage:
+            if is_empty:
+                whole["choices"] = []
+            return b"data: %b\n\n" % _encode(whole)
+        if is_empty:
+            return b""
+        del whole["usage"]
+        return b"data: %b\n\n" % _encode(whole)
+
+    def counted_usage(self, call: Call) -> Usage:
+        """The upstream's figures, else our own count of what went by, marked as an estimate."""
+        if self.usage is not None:
+            return self.usage
+        return Usage(call.prompt_tokens_estimate, -(-self.output_chars // CHARS_PER_TOKEN), is_estimated=True)
+
+
+def _canonical(event: bytes) -> bytes:
+    """An event in the one form `data: ...`; comments and other fields are left out. Source: WHATWG HTML, SSE."""
+    data = []
+    for line in event.split(b"\n"):
+        if line.startswith(b"data:"):
+            data.append(line[6:] if line[5:6] == b" " else line[5:])
+    return b"data: %b\n\n" % b"\n".join(data) if data else b""
+
+
+def error_event(error: GatewayError) -> bytes:
+    """How a stream that has begun says that it failed: never an invented `finish_reason`."""
+    return b"data: %b\n\n%b" % (error_body(error), DONE)
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+_CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length", "context_window_exceeded"}
+_CONTEXT_WORDS = ("maximum context length", "context window", "context length", "prompt is too long", "too many tokens")
+_POLICY_CODES = {"content_policy_violation", "content_filter", "responsible_ai_policy_violation"}
+_POLICY_WORDS = ("content management policy", "content policy", "content filter", "safety system")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def error_of(
+    status: int, headers: Mapping[bytes, bytes], body: bytes, deployment: Deployment, now_s: float
+) -> GatewayError:
+    """What an upstream's failure means for the caller. `now_s` is the wall clock, for dates in Retry-After."""
+    message, code, param = _details(body, deployment)
+    if status == 429:
+        error: GatewayError = UpstreamRateLimited("the upstream's rate limit is reached")
+        error.retry_after_s = retry_after_s(headers.get(b"retry-after"), now_s)
+        return error
+    if status in (401, 403):
+        return UpstreamAuthError("the upstream refuses the gateway's credential")
+    if status == 408:
+        return UpstreamTimeout("the upstream timed out")
+    if status in (400, 413, 422):
+        lowered = message.lower()
+        if code in _CONTEXT_CODES or any(words in lowered for words in _CONTEXT_WORDS):
+            return ContextLengthExceeded(message or "the prompt is longer than the model's context", param="messages")
+        if code in _POLICY_CODES or any(words in lowered for words in _POLICY_WORDS):
+            return ContentPolicyViolation(message or "the upstream refuses this content by its policy")
+        known = 400 if status == 413 else status
+        return UpstreamRefusedRequest(
+            message or "the upstream refuses this request", status=known, code=code, param=param
+        )
+    if status == 404:
+        return UpstreamRefusedRequest(
+            message or "the upstream does not know this model", status=404, code=code, param=param
+        )
+    if 300 <= status < 400:
+        return UpstreamBadResponse("the upstream redirects elsewhere; redirects are not followed")
+    if status >= 500:
+        return UpstreamError("the upstream failed")
+    if status >= 400:
+        return UpstreamRefusedRequest(
+            message or "the upstream refuses this request", status=400, code=code, param=param
+        )
+    return UpstreamBadResponse("the upstream answered with a status that has no meaning here")
+
+
+def _details(body: bytes, deployment: Deployment) -> tuple[str, str | None, str | None]:
+    """Message, code and param of an error body, cleaned; empty where it is none."""
+    try:
+        error = _decode(body)["error"]
+        message = error.get("message")
+        code = error.get("code") or error.get("type")
+        param = error.get("param")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, AttributeError, ValueError):
+        return "", None, None
+    return (
+        clean_text(message, (deployment.api_key,)) if type(message) is str else "",
+        code if type(code) is str and _WORD.fullmatch(code) else None,
+        clean_text(param, (deployment.api_key,))[:128] if type(param) is str else None,
+    )
+
+
+def retry_after_s(value: bytes | None, now_s: float) -> int:
+    """Seconds to wait, 1 to 60, from seconds or an HTTP date; 1 where neither can be read."""
+    if value is None:
+        return 1
+    text = value.decode("latin-1").strip()
+    try:
+        seconds = float(text) if len(text) < 20 else 0.0
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - now_s
+        except (ValueError, TypeError, OverflowError):
+            return 1
+    if seconds != seconds:
+        return 1
+    return int(min(max(1.0, -(-seconds // 1)), MAX_RETRY_AFTER_S))

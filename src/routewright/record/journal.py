@@ -1,0 +1,206 @@
+"""An append-only file of one JSON line per request, on disk before the client has the end of its answer.
+
+All records of one turn of the event loop go out in one write; the answers that belong to them are released right
+after it. A file is synced to the disk once a second, by a thread. A line cut short by a crash is the last of its file
+and is skipped by the reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROTATE_BYTES = 64 * 1024 * 1024
+MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
+SYNC_S = 1.0
+RETRY_S = 1.0
+log = logging.getLogger("routewright")
+
+
+class DecisionRecord(msgspec.Struct, omit_defaults=True):
+    """Why a route sent the request where it did."""
+
+    route: str
+    chosen: str
+    artefact: str = ""
+    confidence: float = 0.0
+    margin: float = 0.0
+    reason: str = ""
+    microseconds: float = 0.0
+    baseline_model: str = ""
+    """The candidate that the router rated best, whatever it costs."""
+    baseline_nusd: int = 0
+    """What the same tokens would have cost there."""
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """One request, however it ended. `call_id` is its exactly-once key; no caller can choose it."""
+
+    call_id: str
+    request_id: str
+    started_at: float
+    """Wall clock, seconds since 1970."""
+    endpoint: str
+    key_hash: str
+    key_alias: str | None
+    model_asked: str
+    model: str | None
+    deployment: str | None
+    provider: str | None
+    status: int
+    error_code: str | None
+    ended: str
+    is_stream: bool
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    usage_estimated: bool
+    cost_nusd: int
+    is_priced: bool
+    latency_ms: float
+    ttft_ms: float | None
+    attempts: int
+    fallbacks: int
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    decision: DecisionRecord | None = None
+
+
+class Journal:
+    """One worker's journal in `folder`."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._name = name
+        self._part = 0
+        self._fd = -1
+        self._written = 0
+        self._lines: list[bytes] = []
+        self._unwritten = b""
+        self._waiting: list[Callable[[], None]] = []
+        self._is_scheduled = False
+        self._is_dirty = False
+        self._failing_since_s = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._syncer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-sync")
+        self._sync_handle: asyncio.TimerHandle | None = None
+        self._encode = msgspec.json.Encoder().encode
+        self._open()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._sync_handle = loop.call_later(SYNC_S, self._sync)
+
+    @property
+    def is_full(self) -> bool:
+        """The disk has refused writes for so long that no more records can be held in memory."""
+        return len(self._unwritten) > MAX_UNWRITTEN_BYTES
+
+    @property
+    def is_failing(self) -> bool:
+        return self._failing_since_s > 0
+
+    def append(self, record: Record, then: Callable[[], None]) -> None:
+        """Write at the end of this turn of the loop, and call `then` when that is done."""
+        self._lines.append(self._encode(record))
+        self._waiting.append(then)
+        if not self._is_scheduled and self._loop is not None:
+            self._is_scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what has come, then release the answers that waited for it."""
+        self._is_scheduled = False
+        lines, self._lines = self._lines, []
+        waiting, self._waiting = self._waiting, []
+        if lines:
+            self._write(b"\n".join(lines) + b"\n")
+        for then in waiting:
+            then()
+
+    def _write(self, data: bytes) -> None:
+        if self._unwritten:
+            self._unwritten += data
+            if time.monotonic() - self._failing_since_s < RETRY_S:
+                return
+            data = self._unwritten
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            if not self._failing_since_s:
+                log.error("journal: %s; records are held in memory until the disk takes them", error.strerror)
+            self._failing_since_s = time.monotonic()
+            self._unwritten = data
+            return
+        self._is_dirty = True
+        self._written += written
+        self._unwritten = data[written:]
+        if self._unwritten:
+            self._failing_since_s = time.monotonic()
+        elif self._failing_since_s:
+            self._failing_since_s = 0.0
+            log.warning("journal: the disk takes records again; none was lost")
+        if self._written >= ROTATE_BYTES and not self._unwritten:
+            self._open()
+
+    def _open(self) -> None:
+        if self._fd >= 0:
+            os.fsync(self._fd)
+            os.close(self._fd)
+        self._part += 1
+        path = self._folder / f"{self._name}-{self._part:04d}.jsonl"
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._written = 0
+
+    def _sync(self) -> None:
+        assert self._loop is not None
+        self._sync_handle = self._loop.call_later(SYNC_S, self._sync)
+        if self._unwritten and time.monotonic() - self._failing_since_s >= RETRY_S:
+            self._write(b"")
+        if self._is_dirty:
+            self._is_dirty = False
+            self._syncer.submit(_sync_quietly, self._fd)
+
+    def close(self) -> None:
+        if self._sync_handle is not None:
+            self._sync_handle.cancel()
+        self.flush()
+        self._syncer.shutdown(wait=True)
+        _sync_quietly(self._fd)
+        os.close(self._fd)
+
+
+def _sync_quietly(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        log.error("journal: sync failed: %s", error.strerror)
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every record of every worker, each call once; lines that a crash cut short are left out."""
+    seen: set[str] = set()
+    for path in sorted(folder.glob("*.jsonl")):
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    record = _decode(line)
+                    call_id = record["call_id"]
+                except (msgspec.DecodeError, KeyError, TypeError):
+                    continue
+                if call_id not in seen:
+                    seen.add(call_id)
+                    yield record

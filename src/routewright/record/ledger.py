@@ -1,0 +1,84 @@
+"""Settles a request: one record in the journal, the counters, and then the end of the client's answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from routewright.record.journal import DecisionRecord, Journal, Record
+from routewright.record.metrics import Metrics
+from routewright.types import Decision, Outcome, Usage
+
+_NOTHING = Usage()
+
+
+class Ledger:
+    """Writes down what every request used and cost."""
+
+    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+        self.journal = journal
+        self.metrics = metrics
+
+    def settle(self, outcome: Outcome, then: Callable[[], None]) -> None:
+        """Record `outcome`; `then` sends what the client still lacks. Synchronous: it can't be cancelled."""
+        now_s = time.monotonic()
+        usage = outcome.usage or _NOTHING
+        deployment = outcome.deployment
+        call = outcome.call
+        decision = outcome.decision
+        if outcome.ended == "client_gone" and not outcome.status:
+            outcome.status = 499  # nginx's number for a client that left before an answer
+        latency_s = now_s - outcome.started_s
+        self.journal.append(
+            Record(
+                call_id=outcome.call_id,
+                request_id=outcome.request_id,
+                started_at=time.time() - latency_s,
+                endpoint=outcome.endpoint,
+                key_hash=outcome.caller.key_hash,
+                key_alias=outcome.caller.alias,
+                model_asked=call.model if call is not None else "",
+                model=deployment.model_name if deployment is not None else None,
+                deployment=deployment.id if deployment is not None else None,
+                provider=deployment.provider if deployment is not None else None,
+                status=outcome.status,
+                error_code=outcome.error,
+                ended=outcome.ended,
+                is_stream=call.is_stream if call is not None else False,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                cached_tokens=usage.cached_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                usage_estimated=usage.is_estimated,
+                cost_nusd=deployment.cost_nusd(usage) if deployment is not None else 0,
+                is_priced=deployment.is_priced if deployment is not None else False,
+                latency_ms=round(latency_s * 1e3, 3),
+                ttft_ms=round((outcome.first_byte_s - outcome.started_s) * 1e3, 3) if outcome.first_byte_s else None,
+                attempts=outcome.attempts,
+                fallbacks=outcome.fallbacks,
+                user=call.user if call is not None else None,
+                tags=call.metadata_tags if call is not None else (),
+                decision=_decision_record(decision, usage) if decision is not None and decision.route else None,
+            ),
+            then,
+        )
+        self.metrics.count(outcome, now_s)
+
+
+def _decision_record(decision: Decision, usage: Usage) -> DecisionRecord | None:
+    rating = decision.rating
+    if decision.route is None or rating is None or not decision.groups:
+        return None
+    groups = decision.candidates.groups
+    best = max(rating.order, key=rating.scores.__getitem__)
+    return DecisionRecord(
+        route=decision.route,
+        chosen=decision.groups[0].name,
+        artefact=decision.artefact,
+        confidence=round(rating.confidence, 4),
+        margin=round(rating.margin, 6),
+        reason=rating.reason,
+        microseconds=round(decision.microseconds, 1),
+        baseline_model=groups[best].name,
+        baseline_nusd=groups[best].deployments[0].cost_nusd(usage),
+    )

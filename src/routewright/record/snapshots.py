@@ -1,0 +1,89 @@
+"""The counters of all workers of a machine, for the one that `/metrics` happened to reach.
+
+Each worker leaves its counters in a small file once a second; a successor of a worker that died starts from them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from routewright.record.metrics import Metrics
+
+EVERY_S = 1.0
+log = logging.getLogger("routewright")
+
+
+class _Stored(msgspec.Struct):
+    supervisor: int
+    counters: dict[str, list[tuple[tuple[str, ...], float]]]
+    histograms: dict[str, list[tuple[tuple[str, ...], list[float]]]]
+
+
+class Snapshots:
+    """Writes this worker's counters, reads the others'. Does nothing where there is one worker."""
+
+    def __init__(self, folder: Path, worker: int, workers: int, metrics: Metrics) -> None:
+        self._folder = folder
+        self._worker = worker
+        self._workers = workers
+        self._metrics = metrics
+        self._written_s = 0.0
+        self._supervisor = os.getppid()
+        if workers > 1:
+            folder.mkdir(parents=True, exist_ok=True)
+            before = self._read(worker)
+            if before is not None:
+                _fill(metrics, before)
+
+    def _path(self, worker: int) -> Path:
+        return self._folder / f"metrics-{worker}.msgpack"
+
+    def on_tick(self, now: float) -> None:
+        if self._workers > 1 and now - self._written_s >= EVERY_S:
+            self._written_s = now
+            self.write()
+
+    def write(self) -> None:
+        if self._workers == 1:
+            return
+        stored = _Stored(
+            self._supervisor,
+            {counter.name: list(counter.series.items()) for counter in self._metrics.counters()},
+            {histogram.name: list(histogram.series.items()) for histogram in self._metrics.histograms()},
+        )
+        path = self._path(self._worker)
+        partial = path.with_suffix(".partial")
+        try:
+            partial.write_bytes(msgspec.msgpack.encode(stored))
+            partial.replace(path)
+        except OSError as error:
+            log.error("metrics of this worker can't be shared: %s", error.strerror)
+
+    def _read(self, worker: int) -> _Stored | None:
+        try:
+            stored = msgspec.msgpack.decode(self._path(worker).read_bytes(), type=_Stored)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return stored if stored.supervisor == self._supervisor else None
+
+    def all(self) -> list[Metrics]:
+        """This worker's counters, and the last that the others have left."""
+        found = [self._metrics]
+        for worker in range(self._workers):
+            stored = self._read(worker) if worker != self._worker else None
+            if stored is not None:
+                metrics = Metrics()
+                _fill(metrics, stored)
+                found.append(metrics)
+        return found
+
+
+def _fill(metrics: Metrics, stored: _Stored) -> None:
+    for counter in metrics.counters():
+        counter.series.update(stored.counters.get(counter.name, ()))
+    for histogram in metrics.histograms():
+        histogram.series.update(stored.histograms.get(histogram.name, ()))

@@ -1,0 +1,220 @@
+"""The routers that serve: which file each route uses, how it is swapped, and what it decides.
+
+A file is read, checked and joined to every route that uses it before one pointer moves; a refused file moves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from routewright.errors import ArtefactRefused, GatewayError
+from routewright.routing.artefact import Artefact, read_artefact
+from routewright.routing.decide import RoutePlan
+from routewright.settings import RouterSettings, RouteSettings
+from routewright.types import Call, Candidates, Decision, Prompt, Rating, RouteCandidate
+from routewright.wire.chat import prompt_of
+
+PACKAGED = Path(__file__).with_name("default_router.safetensors")
+log = logging.getLogger("routewright")
+
+
+class LiveRouters:
+    """All routes' routers. Reads are one dictionary look-up; `reload` replaces what they see at once."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        routes: Mapping[str, RouteSettings],
+        candidates_of: Callable[[str], Sequence[RouteCandidate]],
+        routers_folder: Path,
+    ) -> None:
+        self._settings = settings
+        self._routes = routes
+        self._candidates = {name: list(candidates_of(name)) for name in routes}
+        self._routers_folder = routers_folder
+        self._plans: dict[str, RoutePlan] = {}
+        self._artefacts: dict[Path, Artefact] = {}
+        self._seen: dict[Path, tuple[int, int, int]] = {}
+        self.last_reload = ""
+        self.last_error: str | None = None
+        self.warnings: list[str] = []
+        self.generation = 0
+        """Counts swaps; workers compare it to spread a reload."""
+        self._start()
+
+    # --- loading --------------------------------------------------------------------------------------------------
+
+    def _path_of(self, route: RouteSettings) -> Path:
+        named = route.router
+        if named is None:
+            return self._settings.artefact_path or PACKAGED
+        if os.sep in named or named.endswith(".safetensors"):
+            return Path(named)
+        return self._routers_folder / f"{named.removeprefix('llmrouter-')}.safetensors"
+
+    def _start(self) -> None:
+        """Load what can be loaded; a router that can't is replaced by the packaged one, and says so."""
+        for name, route in self._routes.items():
+            path = self._path_of(route)
+            try:
+                artefact = self._read(path)
+            except ArtefactRefused as error:
+                fallback = self._read(PACKAGED)
+                asked = route.router or str(path)
+                if route.router is None or fallback.router_name != route.router.removeprefix("llmrouter-"):
+                    self._warn(f"route {name}: router {asked} was not loaded ({error.message}); the packaged router "
+                               "serves in its place")  # fmt: skip
+                    if path != PACKAGED and os.sep in asked:
+                        self.last_error = error.message
+                artefact = fallback
+            self._plans[name] = self._plan(name, artefact)
+        self.last_reload = _now()
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        log.warning(text)
+
+    def _read(self, path: Path) -> Artefact:
+        if path in self._artefacts:
+            return self._artefacts[path]
+        self._seen[path] = _stamp(path)
+        artefact = self._artefacts[path] = read_artefact(path)
+        return artefact
+
+    def _plan(self, name: str, artefact: Artefact) -> RoutePlan:
+        route = self._routes[name]
+        return RoutePlan(
+            artefact,
+            self._candidates[name],
+            quality=route.quality,
+            default_model=route.default_model,
+            strategy_name=self._settings.strategy_name,
+        )
+
+    def reload(self) -> None:
+        """Read every file again and swap. Raises ArtefactRefused with the fault; then nothing has changed."""
+        paths = {name: self._path_of(route) for name, route in self._routes.items()}
+        for path in {*paths.values(), *self._seen}:
+            self._seen[path] = _stamp(path)
+        fresh: dict[Path, Artefact] = {}
+        plans: dict[str, RoutePlan] = {}
+        try:
+            for name, path in paths.items():
+                is_named = self._routes[name].router is not None
+                if is_named and not path.exists() and path.parent == self._routers_folder:
+                    path = PACKAGED  # a router's name without a file of its own, as at the start
+                if path not in fresh:
+                    fresh[path] = read_artefact(path)
+                plans[name] = self._plan(name, fresh[path])
+        except ArtefactRefused as error:
+            self.last_error = error.message
+            log.warning("router not reloaded: %s", error.message)
+            raise
+        self._artefacts = fresh
+        self._plans = plans
+        self.last_reload = _now()
+        self.last_error = None
+        self.warnings = []
+        self.generation += 1
+
+    def poll(self) -> None:
+        """Reload if a file has changed since it was last looked at. A bad file is looked at once, and reported."""
+        if not self._settings.hot_reload:
+            return
+        if any(_stamp(path) != stamp for path, stamp in self._seen.items()):
+            try:
+                self.reload()
+                log.info("router reloaded: a file has changed")
+            except ArtefactRefused:
+                pass  # said by `reload`, and kept in `last_error`
+
+    # --- deciding -------------------------------------------------------------------------------------------------
+
+    def decide(self, call: Call, candidates: Candidates) -> Decision:
+        """The order in which to try. Never fails: without a rating the route's default model comes first."""
+        route = candidates.route
+        if route is None:
+            return Decision(candidates.groups, candidates)
+        plan = self._plans[route]
+        groups = candidates.groups
+        started_s = time.perf_counter()
+        quality = call.quality if call.quality is not None else candidates.quality
+        try:
+            rating = plan.rate(
+                prompt_of(call),
+                call.prompt_tokens_estimate,
+                call.max_tokens,
+                quality=quality,
+                allowed=candidates.allowed,
+            )
+        except GatewayError:
+            raise
+        except Exception:
+            log.exception("route %s could not rate a request; its default model is tried first", route)
+            rating = self._unrated(route, candidates)
+        decision = Decision([groups[index] for index in rating.order], candidates)
+        decision.route = route
+        decision.rating = rating
+        decision.artefact = plan.artefact_id
+        decision.microseconds = (time.perf_counter() - started_s) * 1e6
+        decision.fields = b"x-routewright-confidence: %.4f\r\nx-routewright-artefact: %b\r\n" % (
+            rating.confidence,
+            plan.artefact_id.encode("ascii"),
+        )
+        return decision
+
+    def _unrated(self, route: str, candidates: Candidates) -> Rating:
+        order = candidates.allowed or list(range(len(candidates.groups)))
+        default = self._routes[route].default_model
+        order = sorted(order, key=lambda index: candidates.groups[index].name != default)
+        count = len(candidates.groups)
+        return Rating(order, [0.0] * count, [0.0] * count, 0.0, 0.0, "router_failed")
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def explain(self, route: str, prompt: Prompt, prompt_tokens: int, quality: float | None) -> dict[str, Any]:
+        """Everything that `rate` weighed, for a person. Shapes are those of `RoutePlan.explain`."""
+        return self._plans[route].explain(prompt, prompt_tokens, None, quality=quality)
+
+    def info(self) -> dict[str, Any]:
+        """`/router/info`: API_REFERENCE's four fields, and what each route serves with."""
+        first = next(iter(self._plans.values()), None)
+        paths = {name: self._path_of(route) for name, route in self._routes.items()}
+        main = paths.get("auto") or next(iter(paths.values()), PACKAGED)
+        return {
+            "routing_strategy": self._settings.strategy_name if first is None else first.strategy_name,
+            "model_path": str(main),
+            "hot_reload": self._settings.hot_reload,
+            "last_reload": self.last_reload,
+            "last_error": self.last_error,
+            "warnings": self.warnings,
+            "artefact": None if first is None else first.artefact_id,
+            "routes": {
+                name: {
+                    "artefact": plan.artefact_id,
+                    "quality": self._routes[name].quality,
+                    "default_model": self._routes[name].default_model,
+                    "candidates": plan.placements,
+                }
+                for name, plan in self._plans.items()
+            },
+        }
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written: inode, size and time; zeros where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

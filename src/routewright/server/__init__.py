@@ -1,0 +1,1 @@
+"""The HTTP/1.1 front: everything a client sends comes through here, and nothing malformed gets further."""

@@ -1,0 +1,547 @@
+"""One client connection: bytes to requests, one at a time and in order, and responses back to bytes.
+
+The connection is the `Responder` of the request it is serving. While that one is answered, what the client has sent
+behind it waits unparsed, so a pipelined request never runs before its turn, or at all after a refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol, cast
+
+from routewright.chunked import ChunkedReader, ChunkError
+from routewright.deadlines import Deadlines
+from routewright.errors import (
+    FrontError,
+    GatewayError,
+    InternalError,
+    Overloaded,
+    ShuttingDown,
+    error_body,
+    error_headers,
+)
+from routewright.flow import Flow
+from routewright.server.head import MAX_EMPTY_LINES, NO_HEAD, Head, HeadProbe, caller_request_id, parse_head
+from routewright.settings import FrontLimits
+from routewright.types import HttpRequest
+
+log = logging.getLogger("routewright")
+
+LINGER_S = 1.0
+LINGER_BYTES = 64 * 1024
+SLOW_BODY_GRACE_S = 5.0
+WRITE_HIGH_WATER = 64 * 1024
+
+REASONS = {
+    100: "Continue", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 301: "Moved Permanently",
+    302: "Found", 303: "See Other", 304: "Not Modified", 307: "Temporary Redirect", 308: "Permanent Redirect",
+    400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 414: "URI Too Long",
+    415: "Unsupported Media Type", 417: "Expectation Failed", 422: "Unprocessable Content",
+    429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+    501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
+}  # fmt: skip
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()}
+_NO_REQUEST = HttpRequest()
+_UNSAFE_IN_FIELD = re.compile(r"[\r\n\x00]")
+_JSON_TYPE = re.compile(rb"application/(?:[a-z0-9.+-]+\+)?json(?:\s*;\s*charset=\"?utf-?8\"?)?\s*", re.IGNORECASE)
+
+
+def status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n".encode()
+
+
+def field_lines(pairs: list[tuple[str, str]]) -> bytes:
+    """Header lines of name and value. Raises InternalError for a value that would end its line early."""
+    for name, value in pairs:
+        if _UNSAFE_IN_FIELD.search(name) or _UNSAFE_IN_FIELD.search(value):
+            raise InternalError("a response header would have held a line break")
+    return "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode("latin-1", "replace")
+
+
+class Application(Protocol):
+    """What the front serves. It learns of a request twice: when its head is whole, and when its body is."""
+
+    def admit(self, request: HttpRequest) -> None:
+        """Find the endpoint and the caller, and set them. Raises GatewayError for 404, 405, 401 and 403."""
+
+    async def handle(self, request: HttpRequest, client: HttpConnection) -> None:
+        """Answer; every way out ends with `client.release()`."""
+
+    def refused(self, request_id: str, error: GatewayError) -> None:
+        """The front answered with this error by itself."""
+
+
+class Worker:
+    """What the connections of one process share."""
+
+    def __init__(
+        self, application: Application, limits: FrontLimits, deadlines: Deadlines, new_id: Callable[[], str]
+    ) -> None:
+        self.application = application
+        self.limits = limits
+        self.deadlines = deadlines
+        self.new_id = new_id
+        self.connections: set[HttpConnection] = set()
+        self.per_address: dict[str, int] = {}
+        self.bytes_in_flight = 0
+        self.is_draining = False
+        self.max_connections = 1 << 30
+
+    def connection(self) -> HttpConnection:
+        return HttpConnection(self)
+
+    def drain(self) -> None:
+        """Take no new request; what runs goes on, idle connections end."""
+        self.is_draining = True
+        for connection in list(self.connections):
+            connection.end_if_idle()
+
+
+class _State(Enum):
+    HEAD = auto()
+    BODY = auto()
+    BUSY = auto()
+    LINGER = auto()
+    CLOSED = auto()
+
+
+class HttpConnection(asyncio.Protocol):
+    """See the module's first lines; the public part is `types.Responder`."""
+
+    __slots__ = (
+        "_backlog",
+        "_body",
+        "_body_bytes",
+        "_body_started_s",
+        "_chunked",
+        "_closes",
+        "_consuming",
+        "_empty_lines",
+        "_head",
+        "_held",
+        "_is_paused",
+        "_lingered",
+        "_peer",
+        "_probe",
+        "_request",
+        "_resume_reading",
+        "_state",
+        "_streams",
+        "_transport",
+        "_worker",
+        "deadline",
+        "is_gone",
+        "on_gone",
+        "on_pause",
+    )
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._state = _State.HEAD
+        self._backlog = b""
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._body_started_s = 0.0
+        self._chunked: ChunkedReader | None = None
+        self._closes = False
+        self._consuming = False
+        self._empty_lines = 0
+        self._head = NO_HEAD
+        self._held: bytes | None = None
+        self._is_paused = False
+        self._lingered = 0
+        self._peer = ""
+        self._probe: HeadProbe | None = None
+        self._request = _NO_REQUEST
+        self._resume_reading = False
+        self._streams = False
+        self.deadline = 0.0
+        self.is_gone = False
+        self.on_gone: Callable[[], None] | None = None
+        self.on_pause: Callable[[bool], None] | None = None
+
+    # --- what asyncio calls ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        worker = self._worker
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else "local"
+        held = worker.per_address.get(self._peer, 0) + 1
+        worker.per_address[self._peer] = held
+        worker.connections.add(self)
+        worker.deadlines.add(self)
+        if held > worker.limits.max_connections_per_address or len(worker.connections) > worker.max_connections:
+            self._state = _State.CLOSED
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self.deadline = worker.deadlines.now + worker.limits.head_timeout_s
+
+    def connection_lost(self, error: Exception | None) -> None:
+        worker = self._worker
+        worker.connections.discard(self)
+        worker.deadlines.discard(self)
+        held = worker.per_address.get(self._peer, 1) - 1
+        if held:
+            worker.per_address[self._peer] = held
+        else:
+            worker.per_address.pop(self._peer, None)
+        self._forget_body()
+        was_busy = self._state is _State.BUSY
+        self._state = _State.CLOSED
+        self.is_gone = True
+        if was_busy and self.on_gone is not None:
+            self.on_gone()
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state is _State.BUSY:
+            self._backlog += data
+            if len(self._backlog) > self._worker.limits.max_pipelined_bytes:
+                self._transport.pause_reading()
+                self._resume_reading = True
+        elif state is _State.LINGER:
+            self._lingered += len(data)
+            if self._lingered > LINGER_BYTES:
+                self._close()
+        elif state is not _State.CLOSED:
+            self._consume(data)
+
+    def eof_received(self) -> bool:
+        if self._state is _State.BUSY and not self._request.endpoint.is_proxied:
+            self._closes = True  # a short answer still reaches a client that has only finished sending
+            return True
+        if self._state is _State.BUSY:
+            self.is_gone = True
+            if self.on_gone is not None:
+                self.on_gone()
+        return False
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+        self.deadline = self._worker.deadlines.now + self._worker.limits.write_stall_timeout_s
+        if self.on_pause is not None:
+            self.on_pause(True)
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self.deadline = 0.0
+        if self._state is _State.HEAD:
+            self.deadline = self._worker.deadlines.now + self._worker.limits.idle_timeout_s
+        elif self._state is _State.LINGER:
+            self.deadline = self._worker.deadlines.now + LINGER_S
+        if self.on_pause is not None:
+            self.on_pause(False)
+
+    def on_deadline(self, now: float) -> None:
+        state = self._state
+        if self._is_paused:
+            self._transport.abort()  # the client takes nothing; connection_lost tells who is waiting
+        elif state is _State.HEAD:
+            if self._backlog:
+                self._refuse(FrontError(408, "request_timeout", "the request head did not arrive in time"))
+            else:
+                self._close()
+        elif state is _State.BODY:
+            self._check_body_pace(now)
+        elif state is _State.LINGER:
+            self._close()
+
+    # --- requests in ----------------------------------------------------------------------------------------------
+
+    def _consume(self, data: bytes) -> None:
+        """Serve what `data` completes, until a request has to wait for its answer or more bytes are needed."""
+        self._consuming = True
+        try:
+            while data:
+                if self._state is _State.HEAD:
+                    data = self._consume_head(data)
+                elif self._state is _State.BODY:
+                    data = self._consume_body(data)
+                elif self._state is _State.BUSY:
+                    self._backlog = data
+                    break
+                else:
+                    break
+        except GatewayError as error:
+            self._refuse(error)
+        except Exception:
+            log.exception("a request could not be taken in")
+            refusal = InternalError("internal error")
+            refusal.close = True
+            self._refuse(refusal)
+        finally:
+            self._consuming = False
+
+    def _consume_head(self, data: bytes) -> bytes:
+        if self._backlog:
+            searched = max(0, len(self._backlog) - 3)
+            data = self._backlog + data
+            self._backlog = b""
+        else:
+            searched = 0
+        while data.startswith(b"\r\n"):
+            self._empty_lines += 1
+            if self._empty_lines > MAX_EMPTY_LINES:
+                raise FrontError(400, "bad_request", "more than two empty lines before the request line")
+            data = data[2:]
+            searched = 0
+        if not data:
+            return b""
+        end = data.find(b"\r\n\r\n", searched)
+        if end < 0:
+            if not self._probe:
+                self._probe = HeadProbe(self._worker.limits)
+                self.deadline = self._worker.deadlines.now + self._worker.limits.head_timeout_s
+            if data != b"\r":
+                self._probe.look(data)
+            self._backlog = data
+            return b""
+        end += 4
+        self._probe = None
+        self._empty_lines = 0
+        self._head = NO_HEAD
+        self._request = _NO_REQUEST
+        head = parse_head(data[:end] if end < len(data) else data, self._worker.limits)
+        try:
+            self._start(head)
+        except GatewayError as error:
+            self._refuse(error)  # the framing is known here, so what follows may still be served
+        return data[end:]
+
+    def _start(self, head: Head) -> None:
+        """The head is whole: everything that can be refused without a body is refused here."""
+        worker = self._worker
+        self._head = head
+        request = self._request = HttpRequest()
+        request.method = head.method
+        request.path = head.path
+        request.query = head.query
+        request.headers = head.headers
+        request.body = b""
+        request.peer = self._peer
+        request.request_id = caller_request_id(head.headers) or worker.new_id()
+        self._closes = not head.keeps_alive
+        if worker.is_draining:
+            raise ShuttingDown("this server is shutting down")
+        worker.application.admit(request)
+        if not head.is_chunked and not head.content_length:
+            self._run()
+            return
+        limits = worker.limits
+        if request.endpoint.takes_body:
+            self._check_media(head)
+        if head.content_length > limits.max_body_bytes:
+            raise FrontError(413, "request_too_large", f"the body may have at most {limits.max_body_bytes} bytes")
+        if worker.bytes_in_flight + head.content_length > limits.max_in_flight_bytes:
+            raise Overloaded("too many request bytes in flight")
+        if head.expects_continue:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._state = _State.BODY
+        self._body_bytes = 0
+        self._chunked = ChunkedReader() if head.is_chunked else None
+        self._body_started_s = worker.deadlines.now
+        self.deadline = worker.deadlines.now + min(SLOW_BODY_GRACE_S, limits.body_timeout_s)
+
+    def _check_media(self, head: Head) -> None:
+        media_type = head.headers.get(b"content-type")
+        if media_type is not None and media_type and _JSON_TYPE.fullmatch(media_type) is None:
+            raise FrontError(415, "unsupported_media_type", "expected Content-Type application/json, in UTF-8")
+        if head.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise FrontError(415, "unsupported_media_type", "compressed request bodies are not taken")
+
+    def _consume_body(self, data: bytes) -> bytes:
+        worker = self._worker
+        if self._chunked is None:
+            missing = self._head.content_length - self._body_bytes
+            piece, rest = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
+            is_complete = len(piece) == missing
+        else:
+            try:
+                piece = self._chunked.feed(data)
+            except ChunkError as error:
+                raise FrontError(400, "bad_request", str(error)) from error
+            is_complete, rest = self._chunked.is_complete, self._chunked.rest
+        if piece:
+            self._body.append(piece)
+            self._body_bytes += len(piece)
+            worker.bytes_in_flight += len(piece)
+            if self._body_bytes > worker.limits.max_body_bytes:
+                limit = worker.limits.max_body_bytes
+                raise FrontError(413, "request_too_large", f"the body may have at most {limit} bytes")
+            if worker.bytes_in_flight > worker.limits.max_in_flight_bytes:
+                raise Overloaded("too many request bytes in flight")
+        if is_complete:
+            if self._request.endpoint.takes_body:
+                self._request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._run()
+        return rest
+
+    def _check_body_pace(self, now: float) -> None:
+        limits = self._worker.limits
+        elapsed = now - self._body_started_s
+        if elapsed >= limits.body_timeout_s or self._body_bytes < limits.min_body_bytes_per_s * elapsed:
+            self._refuse(FrontError(408, "request_timeout", "the request body did not arrive in time"))
+        else:
+            self.deadline = min(now + 1.0, self._body_started_s + limits.body_timeout_s)
+
+    def _run(self) -> None:
+        """The request is whole: hand it to the application, from this very call."""
+        self._state = _State.BUSY
+        self.deadline = 0.0
+        self._held = None
+        self._streams = False
+        self._request.received_s = self._worker.deadlines.now
+        Flow(self._worker.application.handle(self._request, self), self._crashed)
+
+    def _crashed(self, error: BaseException) -> None:
+        log.error("request %s failed", self._request.request_id, exc_info=error)
+        if self._state is not _State.BUSY:
+            return
+        if self._streams or self.is_gone:
+            self._close()
+        else:
+            self._answer_error(InternalError("internal error; the log has it under this request id"))
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer an error that arose before the request was whole."""
+        head = self._head
+        has_unread_body = self._state is _State.BODY or (head.is_chunked or head.content_length > 0)
+        if error.close or has_unread_body:
+            self._closes = True
+        if self._request is _NO_REQUEST:
+            self._request = HttpRequest()
+            self._request.request_id = self._worker.new_id()
+        self._state = _State.BUSY
+        self._worker.application.refused(self._request.request_id, error)
+        self._answer_error(error)
+
+    def _answer_error(self, error: GatewayError) -> None:
+        self._streams = False
+        fields = [*error_headers(error), ("x-request-id", self._request.request_id)]
+        self.hold_response(error.status, field_lines(fields), error_body(error), close=error.close)
+        self.release()
+
+    # --- responses out: types.Responder ---------------------------------------------------------------------------
+
+    def begin(self, status: int, fields: bytes, first: bytes) -> None:
+        if self.is_gone:
+            return
+        self._streams = True
+        if self._head.is_http_1_0:
+            self._closes = True
+            head = status_line(status) + fields + b"connection: close\r\n\r\n"
+        elif self._closes or self._worker.is_draining:
+            self._closes = True
+            head = status_line(status) + fields + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        else:
+            head = status_line(status) + fields + b"transfer-encoding: chunked\r\n\r\n"
+        self._transport.write(head + self._framed(first))
+
+    def write(self, data: bytes) -> None:
+        if not self.is_gone and data:
+            self._transport.write(self._framed(data))
+
+    def hold(self, last: bytes, *, close: bool = False) -> None:
+        if close:
+            self._closes = True
+        framed = self._framed(last)
+        self._held = framed if self._head.is_http_1_0 else framed + b"0\r\n\r\n"
+
+    def hold_response(self, status: int, fields: bytes, body: bytes, *, close: bool = False) -> None:
+        head = self._head
+        has_body = status >= 200 and status not in (204, 304)
+        length = b"content-length: %d\r\n" % len(body) if has_body else b""
+        if close or self._closes or self._worker.is_draining:
+            self._closes = True
+            connection = b"connection: close\r\n\r\n"
+        elif head.is_http_1_0:
+            connection = b"connection: keep-alive\r\n\r\n"
+        else:
+            connection = b"\r\n"
+        if not has_body or head.method == "HEAD":
+            body = b""
+        self._held = status_line(status) + fields + length + connection + body
+
+    def release(self) -> None:
+        held = self._held
+        self.on_gone = None
+        self.on_pause = None
+        self._forget_body()
+        if self._state is not _State.BUSY:
+            return
+        self._held = None
+        if self.is_gone:
+            self._close()
+            return
+        if held is not None:
+            self._transport.write(held)
+        elif self._streams:
+            self._closes = True  # a stream that has no end: closing is the only honest one
+        if self._closes:
+            self._start_lingering()
+            return
+        self._state = _State.HEAD
+        if not self._is_paused:
+            self.deadline = self._worker.deadlines.now + self._worker.limits.idle_timeout_s
+        if self._resume_reading:
+            self._resume_reading = False
+            self._transport.resume_reading()
+        if self._worker.is_draining and not self._backlog:
+            self._close()
+        elif self._backlog and not self._consuming:
+            data, self._backlog = self._backlog, b""
+            self._consume(data)
+
+    def _framed(self, data: bytes) -> bytes:
+        if self._head.is_http_1_0 or not data:
+            return data
+        return b"%x\r\n%b\r\n" % (len(data), data)
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def end_if_idle(self) -> None:
+        """Close a connection that has no request on it."""
+        if self._state is _State.HEAD and not self._backlog:
+            self._close()
+
+    def cut(self) -> None:
+        """End now, whatever is going on; `on_gone` is called by the loss of the connection."""
+        self._transport.abort()
+
+    @property
+    def is_busy(self) -> bool:
+        return self._state is _State.BUSY
+
+    def _start_lingering(self) -> None:
+        """Let the client read the answer before a reset could take it away: half-close, then drain for a moment."""
+        if self._resume_reading:
+            self._resume_reading = False
+            self._transport.resume_reading()
+        self._state = _State.LINGER
+        self._lingered = 0
+        self._backlog = b""
+        if not self._is_paused:
+            self.deadline = self._worker.deadlines.now + LINGER_S
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._state = _State.CLOSED
+        self.deadline = 0.0
+        self._transport.close()
+
+    def _forget_body(self) -> None:
+        self._worker.bytes_in_flight -= self._body_bytes
+        self._body_bytes = 0
+        self._body.clear()

@@ -1,0 +1,147 @@
+"""The processes: one worker alone, or several under a small supervisor that restarts a dead one.
+
+Each worker has a listening socket of its own on the same port (SO_REUSEPORT); the supervisor keeps all of them open,
+so connections that wait for a worker that died are taken by its successor. Where the kernel does not spread
+connections over such sockets, the workers share one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+BACKLOG = 4096
+RESTARTS_TOO_FAST = 5
+TOO_FAST_S = 2.0
+log = logging.getLogger("routewright")
+
+
+def listening_sockets(host: str, port: int, workers: int) -> list[socket.socket]:
+    """One socket a worker. Raises OSError where the address is taken or not ours."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    spreads = workers > 1 and sys.platform == "linux"
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(workers if spreads else 1):
+            listener = socket.socket(family, kind, protocol)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if spreads:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(address if port or len(sockets) == 1 else sockets[0].getsockname())
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+    except OSError:
+        for listener in sockets:
+            listener.close()
+        raise
+    return sockets if spreads else sockets * workers
+
+
+def raise_file_limit() -> int:
+    """Take all the file descriptors that the system gives; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > 1 << 20:
+        hard = 1 << 20
+    if soft < hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+class Supervisor:
+    """Forks the workers, restarts those that die, and ends them all on a signal."""
+
+    def __init__(
+        self,
+        run_worker: Callable[[int, socket.socket], int],
+        sockets: list[socket.socket],
+        forget_worker: Callable[[int], None],
+        drain_s: float,
+    ) -> None:
+        self._run_worker = run_worker
+        self._sockets = sockets
+        self._forget_worker = forget_worker
+        self._drain_s = drain_s
+        self._pids: dict[int, int] = {}
+        self._started_s: dict[int, float] = {}
+        self._fast_deaths = 0
+        self._is_stopping = False
+
+    def run(self) -> int:
+        """Returns the exit status when every worker has ended."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._pass_on)
+        for worker in range(len(self._sockets)):
+            self._fork(worker)
+        failed = 0
+        while self._pids:
+            pid, status = os.waitpid(-1, 0)
+            if pid not in self._pids:
+                continue
+            worker = self._pids.pop(pid)
+            if self._is_stopping:
+                failed |= status
+                continue
+            log.error("worker %d (pid %d) ended with %s; starting another", worker, pid, _describe(status))
+            self._forget_worker(worker)
+            if time.monotonic() - self._started_s[worker] < TOO_FAST_S:
+                self._fast_deaths += 1
+                if self._fast_deaths >= RESTARTS_TOO_FAST:
+                    log.error("workers end as soon as they start; giving up")
+                    self._stop(signal.SIGTERM, None)
+                    failed = 1
+                    continue
+                time.sleep(0.1 * 2**self._fast_deaths)
+            else:
+                self._fast_deaths = 0
+            if not self._is_stopping:
+                self._fork(worker)
+        return 1 if failed else 0
+
+    def _fork(self, worker: int) -> None:
+        self._started_s[worker] = time.monotonic()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A stop that came before the child had its own handlers would be the supervisor's in the child.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        pid = os.fork()
+        if pid:
+            self._pids[pid] = worker
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+            return
+        status = 1
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            status = self._run_worker(worker, self._sockets[worker])
+        except BaseException:
+            log.exception("worker %d failed", worker)
+        finally:
+            logging.shutdown()
+            os._exit(status)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._is_stopping = True
+        self._pass_on(number, frame)
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        for pid in list(self._pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def _describe(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"status {os.WEXITSTATUS(status)}"

@@ -1,0 +1,1 @@
+"""The upstream side: pooled connections, one attempt, and the order of attempts."""

@@ -1,0 +1,317 @@
+"""One try at one deployment: the request goes out, and what comes back goes on to the client by callback.
+
+No task, queue or generator stands between the two sockets. Before the first byte has gone to the client a failure is
+handed back and somebody else may be asked; after it the stream ends with an error event.
+"""
+
+from __future__ import annotations
+
+import time
+
+from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError, UpstreamTimeout
+from routewright.flow import Signal
+from routewright.providers import openai
+from routewright.settings import UpstreamSettings
+from routewright.types import Call, Deployment, Outcome, Responder, Usage
+from routewright.upstream.connection import UpstreamConnection
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+PING = b": ping\n\n"
+JSON_FIELDS = b"content-type: application/json\r\n"
+STREAM_FIELDS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+
+_WAITING, _ANSWER, _EVENTS, _ERROR, _ENDED = range(5)
+
+
+class Attempt:
+    """A `Sink` for the upstream, and the reader of one answer. `done` gets the error to act on, or None."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_call",
+        "_client",
+        "_connection",
+        "_deployment",
+        "_first_byte_limit_s",
+        "_headers",
+        "_idle_limit_s",
+        "_last_byte_s",
+        "_outcome",
+        "_pending",
+        "_pinged_s",
+        "_settings",
+        "_started_s",
+        "_state",
+        "_status",
+        "_stream",
+        "_total_until_s",
+        "deadline",
+        "done",
+        "has_begun",
+        "is_stale",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        deployment: Deployment,
+        client: Responder,
+        outcome: Outcome,
+        settings: UpstreamSettings,
+        now: float,
+    ) -> None:
+        self._call = call
+        self._deployment = deployment
+        self._client = client
+        self._outcome = outcome
+        self._settings = settings
+        self._state = _WAITING
+        self._status = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._pending = b""
+        self._stream: openai.EventStream | None = None
+        self.has_begun = False
+        """Bytes have gone to the client."""
+        self.is_stale = False
+        """A kept connection was closed before it gave a byte: try once more, it is nobody's failure."""
+        self.done: Signal[GatewayError | None] = Signal()
+
+        asked = call.timeout_s if call.timeout_s is not None else deployment.timeout_s
+        if call.is_stream and deployment.stream_timeout_s is not None:
+            first_byte = deployment.stream_timeout_s
+        else:
+            first_byte = asked if asked is not None else settings.first_byte_timeout_s
+        total = asked if asked is not None else settings.total_timeout_s
+        self._idle_limit_s = settings.idle_timeout_s
+        self._total_until_s = now + total
+        self._started_s = self._last_byte_s = self._pinged_s = now
+        self.deadline = now + min(first_byte, total)
+
+    def start(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        client = self._client
+        client.on_gone = self._client_left
+        client.on_pause = self._client_paused
+        connection.send(openai.request_bytes(self._call, self._deployment), self)
+
+    # --- what the connection calls --------------------------------------------------------------------------------
+
+    def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
+        self._status = status
+        self._headers = headers
+        self._last_byte_s = time.monotonic()
+        if status != 200:
+            self._state = _ERROR
+        elif not self._call.is_stream:
+            self._state = _ANSWER
+        elif headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
+            self._state = _EVENTS
+            self._stream = openai.EventStream(self._call, self._deployment)
+        else:
+            self._fail(UpstreamBadResponse("the upstream did not answer with an event stream"))
+            return
+        self.deadline = min(self._last_byte_s + self._idle_limit_s, self._total_until_s)
+
+    def on_data(self, data: bytes, is_last: bool) -> None:
+        state = self._state
+        if state == _EVENTS:
+            self._relay_events(data, is_last)
+        elif state == _ANSWER:
+            if is_last and not self._body:
+                self._finish_answer(data)
+                return
+            self._keep(data, self._settings.max_response_bytes)
+            if is_last and self._state == _ANSWER:
+                self._finish_answer(b"".join(self._body))
+        elif state == _ERROR:
+            if self._body_bytes < MAX_ERROR_BODY_BYTES:
+                self._body.append(data)
+                self._body_bytes += len(data)
+            if is_last or self._body_bytes >= MAX_ERROR_BODY_BYTES:
+                body = b"".join(self._body)
+                self._fail(openai.error_of(self._status, self._headers, body, self._deployment, time.time()))
+
+    def on_failure(self, error: GatewayError, is_stale: bool) -> None:
+        self.is_stale = is_stale
+        if self._state == _ERROR:
+            error = openai.error_of(self._status, self._headers, b"", self._deployment, time.time())
+        self._fail(error)
+
+    # --- an answer in one piece -----------------------------------------------------------------------------------
+
+    def _keep(self, data: bytes, limit: int) -> None:
+        self._last_byte_s = time.monotonic()
+        self._body.append(data)
+        self._body_bytes += len(data)
+        if self._body_bytes > limit:
+            self._fail(UpstreamBadResponse("the upstream's answer is too large"))
+
+    def _finish_answer(self, body: bytes) -> None:
+        outcome = self._outcome
+        try:
+            answer, usage = openai.read_answer(body, self._call, self._deployment)
+        except GatewayError as error:
+            self._fail(error)
+            return
+        outcome.first_byte_s = self._last_byte_s
+        outcome.usage = usage
+        outcome.status = 200
+        outcome.ended = "complete"
+        deployment = self._deployment
+        if deployment.is_priced:
+            cost = b"x-litellm-response-cost: %.9f\r\n" % (deployment.cost_nusd(usage) / 1e9)
+            fields = JSON_FIELDS + self._fields() + cost
+        else:
+            fields = JSON_FIELDS + self._fields()
+        self._client.hold_response(200, fields, answer)
+        self._end(None)
+
+    def _fields(self) -> bytes:
+        outcome = self._outcome
+        decision = outcome.decision
+        routed = self._deployment.routed_field if decision is not None and decision.route is not None else b""
+        return b"%b%b%bx-litellm-attempted-retries: %d\r\nx-litellm-attempted-fallbacks: %d\r\n" % (
+            outcome.fields,
+            self._deployment.reply_fields,
+            routed,
+            outcome.attempts - 1 - outcome.fallbacks,
+            outcome.fallbacks,
+        )
+
+    # --- an answer in events --------------------------------------------------------------------------------------
+
+    def _relay_events(self, data: bytes, is_last: bool) -> None:
+        stream = self._stream
+        assert stream is not None
+        self._last_byte_s = time.monotonic()
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        if b"\r" in data:
+            if data.endswith(b"\r") and not is_last:
+                self._pending = data
+                return
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not data.endswith(b"\n\n"):
+            if is_last and data:
+                data += b"\n\n"  # an event that ends with the stream
+            else:
+                cut = data.rfind(b"\n\n") + 2
+                self._pending = data if cut < 2 else data[cut:]
+                data = b"" if cut < 2 else data[:cut]
+                if len(self._pending) > self._settings.max_response_bytes:
+                    self._fail(UpstreamBadResponse("the upstream sent an event that is too large"))
+                    return
+        try:
+            out = stream.feed(data) if data else b""
+        except GatewayError as error:
+            self._fail(error)
+            return
+        if stream.is_done:
+            self._finish_stream(out, is_last)
+        elif is_last:
+            if stream.finish_seen:
+                stream.last = openai.DONE
+                self._finish_stream(out, is_last)
+            else:
+                if out:
+                    self._send(out)
+                self._fail(UpstreamError("the upstream's stream ended before its answer did"))
+        elif out:
+            self._send(out)
+
+    def _send(self, out: bytes) -> None:
+        if self.has_begun:
+            self._client.write(out)
+        else:
+            self.has_begun = True
+            self._outcome.first_byte_s = self._last_byte_s
+            self._outcome.status = 200
+            self.deadline = min(self.deadline, self._last_byte_s + self._settings.ping_interval_s)
+            self._client.begin(200, STREAM_FIELDS + self._fields(), out)
+
+    def _finish_stream(self, out: bytes, is_last: bool) -> None:
+        stream = self._stream
+        assert stream is not None
+        if not self.has_begun and not out and not stream.finish_seen:
+            self._fail(UpstreamBadResponse("the upstream's stream held no answer"))
+            return
+        outcome = self._outcome
+        outcome.usage = stream.counted_usage(self._call)
+        outcome.ended = "complete"
+        if self.has_begun:
+            self._client.hold(out + stream.last)
+        else:
+            self._send(b"")
+            self._client.hold(out + stream.last)
+        if not is_last:
+            self._connection.detach()
+        self._end(None)
+
+    def end(self, error: GatewayError) -> None:
+        """End it from outside, as a failure of this attempt."""
+        self._fail(error)
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def _fail(self, error: GatewayError) -> None:
+        if self._state == _ENDED:
+            return
+        connection = self._connection
+        if connection.sink is self:
+            connection.abandon()
+        if self.has_begun:
+            outcome = self._outcome
+            outcome.ended = "upstream_failed"
+            outcome.error = error.code
+            if self._stream is not None:
+                outcome.usage = self._stream.counted_usage(self._call)
+            self._client.hold(openai.error_event(error), close=True)
+        self._end(error)
+
+    def _client_left(self) -> None:
+        """An ordinary case: stop the upstream, and bill what went by."""
+        if self._state == _ENDED:
+            return
+        if self._connection.sink is self:
+            self._connection.abandon()
+        outcome = self._outcome
+        outcome.ended = "client_gone"
+        if self._stream is not None:
+            outcome.usage = self._stream.counted_usage(self._call)
+        else:
+            outcome.usage = Usage(self._call.prompt_tokens_estimate, 0, is_estimated=True)
+        self._end(None)
+
+    def _client_paused(self, is_paused: bool) -> None:
+        if self._connection.sink is self:
+            if is_paused:
+                self._connection.pause()
+            else:
+                self._last_byte_s = time.monotonic()
+                self._connection.resume()
+
+    def _end(self, error: GatewayError | None) -> None:
+        self._state = _ENDED
+        self.deadline = 0.0
+        self._client.on_gone = None
+        self._client.on_pause = None
+        self.done.set(error)
+
+    def on_deadline(self, now: float) -> None:
+        """First byte, idle and total limits; and the comment that keeps a quiet stream open."""
+        if self._state == _ENDED:
+            return
+        if self._state == _WAITING or now >= self._total_until_s or now - self._last_byte_s >= self._idle_limit_s:
+            self._fail(UpstreamTimeout("the upstream did not answer in time"))
+            return
+        self.deadline = min(self._last_byte_s + self._idle_limit_s, self._total_until_s)
+        if self._state == _EVENTS and self.has_begun:
+            ping_s = self._settings.ping_interval_s
+            if now - max(self._last_byte_s, self._pinged_s) >= ping_s:
+                self._pinged_s = now
+                self._client.write(PING)
+            self.deadline = min(self.deadline, max(self._last_byte_s, self._pinged_s) + ping_s)

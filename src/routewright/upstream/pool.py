@@ -1,0 +1,147 @@
+"""Connections to one origin, last in first out, and how a new one is made."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from routewright.deadlines import Deadlines
+from routewright.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from routewright.settings import UpstreamSettings
+from routewright.upstream.connection import UpstreamConnection
+
+Origin = tuple[str, str, int]
+
+
+def tls_context(ssl_verify: bool | str) -> ssl.SSLContext:
+    """Verified against the system's store, or a bundle given by path; not at all only where the settings say so."""
+    context = ssl.create_default_context(cafile=ssl_verify if isinstance(ssl_verify, str) else None)
+    if ssl_verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Pool:
+    """All connections to one origin."""
+
+    def __init__(
+        self, origin: Origin, settings: UpstreamSettings, deadlines: Deadlines, tls: Callable[[], ssl.SSLContext]
+    ) -> None:
+        self.origin = origin
+        self._settings = settings
+        self._deadlines = deadlines
+        self._tls = tls
+        self._idle: list[UpstreamConnection] = []
+        self._open = 0
+
+    def take(self) -> UpstreamConnection | None:
+        """The connection used last, if one is idle and young enough."""
+        oldest = self._deadlines.now - self._settings.keepalive_s
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_closed:
+                continue
+            if connection.idle_since_s < oldest:
+                connection.close()
+                continue
+            return connection
+        return None
+
+    async def connect(self) -> UpstreamConnection:
+        """A new connection. Raises UpstreamUnavailable, UpstreamTimeout, or UpstreamError where TLS fails."""
+        if self._open >= self._settings.max_connections_per_origin:
+            raise UpstreamUnavailable("all connections to this upstream are in use")
+        self._open += 1
+        try:
+            # A task of its own: wait_for needs one, and the straight line runs without.
+            return await asyncio.get_running_loop().create_task(self._connect())
+        except BaseException:
+            self._open -= 1
+            raise
+
+    async def _connect(self) -> UpstreamConnection:
+        scheme, host, port = self.origin
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await asyncio.wait_for(
+                loop.create_connection(
+                    lambda: UpstreamConnection(self._settings.max_head_bytes, self._put_back, self._forget),
+                    host,
+                    port,
+                    ssl=self._tls() if scheme == "https" else None,
+                    server_hostname=host if scheme == "https" else None,
+                ),
+                self._settings.connect_timeout_s,
+            )
+        except TimeoutError as error:
+            raise UpstreamTimeout("the upstream did not take a connection in time") from error
+        except ssl.SSLError as error:
+            raise UpstreamError("the upstream's TLS certificate or handshake was refused") from error
+        except OSError as error:
+            raise UpstreamUnavailable("the upstream takes no connections") from error
+        return connection
+
+    def _put_back(self, connection: UpstreamConnection) -> None:
+        connection.idle_since_s = self._deadlines.now
+        self._idle.append(connection)
+
+    def _forget(self, connection: UpstreamConnection) -> None:
+        self._open -= 1
+
+    def put_back_unused(self, connection: UpstreamConnection) -> None:
+        """A connection that was made, and then was not needed."""
+        if not connection.is_closed:
+            self._put_back(connection)
+
+    def close_old(self, now: float) -> None:
+        """Close idle connections past their time; called now and then."""
+        oldest = now - self._settings.keepalive_s
+        young: list[UpstreamConnection] = []
+        for connection in self._idle:
+            if connection.is_closed:
+                continue
+            if connection.idle_since_s < oldest:
+                connection.close()
+            else:
+                young.append(connection)
+        self._idle[:] = young
+
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+
+class Pools:
+    """A pool per origin. Origins come from the configuration alone, so their number is bounded."""
+
+    def __init__(self, settings: UpstreamSettings, deadlines: Deadlines) -> None:
+        self._settings = settings
+        self._deadlines = deadlines
+        self._pools: dict[Origin, Pool] = {}
+        self._tls_context: ssl.SSLContext | None = None
+        self._swept_s = 0.0
+        deadlines.every_tick(self._sweep)
+
+    def of(self, origin: Origin) -> Pool:
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = Pool(origin, self._settings, self._deadlines, self._tls)
+        return pool
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._tls_context is None:
+            self._tls_context = tls_context(self._settings.ssl_verify)
+        return self._tls_context
+
+    def _sweep(self, now: float) -> None:
+        if now - self._swept_s >= 5.0:
+            self._swept_s = now
+            for pool in self._pools.values():
+                pool.close_old(now)
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()

@@ -1,0 +1,169 @@
+"""Tries the candidates in the decided order until one has answered, or nothing is left to try."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from routewright.deadlines import Deadlines
+from routewright.errors import (
+    ContentPolicyViolation,
+    ContextLengthExceeded,
+    GatewayError,
+    UpstreamUnavailable,
+)
+from routewright.settings import AttemptSettings, UpstreamSettings
+from routewright.types import Call, Decision, Deployment, Group, Outcome, Responder
+from routewright.upstream.attempt import Attempt
+from routewright.upstream.health import Balance, RetryBudget
+from routewright.upstream.pool import Pools
+
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MOST_S = 8.0
+
+
+class Upstream:
+    """Sends a call to the first candidate that answers."""
+
+    def __init__(
+        self, attempts: AttemptSettings, settings: UpstreamSettings, deadlines: Deadlines, rng: random.Random
+    ) -> None:
+        self._attempts = attempts
+        self._settings = settings
+        self._deadlines = deadlines
+        self._rng = rng
+        self._running: set[Attempt] = set()
+        self.pools = Pools(settings, deadlines)
+        self.balance = Balance(attempts, rng)
+        self.retry_budget = RetryBudget(attempts, deadlines.now)
+
+    async def relay(self, call: Call, decision: Decision, client: Responder, outcome: Outcome) -> None:
+        """Returns when the answer's end is held by `client`, or the client has left. Raises the last GatewayError.
+
+        An error after the first byte is not raised: the stream has been told, and `outcome` says so.
+        """
+        self.retry_budget.deposit()
+        error: GatewayError | None = None
+        groups = list(decision.groups)
+        has_asked_fallbacks = False
+        position = 0
+        while position < len(groups):
+            error = await self._try_group(call, groups[position], client, outcome, error)
+            if error is None:
+                return
+            position += 1
+            if not error.try_next or call.without_fallbacks or position > self._attempts.max_fallbacks:
+                break
+            if position == len(groups) and not has_asked_fallbacks:
+                has_asked_fallbacks = True
+                groups += [group for group in _fallbacks(decision, error) if group not in groups]
+            outcome.fallbacks = position
+        raise error or UpstreamUnavailable("no deployment can take this request now")
+
+    def end_all(self, error: GatewayError) -> None:
+        """End every running attempt with `error`: an answer that has begun says so to its client."""
+        for attempt in list(self._running):
+            attempt.end(error)
+
+    async def _try_group(
+        self, call: Call, group: Group, client: Responder, outcome: Outcome, error: GatewayError | None
+    ) -> GatewayError | None:
+        """Try deployments of one model. None: the client has its answer, or has left."""
+        tried: list[Deployment] = []
+        retries_left = -1
+        while True:
+            now = self._deadlines.now
+            deployment = self.balance.pick(group, tried, now)
+            if deployment is None:
+                return error or UpstreamUnavailable(
+                    "all deployments of this model are resting after failures",
+                    retry_after_s=self.balance.first_back_s([group], now),
+                )
+            if retries_left < 0:
+                retries_left = self._retries(call, deployment)
+            elif error is not None:
+                is_same = deployment in tried
+                if not (error.try_again or (error.try_next and not is_same)):
+                    return error
+                if retries_left == 0 or not self.retry_budget.withdraw(now):
+                    return error
+                retries_left -= 1
+                if is_same:
+                    wait_s = self._wait_s(len(tried), error)
+                    if wait_s > BACKOFF_MOST_S:
+                        return error
+                    await asyncio.sleep(wait_s)
+                    if client.is_gone:
+                        outcome.ended = "client_gone"
+                        return None
+            tried.append(deployment)
+            error = await self._try_deployment(call, group, deployment, client, outcome)
+            if error is None or outcome.ended == "upstream_failed":
+                return None
+
+    async def _try_deployment(
+        self, call: Call, group: Group, deployment: Deployment, client: Responder, outcome: Outcome
+    ) -> GatewayError | None:
+        outcome.deployment = deployment
+        outcome.attempts += 1
+        health = deployment.health
+        health.in_flight += 1
+        started_s = time.monotonic()
+        attempt = None
+        try:
+            pool = self.pools.of(deployment.origin)
+            while True:
+                connection = pool.take() if attempt is None else None
+                if connection is None:
+                    connection = await pool.connect()
+                    if client.is_gone:
+                        pool.put_back_unused(connection)
+                        outcome.ended = "client_gone"
+                        health.is_probed = False
+                        return None
+                attempt = Attempt(call, deployment, client, outcome, self._settings, self._deadlines.now)
+                self._deadlines.add(attempt)
+                self._running.add(attempt)
+                try:
+                    attempt.start(connection)
+                    error = await attempt.done
+                finally:
+                    self._deadlines.discard(attempt)
+                    self._running.discard(attempt)
+                if error is None or not attempt.is_stale or attempt.has_begun:
+                    break
+        except GatewayError as failure:
+            error = failure
+        finally:
+            health.in_flight -= 1
+        if error is not None:
+            self.balance.failed(deployment, group, error, self._deadlines.now)
+        elif outcome.ended == "complete":
+            self.balance.succeeded(deployment, outcome.first_byte_s - started_s, self._deadlines.now)
+        else:
+            health.is_probed = False
+        return error
+
+    def _retries(self, call: Call, deployment: Deployment) -> int:
+        if call.num_retries is not None:
+            return call.num_retries
+        if deployment.max_retries is not None:
+            return deployment.max_retries
+        return self._attempts.num_retries
+
+    def _wait_s(self, tries: int, error: GatewayError) -> float:
+        backoff = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** (tries - 1)) * self._rng.uniform(0.5, 1.0)
+        asked = error.retry_after_s or 0
+        return max(backoff, self._attempts.retry_after_s, float(asked) if error.status == 429 else 0.0)
+
+
+def _fallbacks(decision: Decision, error: GatewayError) -> Sequence[Group]:
+    """The configured fallbacks for this kind of error."""
+    candidates = decision.candidates
+    if isinstance(error, ContextLengthExceeded) and candidates.context_window_fallbacks:
+        return candidates.context_window_fallbacks
+    if isinstance(error, ContentPolicyViolation) and candidates.content_policy_fallbacks:
+        return candidates.content_policy_fallbacks
+    return candidates.fallbacks

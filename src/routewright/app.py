@@ -113,7 +113,7 @@ class WorkerProcess:
         return self.upstream.balance.is_available(group, self.deadlines.now)
 
     def _load_control(self) -> AsgiApplication:
-        # Imported when it is first needed: FastAPI costs a quarter of a second and 16 MB that the data path need not wait for.
+        # Imported when it is first needed: FastAPI costs a quarter of a second and 16 MB, and the data path needs it not.
         from routewright.admin.application import Control, make_application
 
         return make_application(

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-# Routing multiplies small arrays on the event loop's own thread; a pool of BLAS threads would cost memory, not save time.
+# Routing multiplies small arrays on the loop's own thread; a pool of BLAS threads would cost memory and save nothing.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -119,12 +119,13 @@ def check_config(
 def demo(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 4000,
     data_dir: Annotated[Path | None, typer.Option(help="Default: a folder that is deleted at the end")] = None,
-    once: Annotated[bool, typer.Option(help="End after the sample prompts instead of staying up")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End after the sample prompts instead of staying up")] = False,
+    real: Annotated[bool, typer.Option("--real", help="Use the models of the providers whose keys are set")] = False,
 ) -> None:
     """Start the gateway with stand-in models, send sample prompts to `auto`, and stay up for yours."""
     from routewright.demo.run import run_demo
 
-    raise typer.Exit(run_demo(port=port, data_dir=data_dir, once=once))
+    raise typer.Exit(run_demo(port=port, data_dir=data_dir, once=once, real=real))
 
 
 @cli.command()

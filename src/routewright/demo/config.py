@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 MASTER_KEY = "sk-demo-master"
 KEY = "sk-demo"
 
@@ -50,3 +52,44 @@ def _entry(name: str, upstream: str, input_usd: float, output_usd: float, mode: 
     model_info:
       id: {name}
       mode: {mode}"""
+
+
+# What each provider's key makes possible; prices come from the price table.
+REAL_MODELS = {
+    "OPENAI_API_KEY": ("openai/gpt-4o", "openai/gpt-4o-mini"),
+    "ANTHROPIC_API_KEY": ("anthropic/claude-sonnet-4-5", "anthropic/claude-haiku-4-5"),
+    "GEMINI_API_KEY": ("gemini/gemini-2.5-pro", "gemini/gemini-2.5-flash"),
+    "MISTRAL_API_KEY": ("mistral/mistral-large-latest", "mistral/mistral-small-latest"),
+    "DEEPSEEK_API_KEY": ("deepseek/deepseek-chat",),
+    "GROQ_API_KEY": ("groq/llama-3.3-70b-versatile", "groq/llama-3.1-8b-instant"),
+    "XAI_API_KEY": ("xai/grok-3", "xai/grok-3-mini"),
+}
+
+
+def keys_found(environ: Mapping[str, str]) -> list[str]:
+    """The providers' variables that are set."""
+    return [name for name in REAL_MODELS if environ.get(name)]
+
+
+def real_config(variables: Sequence[str]) -> str:
+    """A `config.yaml` over the real models of these providers; it names the variables and holds no key."""
+    names = [model for variable in variables for model in REAL_MODELS[variable]]
+    entries = "\n".join(
+        f"  - model_name: {name.partition('/')[2]}\n"
+        f"    litellm_params:\n      model: {name}\n      api_key: os.environ/{variable}"
+        for variable in variables
+        for name in REAL_MODELS[variable]
+    )
+    candidates = ", ".join(name.partition("/")[2] for name in names)
+    return f"""model_list:
+{entries}
+general_settings:
+  master_key: {MASTER_KEY}
+keys:
+  - key: {KEY}
+    alias: demo
+routes:
+  auto:
+    candidates: [{candidates}]
+    quality: 0.8
+"""

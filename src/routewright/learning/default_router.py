@@ -3,7 +3,8 @@
     python -m routewright.learning.default_router DATA_FOLDER
 
 writes `src/routewright/routing/default_router.safetensors`. The same data gives the same file on the same machine.
-It holds weights, names and figures; no prompt, no answer, no row of the data.
+It holds weights, names and figures; no prompt, no answer, no row of the data. The everyday prompts of `everyday` count
+beside the sets with ASSUMED scores, since no set with recorded scores holds any.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from typing import Any, Final
 
 import numpy as np
 
+from routewright.learning import everyday
 from routewright.learning.datasets import Dataset, read_dataset, text_key
 from routewright.learning.fit import SAMPLE_ROWS, judge
 from routewright.routing.artefact import Artefact, Label, write_artefact
 from routewright.routing.calibrate import Isotonic, brier, ece
 from routewright.routing.features.hashed import HashedFeatures
 from routewright.routing.logistic import LogisticRouter, sigmoid
+from routewright.routing.objective import USUAL_OUTPUT_TOKENS, logit
 from routewright.routing.profiles import plain_name
+from routewright.routing.router import Float32
 from routewright.types import Prompt
 
 PATH: Final = Path(__file__).resolve().parents[1] / "routing" / "default_router.safetensors"
@@ -30,6 +34,9 @@ SETS: Final = ("mmlu_pro", "routerbench_subset", "routellm_mmlu", "llmrouter_mix
 CREATED: Final = "2026-01-01T00:00:00+00:00"
 """Fixed, so that the same data gives the same bytes."""
 SCALE_SET: Final = "mmlu_pro"
+
+ASSUMED_WEIGHT: Final = 10
+"""Times that an everyday prompt counts: about two thousand rows beside 22,000 measured ones."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "mixtral-8x7b-chat": "mixtral-8x7b-instruct",
@@ -58,21 +65,16 @@ KEPT: Final = (
     "gemini-1.5-flash-002",
     "llama-3.1-70b-instruct",
     "llama-3.1-8b-instruct",
-    "gpt-4-1106-preview",
-    "gpt-3.5-turbo-1106",
     "mixtral-8x7b-instruct",
     "mistral-7b-instruct",
-    "gemma-2-9b-it",
-    "qwen2.5-7b-instruct",
     "qwen1.5-72b-chat",
     "phi-3-mini-4k-instruct",
     "deepseek-coder-v2",
     "mathstral-7b",
     "jamba-1.5-large",
     "command-r-v01",
-    "llama-3.1-nemotron-51b-instruct",
 )
-"""Measured models that keep a label of their own; base models and rarities only help to fit the others."""
+"""Chat models of the scale's set, which keep a label of their own; all others only help to fit these and the pools."""
 
 
 def canonical(model: str) -> str:
@@ -143,44 +145,67 @@ def _column_means(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def build(data: Path) -> Artefact:
-    """Fit on the train rows of all sets, judge on their valid rows."""
+    """Fit on the train rows of all sets and the everyday prompts; calibrate and judge on the sets' valid rows."""
     joined = join([read_dataset(data, name) for name in SETS])
     train, valid = joined.rows("train"), joined.rows("valid")
+    is_scale = np.array([task == SCALE_SET for task in joined.tasks])
+    on_scale = train[is_scale[train]]
+    measured_level = _column_means(joined.quality[on_scale])
+    measured = [i for i in range(len(joined.models)) if (~np.isnan(joined.quality[on_scale, i])).mean() > 0.5]
+
+    assumed, assumed_scores = _assumed(joined.models, {i: float(measured_level[i]) for i in measured})
+    prompts = [joined.prompts[row] for row in train] + [prompt for prompt in assumed for _ in range(ASSUMED_WEIGHT)]
+    quality = np.concatenate((joined.quality[train], np.repeat(assumed_scores, ASSUMED_WEIGHT, axis=0)))
+    cost = np.concatenate((joined.cost_usd[train], np.zeros((len(quality) - len(train), len(joined.models)))))
     features = HashedFeatures()
-    X = features.fit_transform([joined.prompts[row] for row in train], joined.quality[train])
-    fitted = LogisticRouter().fit(X, joined.quality[train], joined.cost_usd[train])
+    X = features.fit_transform(prompts, quality)
+    fitted = LogisticRouter().fit(X, quality, cost.astype(np.float32))
 
     columns: list[tuple[str, str, list[int]]] = [(name, "model", [joined.models.index(name)]) for name in KEPT]
     for name, (role, members) in POOLS.items():
-        columns.append((name, role, [joined.models.index(m) for m in members if m in joined.models]))
+        columns.append((name, role, [joined.models.index(member) for member in members]))
     router = LogisticRouter(**fitted.params())
     router.weights_ = np.stack([fitted.weights_[:, m].mean(axis=1) for _, _, m in columns], axis=1).astype(np.float32)
     router.intercept_ = np.array([fitted.intercept_[m].mean() for _, _, m in columns], dtype=np.float32)
     router.cost_usd_ = np.array([fitted.cost_usd_[m].mean() for _, _, m in columns], dtype=np.float32)
     router.n_features_ = fitted.n_features_
 
-    on_scale = [row for row in valid if joined.tasks[row] == SCALE_SET]
-    Z = features.transform([joined.prompts[row] for row in on_scale])
+    # a pool's height is that of its members which the scale's set measured; the others lend it their pattern only
+    Z = features.transform([joined.prompts[row] for row in valid[is_scale[valid]]])
+    for i, (_, role, places) in enumerate(columns):
+        own = [m for m in places if m in measured]
+        if role == "rung":
+            goal = np.mean([sigmoid(Z @ fitted.weights_[:, m] + fitted.intercept_[m]).mean() for m in own])
+            for _ in range(20):
+                now = float(sigmoid(Z @ router.weights_[:, i] + router.intercept_[i]).mean())
+                router.intercept_[i] += logit(float(goal)) - logit(now)
     level = sigmoid(Z @ router.weights_ + router.intercept_).mean(axis=0)
+
     X_valid = features.transform([joined.prompts[row] for row in valid])
     known = ~np.isnan(joined.quality[valid])
     everyone = fitted.predict_quality(X_valid)
     calibration = Isotonic().fit(everyone[known], joined.quality[valid][known])
-    expected = router.predict_quality(X_valid)
-    lengths = _column_means(joined.out_tokens[train])
     # the gate's question needs every candidate's score on the same rows: the scale's set has them
-    inside = np.array([joined.tasks[row] == SCALE_SET for row in valid])
-    measured = [i for i, m in enumerate(joined.models) if known[inside][:, i].mean() > 0.95]
-    mean = _column_means(joined.quality[train][[joined.tasks[row] == SCALE_SET for row in train]])
+    inside = is_scale[valid]
     gate = judge(
         everyone[inside][:, measured],
         joined.quality[valid][inside][:, measured],
         joined.cost_usd[valid][inside][:, measured],
         fitted.cost_usd_[measured],
-        mean[measured].astype(np.float32),
+        measured_level[measured].astype(np.float32),
         seed=0,
     )
-    sample = np.sort(np.random.default_rng(0).permutation(len(valid))[:SAMPLE_ROWS])
+
+    # the dial's sample: half exam questions, the sets alike, half everyday prompts, as a gateway might see them
+    rng = np.random.default_rng(0)
+    half = SAMPLE_ROWS // 2
+    rows: list[int] = []
+    for name in SETS:
+        of_set = [i for i, row in enumerate(valid) if joined.tasks[row] == name]
+        rows += [of_set[i] for i in rng.permutation(len(of_set))[: half // len(SETS)]]
+    picked = [assumed[i] for i in rng.permutation(len(assumed))[: SAMPLE_ROWS - len(rows)]]
+    sample = np.concatenate((router.predict_quality(X_valid[rows]), router.predict_quality(features.transform(picked))))
+    sample_tokens = [int(joined.prompt_tokens[valid[i]]) for i in rows] + [len(p.text) // 4 + 1 for p in picked]
     labels = []
     for i, (name, role, places) in enumerate(columns):
         price = joined.prices[places[0]] if role == "model" else (None, None)
@@ -188,7 +213,7 @@ def build(data: Path) -> Artefact:
             Label(
                 name=name,
                 quality=round(float(level[i]), 4),
-                output_tokens=round(float(np.mean(lengths[places])), 1),
+                output_tokens=USUAL_OUTPUT_TOKENS,
                 input_usd_per_token=None if price[0] is None else price[0] / 1e6,
                 output_usd_per_token=None if price[1] is None else price[1] / 1e6,
                 role=role,
@@ -198,11 +223,17 @@ def build(data: Path) -> Artefact:
         router=router,
         features=features,
         labels=tuple(labels),
-        sample_scores=expected[sample].astype(np.float16),
-        sample_prompt_tokens=joined.prompt_tokens[valid][sample],
+        sample_scores=sample.astype(np.float16),
+        sample_prompt_tokens=np.array(sample_tokens, dtype=np.int32),
         calibration=calibration,
         scale="mmlu_pro",
-        training={"name": joined.name, "rows": len(train), "sha256": joined.sha256, "seed": 0},
+        training={
+            "name": joined.name,
+            "rows": len(train),
+            "assumed_rows": len(assumed),
+            "sha256": joined.sha256,
+            "seed": 0,
+        },
         metrics={
             "valid_rows": len(valid),
             "ece": round(ece(calibration.many(everyone[known]), joined.quality[valid][known]), 4),
@@ -211,6 +242,19 @@ def build(data: Path) -> Artefact:
         gate=gate,
         created=CREATED,
     )
+
+
+def _assumed(models: Sequence[str], levels: Mapping[int, float]) -> tuple[list[Prompt], Float32]:
+    """Everyday prompts and the scores assumed of each measured model, NaN for the others."""
+    prompts: list[Prompt] = []
+    rows = []
+    for texts, is_hard in ((everyday.easy(), False), (everyday.hard(), True)):
+        row = np.full(len(models), np.nan, dtype=np.float32)
+        row[list(levels)] = everyday.assumed_scores(np.array(list(levels.values()), dtype=np.float32), is_hard=is_hard)
+        for text in texts:
+            prompts.append(Prompt(text=text))
+            rows.append(row)
+    return prompts, np.stack(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -154,7 +154,8 @@ def mean_known(values: Float32) -> Float32:
     """Mean per column over what is known, float32 (n_columns,); 0 where nothing is."""
     known = ~np.isnan(values)
     sums = np.where(known, values, 0.0).sum(axis=0, dtype=np.float64)
-    return (sums / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
+    means: Float32 = (sums / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
+    return means
 
 
 def unit_rows(X: Float32) -> Float32:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import os
@@ -38,6 +39,8 @@ from routewright.types import Group, HttpRequest
 from routewright.upstream.relay import Upstream
 
 RESERVED_FDS = 64
+GC_THRESHOLDS = (20_000, 20, 20)
+"""A request leaves no cycle behind; what an error's traceback leaves is small and may wait."""
 ROUTERS_FOLDER = "routers"
 JOURNAL_FOLDER = "journal"
 RUN_FOLDER = "run"
@@ -92,7 +95,8 @@ class WorkerProcess:
         self.admission = Admission(counters, worker)
         self.keys = Keys(settings, self.admission.limits_of)
         self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, rng)
-        self.catalog = Catalog(settings, self._is_available)
+        balance = self.upstream.balance
+        self.catalog = Catalog(settings, self._is_available, lambda: balance.is_anything_resting)
         self.routing = LiveRouters(
             settings.router, self.catalog.routes, self.catalog.route_candidates, server.data_dir / ROUTERS_FOLDER
         )
@@ -113,7 +117,7 @@ class WorkerProcess:
         return self.upstream.balance.is_available(group, self.deadlines.now)
 
     def _load_control(self) -> AsgiApplication:
-        # Imported when it is first needed: FastAPI costs a quarter of a second and 16 MB, and the data path needs it not.
+        # Imported when first needed: FastAPI costs a quarter of a second and 16 MB that the data path does not need.
         from routewright.admin.application import Control, make_application
 
         return make_application(
@@ -157,6 +161,10 @@ class WorkerProcess:
             ssl=tls,
             ssl_handshake_timeout=self.settings.limits.head_timeout_s if tls is not None else None,
         )
+        # What is loaded by now stays; the collector need not look at it again with every few hundred requests.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         await self._ended
         self.deadlines.stop()
         self.upstream.pools.close()

@@ -28,6 +28,7 @@ AUTO = "auto"
 DIALS = {"best": 1.0, "cheap": 0.0, "balanced": 0.5}
 """What may stand behind a route's name: `auto:best`."""
 MAX_WILDCARD_MODELS = 1000
+NO_LIMIT = 1 << 62
 MODES = {"chat": "chat", "completions": "chat", "embeddings": "embedding"}
 
 _encode = msgspec.json.Encoder().encode
@@ -76,9 +77,16 @@ def _header_text(text: str) -> str:
 class Catalog:
     """What is served, by name."""
 
-    def __init__(self, settings: Settings, is_available: Callable[[Group], bool]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        is_available: Callable[[Group], bool],
+        is_anything_resting: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_available`: has the group a deployment that may be used now; `is_anything_resting`: could it be False."""
         self._attempts: AttemptSettings = settings.attempts
         self._is_available = is_available
+        self._is_anything_resting = is_anything_resting
         self._groups: dict[str, Group] = {}
         self._wildcards: list[tuple[str, list[tuple[DeploymentSettings, Health]]]] = []
         self._wildcard_groups: dict[str, Group] = {}
@@ -104,6 +112,10 @@ class Catalog:
         self.routes = self._make_routes(settings.routes)
         self._route_groups = {
             name: [self._groups[model] for model in route.candidates or ()] for name, route in self.routes.items()
+        }
+        self._shortest_context = {
+            name: min([self._profiles[group.name].max_input_tokens or NO_LIMIT for group in groups], default=NO_LIMIT)
+            for name, groups in self._route_groups.items()
         }
 
     def _make_routes(self, configured: Iterable[RouteSettings]) -> dict[str, RouteSettings]:
@@ -175,11 +187,15 @@ class Catalog:
         candidates.quality = quality
         # The right to a route is the right to all that it chooses from; health and ability narrow it here, so that
         # the router rates only what can answer. Where nothing can, all are tried: one may be back by then.
-        usable = [
-            index for index, group in enumerate(groups) if self._is_available(group) and self._is_able(group.name, call)
-        ]
-        if usable and len(usable) != len(groups):
-            candidates.allowed = usable
+        asks_much = call.has_images or call.has_tools or call.wants_json
+        if asks_much or call.prompt_tokens_estimate > self._shortest_context[name] or self._is_anything_resting():
+            usable = [
+                index
+                for index, group in enumerate(groups)
+                if self._is_available(group) and self._is_able(group.name, call)
+            ]
+            if usable and len(usable) != len(groups):
+                candidates.allowed = usable
         if self._attempts.fallbacks or self._attempts.default_fallbacks:
             names = self._attempts.fallbacks.get(name, self._attempts.default_fallbacks)
             candidates.fallbacks = self._known(names, caller)

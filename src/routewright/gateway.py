@@ -55,7 +55,7 @@ class Gateway:
     async def infer(self, request: HttpRequest, client: Responder) -> None:
         """Carry one inference request from the client's bytes to the client's bytes."""
         endpoint = request.endpoint.name
-        call_id = self._new_id()
+        call_id = self._new_id() if request.has_caller_id else request.request_id
         outcome = Outcome(endpoint, request.caller, request.request_id, call_id, time.monotonic())
         outcome.fields = b"x-request-id: %b\r\nx-litellm-call-id: %b\r\n" % (
             request.request_id.encode("ascii"),

@@ -75,6 +75,7 @@ class HttpRequest:
         "body",
         "caller",
         "endpoint",
+        "has_caller_id",
         "headers",
         "method",
         "model_in_path",
@@ -99,6 +100,8 @@ class HttpRequest:
     peer: str
     """Address of the socket's other end; never taken from a header."""
     request_id: str
+    has_caller_id: bool
+    """`request_id` is the caller's choice, so it may come twice."""
     received_s: float
     """Monotonic time at which the request was complete."""
 
@@ -428,6 +431,7 @@ class Outcome:
         "call",
         "call_id",
         "caller",
+        "cost_nusd",
         "decision",
         "deployment",
         "ended",
@@ -453,6 +457,8 @@ class Outcome:
         self.decision: Decision | None = None
         self.deployment: Deployment | None = None
         self.usage: Usage | None = None
+        self.cost_nusd = 0
+        """Set with `usage`."""
         self.status = 0
         self.error: str | None = None
         self.ended = "refused"
@@ -463,3 +469,9 @@ class Outcome:
         self.first_byte_s = 0.0
         self.fields = b""
         """Header lines for the client that are known before an upstream is asked."""
+
+    def bill(self, usage: Usage) -> None:
+        """What the answer used, and so what it cost at the deployment that gave it."""
+        self.usage = usage
+        if self.deployment is not None:
+            self.cost_nusd = self.deployment.cost_nusd(usage)

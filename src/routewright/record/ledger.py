@@ -50,7 +50,7 @@ class Ledger:
                 cached_tokens=usage.cached_tokens,
                 reasoning_tokens=usage.reasoning_tokens,
                 usage_estimated=usage.is_estimated,
-                cost_nusd=deployment.cost_nusd(usage) if deployment is not None else 0,
+                cost_nusd=outcome.cost_nusd,
                 is_priced=deployment.is_priced if deployment is not None else False,
                 latency_ms=round(latency_s * 1e3, 3),
                 ttft_ms=round((outcome.first_byte_s - outcome.started_s) * 1e3, 3) if outcome.first_byte_s else None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from routewright.types import Outcome
 
@@ -31,6 +31,21 @@ class Histogram:
         counts[bisect_left(self.bounds, value)] += 1
         counts[-1] += value
 
+    def add(self, labels: Labels, counts: list[float]) -> None:
+        """Add counts that were kept elsewhere, in the shape of `series`."""
+        known = self.series.get(labels)
+        self.series[labels] = counts[:] if known is None else [a + b for a, b in zip(known, counts, strict=True)]
+
+    def add_all(self, other: Counter | Histogram) -> None:
+        if isinstance(other, Histogram):
+            for labels, counts in other.series.items():
+                self.add(labels, counts)
+
+    def copy(self) -> Histogram:
+        made = Histogram(self.name, self.help_text, self.label_names, self.bounds)
+        made.add_all(self)
+        return made
+
     def buckets(self, counts: list[float]) -> list[tuple[str, float]]:
         """Cumulative, as Prometheus wants them."""
         total, out = 0.0, []
@@ -52,64 +67,132 @@ class Counter:
             labels = ("other",) * len(labels)
         self.series[labels] += value
 
+    def add_all(self, other: Counter | Histogram) -> None:
+        if isinstance(other, Counter):
+            for labels, value in other.series.items():
+                self.add(labels, value)
+
+    def copy(self) -> Counter:
+        made = Counter(self.name, self.help_text, self.label_names)
+        made.add_all(self)
+        return made
+
+
+class Tally:
+    """All that is counted of requests that ended alike: one look-up a request instead of one a counter."""
+
+    __slots__ = ("attempts", "cost_nusd", "fallbacks", "first_byte", "input_tokens", "latency", "output_tokens",
+                 "requests")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.attempts = 0
+        self.fallbacks = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.cost_nusd = 0
+        self.latency = [0.0] * (len(LATENCY_BOUNDS_S) + 2)
+        self.first_byte = [0.0] * (len(LATENCY_BOUNDS_S) + 2)
+
 
 class Metrics:
     """All counters, each named as `/metrics` names it."""
 
     def __init__(self) -> None:
-        self.requests = Counter(
-            "litellm_proxy_total_requests_metric", "Requests to proxied endpoints", ("endpoint", "model", "status_code")
-        )
-        self.errors = Counter(
+        self._tallies: dict[tuple[str, str, str, int], Tally] = {}
+        self._errors = Counter(
             "litellm_proxy_failed_requests_metric", "Requests that failed", ("endpoint", "model", "exception_class")
         )
         self.front_errors = Counter(
             "routewright_front_errors", "Requests that the HTTP front refused", ("status_code", "code")
         )
-        self.input_tokens = Counter("litellm_input_tokens_metric", "Prompt tokens", ("model",))
-        self.output_tokens = Counter("litellm_output_tokens_metric", "Completion tokens", ("model",))
-        self.spend = Counter("litellm_spend_metric", "US dollars spent", ("model",))
-        self.decisions = Counter("routewright_decisions", "Requests that a route placed", ("route", "model", "reason"))
-        self.attempts = Counter("routewright_upstream_attempts", "Requests sent to a deployment", ("deployment",))
-        self.fallbacks = Counter("routewright_fallbacks", "Requests answered by a later candidate", ("model",))
-        self.latency = Histogram(
-            "litellm_request_total_latency_metric", "Seconds from request to end", ("model",), LATENCY_BOUNDS_S
-        )
-        self.first_byte = Histogram(
-            "litellm_llm_api_time_to_first_token_metric", "Seconds to the first byte", ("model",), LATENCY_BOUNDS_S
-        )
-        self.decision_time = Histogram(
+        self._decisions = Counter("routewright_decisions", "Requests that a route placed", ("route", "model", "reason"))
+        self._decision_time = Histogram(
             "routewright_decision_seconds", "Seconds to rate the candidates", ("route",), DECISION_BOUNDS_S
         )
-
-    def counters(self) -> Iterator[Counter]:
-        yield from (value for value in vars(self).values() if isinstance(value, Counter))
-
-    def histograms(self) -> Iterator[Histogram]:
-        yield from (value for value in vars(self).values() if isinstance(value, Histogram))
+        self._before: list[Counter | Histogram] = []
 
     def count(self, outcome: Outcome, now_s: float) -> None:
         """Count one request that has ended."""
         deployment = outcome.deployment
-        model = deployment.model_name if deployment is not None else "other"
-        self.requests.add((outcome.endpoint, model, str(outcome.status)))
+        if deployment is not None:
+            alike = (outcome.endpoint, deployment.model_name, deployment.id, outcome.status)
+        else:
+            alike = (outcome.endpoint, "other", "", outcome.status)
+        tally = self._tallies.get(alike)
+        if tally is None:
+            if len(self._tallies) >= MAX_SERIES:
+                alike = (outcome.endpoint, "other", "other", outcome.status)
+            tally = self._tallies.setdefault(alike, Tally())
+        tally.requests += 1
+        seconds = now_s - outcome.started_s
+        tally.latency[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
+        tally.latency[-1] += seconds
         if outcome.error is not None:
-            self.errors.add((outcome.endpoint, model, outcome.error))
-        self.latency.observe((model,), now_s - outcome.started_s)
+            self._errors.add((outcome.endpoint, alike[1], outcome.error))
         if deployment is None:
             return
-        self.attempts.add((deployment.id,), outcome.attempts)
+        tally.attempts += outcome.attempts
         if outcome.fallbacks:
-            self.fallbacks.add((model,))
+            tally.fallbacks += 1
         if outcome.first_byte_s:
-            self.first_byte.observe((model,), outcome.first_byte_s - outcome.started_s)
+            seconds = outcome.first_byte_s - outcome.started_s
+            tally.first_byte[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
+            tally.first_byte[-1] += seconds
         usage = outcome.usage
         if usage is not None:
-            self.input_tokens.add((model,), usage.prompt_tokens)
-            self.output_tokens.add((model,), usage.completion_tokens)
-            if deployment.is_priced:
-                self.spend.add((model,), deployment.cost_nusd(usage) / 1e9)
+            tally.input_tokens += usage.prompt_tokens
+            tally.output_tokens += usage.completion_tokens
+            tally.cost_nusd += outcome.cost_nusd
         decision = outcome.decision
         if decision is not None and decision.route is not None and decision.rating is not None:
-            self.decisions.add((decision.route, decision.groups[0].name, decision.rating.reason))
-            self.decision_time.observe((decision.route,), decision.microseconds / 1e6)
+            self._decisions.add((decision.route, decision.groups[0].name, decision.rating.reason))
+            self._decision_time.observe((decision.route,), decision.microseconds / 1e6)
+
+    # --- when somebody asks -------------------------------------------------------------------------------------------
+
+    def counters(self) -> list[Counter]:
+        """Every counter, always in the same order."""
+        return [family for family in self._families() if isinstance(family, Counter)]
+
+    def histograms(self) -> list[Histogram]:
+        """Every histogram, always in the same order."""
+        return [family for family in self._families() if isinstance(family, Histogram)]
+
+    def continue_from(self, families: Iterable[Counter | Histogram]) -> None:
+        """Start from what a predecessor has counted."""
+        self._before.extend(families)
+
+    def _families(self) -> list[Counter | Histogram]:
+        requests = Counter(
+            "litellm_proxy_total_requests_metric", "Requests to proxied endpoints", ("endpoint", "model", "status_code")
+        )
+        input_tokens = Counter("litellm_input_tokens_metric", "Prompt tokens", ("model",))
+        output_tokens = Counter("litellm_output_tokens_metric", "Completion tokens", ("model",))
+        spend = Counter("litellm_spend_metric", "US dollars spent", ("model",))
+        attempts = Counter("routewright_upstream_attempts", "Requests sent to a deployment", ("deployment",))
+        fallbacks = Counter("routewright_fallbacks", "Requests answered by a later candidate", ("model",))
+        latency = Histogram(
+            "litellm_request_total_latency_metric", "Seconds from request to end", ("model",), LATENCY_BOUNDS_S
+        )
+        first_byte = Histogram(
+            "litellm_llm_api_time_to_first_token_metric", "Seconds to the first byte", ("model",), LATENCY_BOUNDS_S
+        )
+        for (endpoint, model, deployment, status), tally in self._tallies.items():
+            requests.add((endpoint, model, str(status)), tally.requests)
+            latency.add((model,), tally.latency)
+            if deployment:
+                input_tokens.add((model,), tally.input_tokens)
+                output_tokens.add((model,), tally.output_tokens)
+                spend.add((model,), tally.cost_nusd / 1e9)
+                attempts.add((deployment,), tally.attempts)
+                fallbacks.add((model,), tally.fallbacks)
+                first_byte.add((model,), tally.first_byte)
+        made: list[Counter | Histogram] = [
+            requests, self._errors.copy(), self.front_errors.copy(), input_tokens, output_tokens, spend,
+            self._decisions.copy(), attempts, fallbacks, latency, first_byte, self._decision_time.copy(),
+        ]  # fmt: skip
+        by_name = {family.name: family for family in made}
+        for earlier in self._before:
+            by_name[earlier.name].add_all(earlier)
+        return made

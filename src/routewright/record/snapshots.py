@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from routewright.record.metrics import Metrics
+from routewright.record.metrics import Counter, Histogram, Metrics
 
 EVERY_S = 1.0
 log = logging.getLogger("routewright")
@@ -83,7 +83,13 @@ class Snapshots:
 
 
 def _fill(metrics: Metrics, stored: _Stored) -> None:
+    families: list[Counter | Histogram] = []
     for counter in metrics.counters():
+        counter.series.clear()
         counter.series.update(stored.counters.get(counter.name, ()))
+        families.append(counter)
     for histogram in metrics.histograms():
+        histogram.series.clear()
         histogram.series.update(stored.histograms.get(histogram.name, ()))
+        families.append(histogram)
+    metrics.continue_from(families)

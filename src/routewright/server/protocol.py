@@ -328,7 +328,9 @@ class HttpConnection(asyncio.Protocol):
         request.headers = head.headers
         request.body = b""
         request.peer = self._peer
-        request.request_id = caller_request_id(head.headers) or worker.new_id()
+        request_id = caller_request_id(head.headers)
+        request.has_caller_id = request_id is not None
+        request.request_id = request_id or worker.new_id()
         self._closes = not head.keeps_alive
         if worker.is_draining:
             raise ShuttingDown("this server is shutting down")

@@ -157,12 +157,12 @@ class Attempt:
             self._fail(error)
             return
         outcome.first_byte_s = self._last_byte_s
-        outcome.usage = usage
+        outcome.bill(usage)
         outcome.status = 200
         outcome.ended = "complete"
         deployment = self._deployment
         if deployment.is_priced:
-            cost = b"x-litellm-response-cost: %.9f\r\n" % (deployment.cost_nusd(usage) / 1e9)
+            cost = b"x-litellm-response-cost: %.9f\r\n" % (outcome.cost_nusd / 1e9)
             fields = JSON_FIELDS + self._fields() + cost
         else:
             fields = JSON_FIELDS + self._fields()
@@ -214,7 +214,7 @@ class Attempt:
             self._finish_stream(out, is_last)
         elif is_last:
             if stream.finish_seen:
-                stream.last = openai.DONE
+                stream.finish()
                 self._finish_stream(out, is_last)
             else:
                 if out:
@@ -240,7 +240,7 @@ class Attempt:
             self._fail(UpstreamBadResponse("the upstream's stream held no answer"))
             return
         outcome = self._outcome
-        outcome.usage = stream.counted_usage(self._call)
+        outcome.bill(stream.counted_usage(self._call))
         outcome.ended = "complete"
         if self.has_begun:
             self._client.hold(out + stream.last)
@@ -268,7 +268,7 @@ class Attempt:
             outcome.ended = "upstream_failed"
             outcome.error = error.code
             if self._stream is not None:
-                outcome.usage = self._stream.counted_usage(self._call)
+                outcome.bill(self._stream.counted_usage(self._call))
             self._client.hold(openai.error_event(error), close=True)
         self._end(error)
 
@@ -281,9 +281,9 @@ class Attempt:
         outcome = self._outcome
         outcome.ended = "client_gone"
         if self._stream is not None:
-            outcome.usage = self._stream.counted_usage(self._call)
+            outcome.bill(self._stream.counted_usage(self._call))
         else:
-            outcome.usage = Usage(self._call.prompt_tokens_estimate, 0, is_estimated=True)
+            outcome.bill(Usage(self._call.prompt_tokens_estimate, 0, is_estimated=True))
         self._end(None)
 
     def _client_paused(self, is_paused: bool) -> None:

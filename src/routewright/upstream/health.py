@@ -38,6 +38,7 @@ class Balance:
         self._rng = rng
         strategy = settings.routing_strategy
         self._strategy = strategy if strategy in STRATEGIES else "simple-shuffle"
+        self._resting: set[str] = set()
 
     def pick(self, group: Group, tried: list[Deployment], now: float) -> Deployment | None:
         """The deployment to use, an untried one first; None while all of them cool down."""
@@ -58,6 +59,11 @@ class Balance:
                         chosen.health.is_probed = True
                     return chosen
         return None
+
+    @property
+    def is_anything_resting(self) -> bool:
+        """Whether any deployment has a cooldown that has not ended with a good answer."""
+        return bool(self._resting)
 
     def is_available(self, group: Group, now: float) -> bool:
         is_alone = len(group.deployments) == 1
@@ -99,6 +105,7 @@ class Balance:
         if health.cooldown_until_s and health.cooldown_until_s <= now:
             health.cooldown_until_s = 0.0
             health.is_probed = False
+            self._resting.discard(deployment.id)
             log.info("deployment %s answers again", deployment.id)
 
     def failed(self, deployment: Deployment, group: Group, error: GatewayError, now: float) -> None:
@@ -122,6 +129,7 @@ class Balance:
             until = now + cooldown_s * self._rng.uniform(1.0, 1.1)
             # A fresh failure never shortens a cooldown that runs.
             health.cooldown_until_s = max(health.cooldown_until_s, until)
+            self._resting.add(deployment.id)
             log.warning("deployment %s cools down for %.1f s: %s", deployment.id, cooldown_s, error.code)
 
     def _is_enough(self, health: Health, error: GatewayError, *, is_alone: bool) -> bool:

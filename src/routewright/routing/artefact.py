@@ -374,10 +374,12 @@ def _parse(content: bytes, path: str, *, force: bool) -> Artefact:
     if "training.ids" in arrays:
         training_ids = tuple(arrays["training.ids"].tobytes().decode().split("\n"))
 
-    for number, canary in enumerate(CANARIES, start=1):
-        rating = router.rate_one(features.vector(canary))
-        if rating.shape != (len(labels),) or not (np.isfinite(rating).all() and 0 <= rating.min() <= rating.max() <= 1):
-            raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got scores that are not within 0..1")
+    with np.errstate(all="ignore"):  # a bad router's overflows are told below, not as warnings
+        for number, canary in enumerate(CANARIES, start=1):
+            rating = router.rate_one(features.vector(canary))
+            is_sound = rating.shape == (len(labels),) and bool(np.isfinite(rating).all())
+            if not is_sound or rating.min() < 0 or rating.max() > 1:
+                raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got scores that are not within 0..1")
 
     gate = _part(header, "gate", required=False)
     if gate.get("passed") is False and not force:

@@ -204,7 +204,7 @@ class RoutePlan:
             lead = objective[first] - objective[self._default]
             if unlike:
                 reason = f"default model: {unlike}"
-            elif reason is BY_OBJECTIVE and first != self._default and lead < TOO_CLOSE:
+            elif lead < TOO_CLOSE and first != self._default and self._may_yield(quality):
                 reason = BY_DEFAULT_CLOSE
             if (unlike or reason is BY_DEFAULT_CLOSE) and first != self._default:
                 order.remove(self._default)
@@ -221,6 +221,10 @@ class RoutePlan:
             margin=margin,
             reason=reason,
         )
+
+    def _may_yield(self, quality: float | None) -> bool:
+        """At its ends the dial means exactly the cheapest or the best, so nothing yields to the default model."""
+        return 0.0 < (self.quality if quality is None or not isfinite(quality) else quality) < 1.0
 
     # --- for people -----------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ Int64 = NDArray[np.int64]
 Array = NDArray[Any]
 
 
-class NotFitted(Exception):  # noqa: N818 - scikit-learn's word
+class NotFitted(Exception):
     """A router was asked to predict before `fit`, or before it was loaded."""
 
 

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from made_up_sets import write_set
+
+from routewright.learning.evaluate import (
+    concave_hull,
+    cost_to_reach,
+    evaluate,
+    evaluate_command,
+    mean_of_hull,
+    strong_weak,
+)
+
+
+def by_name(report: dict) -> dict[str, dict]:
+    return {row["router"]: row for row in report["results"]}
+
+
+def test_area_under_the_hull_by_hand():
+    """Corners (1, .5), (3, .75), (4, .8): trapezoids .625 * 2 + .775 * 1 over a width of 3; flat beyond."""
+    x, y = concave_hull([1, 2, 3, 4, 5], [0.5, 0.5, 0.75, 0.8, 0.7])
+    assert mean_of_hull(x, y, 1, 4) == pytest.approx((1.25 + 0.775) / 3)
+    assert mean_of_hull(x, y, 4, 6) == pytest.approx(0.8)
+    assert mean_of_hull(x, y, 2, 2) == pytest.approx(0.625)
+    assert cost_to_reach(x, y, 0.625) == pytest.approx(2)
+    assert cost_to_reach(x, y, 0.1) == 1
+    assert cost_to_reach(x, y, 0.81) is None
+
+
+def test_recovered_gap_by_hand():
+    """Strong is right on all, weak on half. Asked first where weak fails, half the calls recover all: APGR 0.75."""
+
+    class Four:
+        score = np.array([[1, 0], [1, 0], [1, 1], [1, 1]], dtype=float)
+
+    knowing = np.array([[1, 0], [1, 0.1], [1, 0.9], [1, 1.0]])
+    found = strong_weak(knowing, Four(), strong=0)
+    assert found["apgr"] == pytest.approx(0.75)
+    assert found["cpt50"] == 0.25
+    assert found["cpt80"] == 0.5
+
+
+def test_the_report_orders_baselines_routers_and_bound(made_up):
+    report = evaluate(made_up, ["knn", "cluster"])
+    names = [row["router"] for row in report["results"]]
+    assert names == ["best", "cheapest", "random", "zero", "task-mean", "knn", "cluster", "oracle"]
+    rows = by_name(report)
+    assert rows["oracle"]["oracle_gap_closed"] == 1.0
+    assert rows["best"]["gain"] == 0.0
+    assert rows["oracle"]["quality"] >= max(row["quality"] for row in report["results"])
+    for name in ("knn", "cluster"):
+        row = rows[name]
+        assert row["quality_low"] <= row["quality"] <= row["quality_high"]
+        assert row["aiq"] <= rows["oracle"]["aiq"]
+        assert row["aiq_gain"] > 0.05
+        assert row["cost_at_95"] < 0.6
+        assert row["score_at_95_valid"] > 0.7
+        assert 0 <= row["ece"] < 0.2
+        assert row["decision_us_p50"] > 0
+    json.dumps(report, allow_nan=False)
+
+
+def test_equal_seeds_give_equal_reports(made_up):
+    first, second = (evaluate(made_up, ["cluster"]) for _ in range(2))
+    for a, b in zip(first["results"], second["results"], strict=True):
+        assert {k: v for k, v in a.items() if "_us_" not in k} == {k: v for k, v in b.items() if "_us_" not in k}
+
+
+def test_two_models_get_the_strong_weak_figures(made_up):
+    rows = by_name(evaluate(made_up.without(["coder", "jurist"]), ["linear"]))
+    assert 0.3 < rows["linear"]["apgr"] < 1.0
+    assert "apgr" not in by_name(evaluate(made_up, ["linear"]))["linear"]
+
+
+def test_gaps_in_scores_and_costs_are_survived(tmp_path, capsys):
+    write_set(tmp_path, "gaps", 300, with_costs=False, with_prices=False, missing=0.3)
+    assert evaluate_command(tmp_path, "gaps", ["knn"], "hashed", None, 0) == 0
+    assert "knn" in capsys.readouterr().out
+
+
+def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
+    write_set(tmp_path)
+    out = tmp_path / "report.json"
+    assert evaluate_command(tmp_path, "made_up", ["knn", "linear"], "hashed", out, 0, leave_out=["jurist"]) == 0
+    said = capsys.readouterr().out
+    for word in ("task-mean", "oracle", "knn", "cost@95", "best single model on train: grand"):
+        assert word in said
+    report = json.loads(out.read_text())
+    assert report["models"] == 3
+    assert report["best_single"] == "grand"
+
+
+@pytest.mark.parametrize(("set_name", "router"), [("absent", "knn"), ("made_up", "magic")])
+def test_the_command_names_what_is_wrong(tmp_path, capsys, set_name, router):
+    write_set(tmp_path, n=60)
+    assert evaluate_command(tmp_path, set_name, [router], "hashed", None, 0) == 2
+    assert "not evaluated" in capsys.readouterr().err
+
+
+@pytest.mark.shared_data
+def test_on_real_prompts_a_router_beats_the_best_single_model(shared_data):
+    from routewright.learning.datasets import read_dataset
+
+    report = evaluate(read_dataset(shared_data, "llmrouter_mix"), ["knn", "cluster"])
+    rows = by_name(report)
+    for name in ("knn", "cluster"):
+        assert rows[name]["gain"] > 0.01
+        assert rows[name]["aiq_gain"] > 0.02
+        assert rows[name]["cost_at_best_quality"] < 0.6

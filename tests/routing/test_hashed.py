@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up import make_prompts, make_scores
+
+from routewright.routing.features import hashed
+from routewright.routing.features.hashed import CHEAP_NAMES, HashedFeatures, cut
+from routewright.routing.router import NotFitted
+from routewright.types import Prompt
+
+
+@pytest.fixture(scope="module")
+def features() -> HashedFeatures:
+    prompts, subject = make_prompts(200)
+    return HashedFeatures(buckets=1024, n_topics=8, n_targets=3, rank=24).fit(prompts, make_scores(subject)[0])
+
+
+HOSTILE = [
+    "",
+    " ",
+    "\x00",
+    "a",
+    "ab",
+    "é",
+    "\ud800 lone surrogate",
+    "a" * 5_000_000,
+    "e" + "\u0301" * 200_000,
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢" * 2000,
+    "\u202e" * 5000,
+    " \n" * 40_000,
+    "a b " * 40_000,
+    "_" * 9000,
+    "```" * 9000,
+    "\xff\xfe" * 4000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_gives_a_finite_vector_of_the_usual_size(features, text):
+    x = features.vector(Prompt(text=text, system=text, task=text[:500]))
+    assert x.shape == (features.n_features,)
+    assert x.dtype == np.float32
+    assert np.isfinite(x).all()
+    assert np.abs(x).max() <= 10
+
+
+@given(st.text(max_size=300), st.text(max_size=20), st.booleans(), st.text(max_size=10))
+def test_any_prompt_gives_a_finite_vector(features, text, system, flag, task):
+    prompt = Prompt(text=text, system=system, has_tools=flag, has_images=flag, wants_json=flag, task=task)
+    assert np.isfinite(features.vector(prompt)).all()
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_grams_are_bounded_by_the_bytes_read(features, text):
+    raw = cut(text).encode("utf-8", "replace")
+    assert len(raw) <= 4 * 4000
+    if raw:
+        grams = features.grams(raw)
+        # three kinds of byte grams, at most a word and a pair for every two bytes
+        assert grams.size <= 4 * (len(raw) + 2)
+        assert grams.min() >= 0
+        assert grams.max() < features.buckets - 128
+
+
+def test_head_and_tail_of_a_long_text_are_read_and_nothing_between(features):
+    head, tail = "h" * 3000, "t" * 1000
+    assert cut("x" * 4000) == "x" * 4000
+    assert cut(head + "in between" + tail) == head + tail
+    first = features.vector(Prompt(text=head + "abc " * 300 + tail))
+    second = features.vector(Prompt(text=head + "xyz " * 900 + tail))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_words_pairs_and_bytes_are_the_grams():
+    """`ab cd` with its margins is 7 bytes: 5 + 4 + 3 runs of 3, 4 and 5 bytes, two words and one pair."""
+    features = HashedFeatures(buckets=65_536)
+    grams = features.grams(b"ab cd")
+    assert grams.size == 5 + 4 + 3 + 2 + 1
+    other = features.grams(b"cd xx ab")
+    assert set(grams[12:14].tolist()) == {int(other[-5]), int(other[-3])}  # words hash alike wherever they stand
+    assert features.grams(b"AB CD").tolist() == grams.tolist()
+    assert features.grams(b"a1 b2").tolist() == features.grams(b"a7 b9").tolist()
+
+
+def test_the_same_bytes_give_the_same_vector_on_every_machine():
+    """Hashes and sums are whole numbers: this digest must never change, on any machine, but with the format."""
+    features = HashedFeatures(buckets=4096)
+    text = "Prove that x^2 + 1 has no real root.\n```python\nprint('ok')\n``` Größe 数学 " * 3
+    grams = features.grams(text.encode())
+    assert hashlib.sha256(grams.astype("<i8").tobytes()).hexdigest()[:16] == "a38357f3f274b9e6"
+
+
+def test_short_way_and_long_way_give_the_same_bits(features, monkeypatch):
+    prompts = make_prompts(20, seed=3)[0]
+    gathered = features.transform(prompts)
+    monkeypatch.setattr(hashed, "_COUNT_FROM_GRAMS", 1)
+    assert features.transform(prompts).tobytes() == gathered.tobytes()
+
+
+def test_a_row_equals_itself_in_a_batch_and_after_saving(features):
+    prompts = [*make_prompts(20, seed=4)[0], *(Prompt(text=text[:5000]) for text in HOSTILE)]
+    batch = features.transform(prompts)
+    loaded = HashedFeatures.from_state(features.params(), features.state())
+    assert loaded.transform(prompts).tobytes() == batch.tobytes()
+    for row, prompt in enumerate(prompts):
+        assert features.vector(prompt).tobytes() == batch[row].tobytes()
+
+
+def test_equal_seeds_learn_equal_tables():
+    prompts, subject = make_prompts(60)
+    quality = make_scores(subject)[0]
+    first, second = (HashedFeatures(buckets=512, n_topics=4, rank=8).fit(prompts, quality) for _ in range(2))
+    for name, array in first.state().items():
+        assert array.tobytes() == second.state()[name].tobytes(), name
+
+
+def test_prompts_of_one_subject_lie_closer_than_those_of_two(features):
+    prompts, subject = make_prompts(80, seed=7)
+    topics = features.transform(prompts)[:, : features.n_topics]
+    likeness = topics @ topics.T
+    same = subject[:, None] == subject[None, :]
+    assert likeness[same].mean() > likeness[~same].mean() + 0.2
+
+
+def test_training_rows_get_their_targets_out_of_fold():
+    prompts, _ = make_prompts(200)
+    quality = np.random.default_rng(0).random((200, 1)).astype(np.float32)  # nothing to learn
+    features = HashedFeatures(buckets=512, n_topics=4, n_targets=1, rank=100, ridge=1e-3)
+    inside = features.fit_transform(prompts, quality)[:, 4]
+    memorised = features.transform(prompts)[:, 4]
+    level = quality[:, 0]
+    assert abs(np.corrcoef(memorised, level)[0, 1]) > 0.4
+    assert abs(np.corrcoef(inside, level)[0, 1]) < 0.25
+
+
+def test_system_prompt_and_task_tag_are_told_apart_once_learned():
+    prompts, subject = make_prompts(60)
+    tagged = [replace(p, system=f"agent {s}", task=f"task {s}") for p, s in zip(prompts, subject, strict=True)]
+    features = HashedFeatures(buckets=512, n_topics=4, rank=8).fit(tagged, make_scores(subject)[0])
+    vectors = [features.vector(Prompt(text="the same", system=f"agent {s}", task=f"task {s}")) for s in range(3)]
+    assert not np.array_equal(vectors[0], vectors[1])
+    assert not np.array_equal(vectors[1], vectors[2])
+
+
+def test_a_fact_that_never_varied_in_training_has_no_weight(features):
+    plain = features.vector(Prompt(text="loop over a stack"))
+    with_tools = features.vector(Prompt(text="loop over a stack", has_tools=True, has_images=True, wants_json=True))
+    assert plain.tobytes() == with_tools.tobytes()
+    assert features.n_features == 8 + 3 + len(CHEAP_NAMES)
+
+
+def test_what_was_not_learned_from_is_named(features):
+    assert features.why_unlike(Prompt(text="")) == "empty prompt"
+    assert features.why_unlike(Prompt(text=" \n\t")) == "empty prompt"
+    assert "script" in features.why_unlike(Prompt(text="数学の問題を解いてください"))
+    assert features.why_unlike(Prompt(text="Größe der Fläche")) == ""
+
+
+def test_asking_before_fit_is_refused():
+    for ask in (lambda f: f.vector(Prompt(text="x")), lambda f: f.transform([]), lambda f: f.state()):
+        with pytest.raises(NotFitted):
+            ask(HashedFeatures())
+
+
+@pytest.mark.parametrize("arguments", [{"buckets": 100}, {"buckets": 1 << 20}, {"n_topics": 0}, {"n_targets": -1}])
+def test_arguments_out_of_range_are_refused_in_fit(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        HashedFeatures(**arguments).fit(make_prompts(5)[0])
+
+
+def test_one_prompt_is_enough_and_none_is_refused():
+    features = HashedFeatures(buckets=256, n_topics=4, rank=4)
+    assert np.isfinite(features.fit_transform([Prompt(text="hello")], np.ones((1, 2), np.float32))).all()
+    with pytest.raises(ValueError, match="no prompts"):
+        features.fit([])

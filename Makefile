@@ -1,0 +1,53 @@
+# Commands for people; each makes the environment it needs. Where make is missing, README.md has the plain commands.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
+RUN_OK  = $(VENV)/.run
+DEV_OK  = $(VENV)/.dev
+
+.PHONY: demo test check bench format lock clean
+
+demo: $(RUN_OK)
+	$(BIN)/routewright demo
+
+test: $(DEV_OK)
+	$(BIN)/python -m pytest
+
+check: $(DEV_OK)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_imports.py
+
+bench: $(DEV_OK)
+	$(BIN)/python bench/run
+
+format: $(DEV_OK)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Needs `uv`; writes requirements with hashes and without addresses.
+lock:
+	printf 'hatchling\neditables\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q -o requirements-build.txt
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate -q -o requirements.txt
+	uv pip compile pyproject.toml --extra test --extra check --extra bench --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_OK): requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-build.txt -r requirements.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+$(DEV_OK): requirements-dev.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-build.txt -r requirements-dev.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@ $(RUN_OK)

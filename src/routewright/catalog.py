@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
 import msgspec
@@ -22,6 +22,7 @@ from routewright.types import (
     Health,
     Price,
     RouteCandidate,
+    Secret,
 )
 
 AUTO = "auto"
@@ -29,7 +30,6 @@ DIALS = {"best": 1.0, "cheap": 0.0, "balanced": 0.5}
 """What may stand behind a route's name: `auto:best`."""
 MAX_WILDCARD_MODELS = 1000
 NO_LIMIT = 1 << 62
-MODES = {"chat": "chat", "completions": "chat", "embeddings": "embedding"}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -50,7 +50,8 @@ def make_deployment(
     ).encode("ascii")
     deployment.routed_field = f"x-routewright-model: {_header_text(model_name)}\r\n".encode("ascii")
     deployment.model_field = _encode(model_name)
-    deployment.api_key = settings.api_key.reveal() if settings.api_key is not None else ""
+    hidden = [settings.api_key, *(value for _, value in settings.extra_headers)]
+    deployment.secrets = tuple([value.reveal() for value in hidden if isinstance(value, Secret)])
     price = settings.price
     deployment.is_priced = price.is_known
     deployment.input_nusd = (price.input_usd_per_token or 0.0) * NUSD_PER_USD
@@ -141,9 +142,12 @@ class Catalog:
     def candidates(self, call: Call, caller: Caller) -> Candidates:
         """Raises ModelNotFound, or ModelAccessDenied where the key's models leave nothing."""
         name = self._attempts.model_group_alias.get(call.model, call.model)
+        models = caller.models
+        # A right to the name that was asked for is enough, and so is one to what it stands for.
+        is_allowed = models is None or may_use(models, call.model)
         group = self._groups.get(name)
         if group is not None and name not in self.routes:
-            if caller.models is not None and not may_use(caller.models, name):
+            if not (is_allowed or may_use(models or frozenset(), name)):
                 raise self._denied(call.model)
             return self._plain(group, call, caller)
         quality = None
@@ -151,35 +155,34 @@ class Catalog:
             route_name, _, dial = name.rpartition(":")
             if route_name in self.routes and dial in DIALS:
                 name, quality = route_name, DIALS[dial]
+        is_allowed = is_allowed or may_use(models or frozenset(), name)
         if name in self.routes:
-            if caller.models is not None and not may_use(caller.models, name):
+            if not is_allowed:
                 raise self._denied(call.model)
             return self._routed(name, quality, call, caller)
-        group = self._wildcard(name, create=caller.models is None or may_use(caller.models, name))
+        group = self._wildcard(name, create=is_allowed)
         if group is None:
             raise self._not_found(call.model, caller)
-        if caller.models is not None and not may_use(caller.models, name):
+        if not is_allowed:
             raise self._denied(call.model)
         return self._plain(group, call, caller)
 
     def _plain(self, group: Group, call: Call, caller: Caller) -> Candidates:
         candidates = Candidates((group,))
+        self._add_fallbacks(candidates, group.name, call, caller)
+        return candidates
+
+    def _add_fallbacks(self, candidates: Candidates, name: str, call: Call, caller: Caller) -> None:
+        """What may be tried after `name`'s own deployments: the request's word, else the configuration's."""
         attempts = self._attempts
         if call.fallbacks is not None:
-            names: Sequence[str] = call.fallbacks
-            candidates.fallbacks = [self._asked_fallback(name, caller) for name in names]
+            candidates.fallbacks = [self._asked_fallback(asked, caller) for asked in call.fallbacks]
         elif attempts.fallbacks or attempts.default_fallbacks:
-            names = attempts.fallbacks.get(group.name, attempts.default_fallbacks)
-            candidates.fallbacks = self._known(names, caller)
+            candidates.fallbacks = self._known(attempts.fallbacks.get(name, attempts.default_fallbacks), caller)
         if attempts.context_window_fallbacks:
-            candidates.context_window_fallbacks = self._known(
-                attempts.context_window_fallbacks.get(group.name, ()), caller
-            )
+            candidates.context_window_fallbacks = self._known(attempts.context_window_fallbacks.get(name, ()), caller)
         if attempts.content_policy_fallbacks:
-            candidates.content_policy_fallbacks = self._known(
-                attempts.content_policy_fallbacks.get(group.name, ()), caller
-            )
-        return candidates
+            candidates.content_policy_fallbacks = self._known(attempts.content_policy_fallbacks.get(name, ()), caller)
 
     def _routed(self, name: str, quality: float | None, call: Call, caller: Caller) -> Candidates:
         groups = self._route_groups[name]
@@ -196,9 +199,7 @@ class Catalog:
             ]
             if usable and len(usable) != len(groups):
                 candidates.allowed = usable
-        if self._attempts.fallbacks or self._attempts.default_fallbacks:
-            names = self._attempts.fallbacks.get(name, self._attempts.default_fallbacks)
-            candidates.fallbacks = self._known(names, caller)
+        self._add_fallbacks(candidates, name, call, caller)
         return candidates
 
     def _is_able(self, model: str, call: Call) -> bool:
@@ -224,9 +225,10 @@ class Catalog:
     def _known(self, names: Iterable[str], caller: Caller) -> list[Group]:
         found = []
         for name in names:
-            group = self._groups.get(name)
-            if group is not None and (caller.models is None or may_use(caller.models, name)):
-                found.append(group)
+            if caller.models is None or may_use(caller.models, name):
+                group = self._groups.get(name) or self._wildcard(name, create=True)
+                if group is not None:
+                    found.append(group)
         return found
 
     def _wildcard(self, name: str, *, create: bool) -> Group | None:
@@ -237,6 +239,8 @@ class Catalog:
             if not fnmatch.fnmatchcase(name, pattern):
                 continue
             starred = _star_part(pattern, name)
+            if not starred.strip("."):
+                continue  # no name; and where it stands in a path, `..` would be a step up
             group = Group(
                 name,
                 entries[0][0].mode,
@@ -270,20 +274,28 @@ class Catalog:
 
     def names(self, caller: Caller) -> list[str]:
         """Routes, then models, that the key may use; wildcard patterns are left out."""
-        names = [*self.routes, *(name for name in self._groups if name not in self.routes)]
+        names = list(dict.fromkeys([*self.routes, *self._groups, *self._aliases()]))
         if caller.models is None:
             return names
         return [name for name in names if may_use(caller.models, name)]
 
+    def _aliases(self) -> list[str]:
+        """Second names of what is served."""
+        aliases = self._attempts.model_group_alias
+        return [alias for alias, name in aliases.items() if name in self._groups or name in self.routes]
+
     def owner(self, name: str) -> str:
         """The provider behind a model's name; routewright for a route."""
+        name = self._attempts.model_group_alias.get(name, name)
         settings = self._profiles.get(name)
         return "routewright" if settings is None or name in self.routes else settings.provider
 
     def has(self, name: str, caller: Caller) -> bool:
-        if name not in self._groups and name not in self.routes and self._wildcard(name, create=False) is None:
+        """Whether the key may use `name`, an alias or one that a wildcard stands for too."""
+        real = self._attempts.model_group_alias.get(name, name)
+        if real not in self._groups and real not in self.routes and self._wildcard(real, create=False) is None:
             return False
-        return caller.models is None or may_use(caller.models, name)
+        return caller.models is None or may_use(caller.models, name) or may_use(caller.models, real)
 
     def groups(self) -> list[Group]:
         return list(self._groups.values())
@@ -309,10 +321,8 @@ class Catalog:
 
 
 def may_use(models: frozenset[str], name: str) -> bool:
-    """Whether a key's list of names and wildcards holds `name`; `auto` covers `auto:best`."""
+    """Whether a key's list of names and wildcards holds `name`."""
     if name in models or "*" in models:
-        return True
-    if ":" in name and name.rpartition(":")[0] in models:
         return True
     return any("*" in pattern and fnmatch.fnmatchcase(name, pattern) for pattern in models)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 
-MAX_LINE_BYTES = 16 + 256
+MAX_SIZE_DIGITS = 16
+MAX_EXTENSION_BYTES = 256
+MAX_LINE_BYTES = MAX_SIZE_DIGITS + MAX_EXTENSION_BYTES
 MAX_TRAILER_BYTES = 8 * 1024
 FRAMING_ALLOWANCE_BYTES = 64 * 1024
 FRAMING_PER_DATA = 8
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_SIZE_LINE_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,16}(?:[ \t]*|[ \t]*;[\t\x20-\x7e\x80-\xff]*)\r?")
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _COMPLETE = range(5)
@@ -88,7 +91,7 @@ class ChunkedReader:
 
     def _read_size(self, line: bytes) -> None:
         found = _SIZE_LINE.fullmatch(line)
-        if found is None or len(line) > MAX_LINE_BYTES:
+        if found is None or len(line) - found.end(1) > MAX_EXTENSION_BYTES:
             raise ChunkError("chunk size must be 1 to 16 hex digits, with at most 256 bytes of extension")
         size = int(found.group(1), 16)
         self._framing_bytes += len(line) + 4
@@ -112,8 +115,7 @@ class ChunkedReader:
         if self._state == _SIZE:
             if length > MAX_LINE_BYTES + 1:
                 raise ChunkError("chunk size line too long")
-            head = data[at:]
-            if _SIZE_LINE.fullmatch(head[:-1] if head.endswith(b"\r") else head) is None:
+            if _SIZE_LINE_BEGUN.fullmatch(data, at) is None:
                 raise ChunkError("malformed chunk size")
         elif self._trailer_bytes + length > MAX_TRAILER_BYTES:
             raise ChunkError("trailers of more than 8 KiB")

@@ -164,7 +164,7 @@ class RateLimited(GatewayError):
 class UpstreamRateLimited(GatewayError):
     """The upstream answered 429 and nothing else was left to try."""
 
-    status, type, code = 429, "rate_limit_error", "upstream_rate_limited"
+    status, type, code, retry_after_s = 429, "rate_limit_error", "upstream_rate_limited", 1
     try_next = True
     try_again = True
 
@@ -236,8 +236,11 @@ class InternalError(GatewayError):
 
 
 _encode = msgspec.json.Encoder().encode
-_SECRET_SHAPES = re.compile(r"(?i)\b(bearer\s+)[^\s\"']{4,}|\b(?:sk|pk|rk|key|gsk|xai|AIza)[-_][A-Za-z0-9_\-]{6,}")
-_ADDRESS_SHAPES = re.compile(r"https?://[^\s\"'<>]+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")
+_SECRET_SHAPES = re.compile(r"(?i)\b(bearer\s+)[^\s\"']{4,}|\b(?:(?:sk|pk|rk|key|gsk|xai)[-_]|AIza)[A-Za-z0-9_\-]{6,}")
+_ADDRESS_SHAPES = re.compile(
+    r"(?i)\b[a-z]{2,8}://[^\s\"'<>]+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-f]{0,4}:[0-9a-f:.]+\](?::\d+)?"
+    r"|\b[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,9}:\d{2,5}\b"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 CLEAN_TEXT_LIMIT = 500
 
@@ -247,6 +250,7 @@ def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
+    text = text[: 4 * CLEAN_TEXT_LIMIT]  # what follows costs more than its length
     text = _SECRET_SHAPES.sub(lambda found: f"{found.group(1) or ''}***", text)
     text = _ADDRESS_SHAPES.sub("(address)", text)
     return _CONTROL.sub(" ", text)[:CLEAN_TEXT_LIMIT].strip()

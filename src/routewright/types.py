@@ -305,7 +305,6 @@ class Deployment:
     """Where a request can be sent, with everything that can be had before one comes."""
 
     __slots__ = (
-        "api_key",
         "cached_nusd",
         "cooldown_s",
         "default_params",
@@ -324,6 +323,7 @@ class Deployment:
         "reply_fields",
         "request_heads",
         "routed_field",
+        "secrets",
         "stream_timeout_s",
         "timeout_s",
         "upstream_model",
@@ -345,8 +345,8 @@ class Deployment:
     """The header line that says which model a route used."""
     model_field: bytes
     """`model_name` as JSON."""
-    api_key: str
-    """For cleaning it out of error texts."""
+    secrets: tuple[str, ...]
+    """The credential and the values of secret headers, for cleaning them out of error texts."""
     input_nusd: float
     """Nano-dollars per token, here and below."""
     output_nusd: float

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -93,7 +94,8 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     if call.is_stream:
         options = body.get("stream_options")
         if options is None:
-            body["stream_options"] = {"include_usage": True}
+            if "stream_options" not in deployment.drop_params:
+                body["stream_options"] = {"include_usage": True}
         elif options.get("include_usage") is not True:
             body["stream_options"] = {**options, "include_usage": True}
     encoded = _encode(body)
@@ -103,24 +105,11 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
 # --- answers ------------------------------------------------------------------------------------------------------
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    total_tokens: Any = None
-    prompt_tokens_details: Any = None
-    completion_tokens_details: Any = None
-
-
-class _Choice(msgspec.Struct):
-    message: Any = None
-    text: Any = None
-
-
 class _Answer(msgspec.Struct):
     model: Any = None
     choices: list[msgspec.Raw] | None = None
     data: list[msgspec.Raw] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
@@ -135,6 +124,8 @@ def read_answer(body: bytes, call: Call, deployment: Deployment) -> tuple[bytes,
     """
     try:
         answer = _decode_answer(body)
+        if not body.isascii():
+            body.decode()  # the decoder above looks only at what it takes out
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UpstreamBadResponse("the upstream's answer is not this endpoint's JSON") from error
     if answer.error:
@@ -149,42 +140,54 @@ def read_answer(body: bytes, call: Call, deployment: Deployment) -> tuple[bytes,
         usage = Usage(call.prompt_tokens_estimate, completion, is_estimated=True)
     model_field = b'"model":' + deployment.model_field
     found = _MODEL_FIELD.findall(body)
-    if len(found) == 1:
+    if len(found) == 1 and type(answer.model) is str:
         return body.replace(found[0], model_field, 1), usage
-    whole = _decode(body)
+    whole = _whole(body)
     whole["model"] = deployment.model_name
     return _encode(whole), usage
 
 
-def usage_of(given: _Usage | None) -> Usage | None:
+def _whole(text: bytes) -> dict[str, Any]:
+    """All of an upstream's object. Raises UpstreamBadResponse: the typed decoders pass over what they don't take."""
+    try:
+        whole: dict[str, Any] = _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamBadResponse("the upstream's answer is not this endpoint's JSON") from error
+    return whole
+
+
+def usage_of(given: Any) -> Usage | None:
     """Figures that can be believed, else None: whole numbers from 0 to a hundred million."""
-    if given is None:
+    if type(given) is not dict:
         return None
-    prompt, completion = given.prompt_tokens, given.completion_tokens
+    prompt, completion = given.get("prompt_tokens"), given.get("completion_tokens")
     if completion is None:
         completion = 0
     if not (_is_count(prompt) and _is_count(completion)):
         return None
     usage = Usage(prompt, completion)
-    details = given.prompt_tokens_details
+    details = given.get("prompt_tokens_details")
     if type(details) is dict and _is_count(details.get("cached_tokens")):
         usage.cached_tokens = min(details["cached_tokens"], prompt)
-    details = given.completion_tokens_details
+    details = given.get("completion_tokens_details")
     if type(details) is dict and _is_count(details.get("reasoning_tokens")):
         usage.reasoning_tokens = details["reasoning_tokens"]
     return usage
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
 
 
 # --- event streams ------------------------------------------------------------------------------------------------
 
 
+_NOTHING = msgspec.Raw(b"null")
+
+
 class _Delta(msgspec.Struct):
     content: Any = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = _NOTHING  # `Raw | None` would take nothing but null
     reasoning_content: Any = None
 
 
@@ -195,14 +198,16 @@ class _StreamChoice(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
+    model: Any = None
     choices: list[_StreamChoice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
 _USAGE_NAME = b'"usage"'
+_MODEL_NAME = b'"model"'
 
 
 class EventStream:
@@ -212,14 +217,17 @@ class EventStream:
     attributes say what has been seen; `last` holds the bytes that must not be sent before the answer is recorded.
     """
 
-    __slots__ = ("_model", "_our_field", "_their_field", "_wants_usage", "finish_seen", "is_done", "last",
-                 "output_chars", "usage")  # fmt: skip
+    __slots__ = ("_call", "_figures", "_model", "_our_field", "_template", "_their_field", "_wants_usage",
+                 "finish_seen", "is_done", "last", "output_chars", "usage")  # fmt: skip
 
     def __init__(self, call: Call, deployment: Deployment) -> None:
         self._wants_usage = call.wants_usage
         self._model = deployment.model_name
         self._our_field = b'"model":' + deployment.model_field
         self._their_field = b""
+        self._call = call
+        self._template: dict[str, Any] | None = None
+        self._figures: dict[str, Any] | None = None
         self.usage: Usage | None = None
         self.output_chars = 0
         self.finish_seen = False
@@ -235,13 +243,12 @@ class EventStream:
     def _event(self, event: bytes) -> bytes:
         if self.is_done:
             return b""
-        if not event.startswith(b"data: "):
+        if not event.startswith(b"data: ") or event.find(b"\n") != len(event) - 2:
             event = _canonical(event)
             if not event:
                 return b""
         if event == DONE:
-            self.is_done = True
-            self.last = DONE
+            self.finish()
             return b""
         try:
             chunk = _decode_chunk(event[6:-2])
@@ -257,7 +264,7 @@ class EventStream:
             if delta is not None:
                 if type(delta.content) is str:
                     self.output_chars += len(delta.content)
-                if delta.tool_calls is not None:
+                if delta.tool_calls is not _NOTHING:
                     self.output_chars += len(delta.tool_calls) // 2
                 if type(delta.reasoning_content) is str:
                     self.output_chars += len(delta.reasoning_content)
@@ -267,35 +274,60 @@ class EventStream:
                 self.finish_seen = True
         if chunk.usage is not None:
             return self._with_usage(event, chunk)
+        if type(chunk.model) is not str or event.count(_MODEL_NAME) != 1:
+            return self._rewritten(_whole(event[6:-2]))  # none of its own, or another deeper inside
         their_field = self._their_field
         if not their_field or their_field not in event:
             found = _MODEL_FIELD.search(event)
             if found is None:
-                return event
+                return self._rewritten(_whole(event[6:-2]))
             their_field = self._their_field = found.group()
         event = event.replace(their_field, self._our_field, 1)
-        if not self._wants_usage and _USAGE_NAME in event:
+        if self._wants_usage:
+            if self._template is None:
+                self._template = _whole(event[6:-2])
+            if _USAGE_NAME not in event:
+                event = event[:-2].rstrip()[:-1] + b',"usage":null}\n\n'
+        elif _USAGE_NAME in event:
             event = _NULL_USAGE.sub(b"", event, count=1)
         return event
 
-    def _with_usage(self, event: bytes, chunk: _Chunk) -> bytes:
-        """The chunk that carries the figures: alone at the end by OpenAI's rule, with a last choice at some others."""
-        self.usage = usage_of(chunk.usage) or self.usage
-        whole = _decode(event[6:-2])
+    def finish(self) -> None:
+        """The upstream has said all: `last` is what the client still lacks, the figures it asked for among them."""
+        self.is_done = True
+        self.last = DONE
+        if self._wants_usage and self._template is not None:
+            figures = self._figures
+            if figures is None:
+                usage = self.counted_usage(self._call)
+                figures = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+                figures["total_tokens"] = usage.prompt_tokens + usage.completion_tokens
+            whole = {**self._template, "model": self._model, "choices": [], "usage": figures}
+            self.last = b"data: %b\n\n%b" % (_encode(whole), DONE)
+
+    def _rewritten(self, whole: dict[str, Any]) -> bytes:
+        """A chunk that can't be mended in place, without figures."""
         whole["model"] = self._model
-        choices = whole["choices"]
-        is_empty = not choices or all(
-            not choice.get("delta") and not choice.get("text") and choice.get("finish_reason") is None
-            for choice in choices
-        )
         if self._wants_usage:
-            if is_empty:
-                whole["choices"] = []
-            return b"data: %b\n\n" % _encode(whole)
-        if is_empty:
-            return b""
-        del whole["usage"]
+            self._template = self._template or whole
+            whole["usage"] = None
+        else:
+            whole.pop("usage", None)
         return b"data: %b\n\n" % _encode(whole)
+
+    def _with_usage(self, event: bytes, chunk: _Chunk) -> bytes:
+        """A chunk with figures. OpenAI sends them alone and last; others with the last choice, or with every chunk.
+
+        They are kept for `finish`, which sends them by OpenAI's rule. What else the chunk says goes on now.
+        """
+        usage = usage_of(chunk.usage)
+        whole = _whole(event[6:-2])
+        if usage is not None:
+            self.usage = usage
+            self._figures = whole["usage"]
+        if not whole["choices"] or (self.finish_seen and not any(map(_says_something, whole["choices"]))):
+            return b""
+        return self._rewritten(whole)
 
     def counted_usage(self, call: Call) -> Usage:
         """The upstream's figures, else our own count of what went by, marked as an estimate."""
@@ -304,13 +336,23 @@ class EventStream:
         return Usage(call.prompt_tokens_estimate, -(-self.output_chars // CHARS_PER_TOKEN), is_estimated=True)
 
 
+def _says_something(choice: dict[str, Any]) -> bool:
+    """Whether a choice has anything for the client beside its place and role."""
+    delta = choice.get("delta")
+    says = type(delta) is dict and any(value for name, value in delta.items() if name != "role")
+    return says or bool(choice.get("text")) or choice.get("finish_reason") is not None
+
+
 def _canonical(event: bytes) -> bytes:
-    """An event in the one form `data: ...`; comments and other fields are left out. Source: WHATWG HTML, SSE."""
+    """An event in the one form `data: ...`; comments and other fields are left out. Source: WHATWG HTML, SSE.
+
+    The line ends in its data can only stand between JSON's tokens, where a space means the same.
+    """
     data = []
     for line in event.split(b"\n"):
         if line.startswith(b"data:"):
             data.append(line[6:] if line[5:6] == b" " else line[5:])
-    return b"data: %b\n\n" % b"\n".join(data) if data else b""
+    return b"data: %b\n\n" % b" ".join(data) if data else b""
 
 
 def error_event(error: GatewayError) -> bytes:
@@ -336,7 +378,7 @@ def error_of(
         error: GatewayError = UpstreamRateLimited("the upstream's rate limit is reached")
         error.retry_after_s = retry_after_s(headers.get(b"retry-after"), now_s)
         return error
-    if status in (401, 403):
+    if status in (401, 402, 403):  # 402: the account behind the credential is empty
         return UpstreamAuthError("the upstream refuses the gateway's credential")
     if status == 408:
         return UpstreamTimeout("the upstream timed out")
@@ -375,9 +417,9 @@ def _details(body: bytes, deployment: Deployment) -> tuple[str, str | None, str 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, AttributeError, ValueError):
         return "", None, None
     return (
-        clean_text(message, (deployment.api_key,)) if type(message) is str else "",
+        clean_text(message, deployment.secrets) if type(message) is str else "",
         code if type(code) is str and _WORD.fullmatch(code) else None,
-        clean_text(param, (deployment.api_key,))[:128] if type(param) is str else None,
+        clean_text(param, deployment.secrets)[:128] if type(param) is str else None,
     )
 
 
@@ -390,7 +432,9 @@ def retry_after_s(value: bytes | None, now_s: float) -> int:
         seconds = float(text) if len(text) < 20 else 0.0
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(text).timestamp() - now_s
+            date = parsedate_to_datetime(text)
+            # A date without a zone (`-0000`) is meant as UTC, never as this machine's.
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_s
         except (ValueError, TypeError, OverflowError):
             return 1
     if seconds != seconds:

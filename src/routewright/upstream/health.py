@@ -1,8 +1,9 @@
 """Which deployment of a group to use next, and which to leave alone for a while.
 
-Cooldown by LiteLLM's rules: at once on 429, 401, 404, 408 and refused connections where there is another deployment,
-else at more than half failures of at least five in a minute, or at `allowed_fails`. A deployment that stands alone
-cools only after five refused connections in a row, or when all of a thousand requests failed: somebody has to answer.
+Cooldown by LiteLLM's rules: at once on 429, 401, 403 and timeouts where there is another deployment, else at more than
+half failures of at least five in a minute, at more than `allowed_fails`, or after five refused connections in a row. A
+deployment that stands alone cools only after those five, or when all of a thousand requests failed: somebody has to
+answer. A 404 cools nothing, other than in LiteLLM: behind a wildcard the caller chooses the name that is not found.
 """
 
 from __future__ import annotations
@@ -54,11 +55,15 @@ class Balance:
                     and not (untried_only and deployment in tried)
                 ]
                 if usable:
-                    chosen = usable[0] if len(usable) == 1 else self._choose(usable)
-                    if chosen.health.cooldown_until_s:
-                        chosen.health.is_probed = True
-                    return chosen
+                    return usable[0] if len(usable) == 1 else self._choose(usable)
         return None
+
+    def begin(self, deployment: Deployment, group: Group) -> None:
+        """A request goes to `deployment` now. The first after a cooldown is its probe; others wait for the outcome."""
+        health = deployment.health
+        health.in_flight += 1
+        if health.cooldown_until_s and len(group.deployments) > 1:
+            health.is_probed = True
 
     @property
     def is_anything_resting(self) -> bool:

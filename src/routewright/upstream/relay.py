@@ -109,7 +109,7 @@ class Upstream:
         outcome.deployment = deployment
         outcome.attempts += 1
         health = deployment.health
-        health.in_flight += 1
+        self.balance.begin(deployment, group)
         started_s = time.monotonic()
         attempt = None
         try:
@@ -136,6 +136,9 @@ class Upstream:
                     break
         except GatewayError as failure:
             error = failure
+        except BaseException:
+            health.is_probed = False  # else nobody would probe it again
+            raise
         finally:
             health.in_flight -= 1
         if error is not None:

@@ -5,6 +5,7 @@ Source: OpenAI API reference, "Create chat completion" and "Create completion"; 
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 from urllib.parse import unquote
 
@@ -78,6 +79,9 @@ def parse_chat(request: HttpRequest) -> Call:
                 raise InvalidRequest("content must be a string or a list of parts", param=f"messages[{index}].content")
         else:
             raise InvalidRequest("content must be a string or a list of parts", param=f"messages[{index}].content")
+    for name in ("tools", "functions"):
+        if type(body.get(name)) not in (list, NoneType):
+            raise InvalidRequest(f"{name} must be a list", param=name)
     call.has_images = images > 0
     call.has_tools = bool(body.get("tools") or body.get("functions"))
     response_format = body.get("response_format")
@@ -290,7 +294,7 @@ def _measure_parts(parts: list[Any], index: int) -> tuple[int, int]:
             if type(text) is not str:
                 raise InvalidRequest("text must be a string", param=f"messages[{index}].content")
             chars += len(text)
-        elif part["type"] == "image_url":
+        if part["type"] == "image_url":
             images += 1
     return chars, images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -11,7 +12,10 @@ from routewright.errors import InvalidJson
 MAX_DEPTH = 64
 MAX_TOP_LEVEL_KEYS = 256
 MAX_KEYS = 10_000
+MAX_DIGITS = 400
+_TOO_HUGE = 10**MAX_DIGITS
 
+_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 _decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
 
@@ -32,7 +36,35 @@ def decode_object(body: bytes) -> dict[str, Any]:
         raise InvalidJson(f"more than {MAX_TOP_LEVEL_KEYS} fields at the top level")
     if body.count(b":") > MAX_KEYS and count_keys(value) > MAX_KEYS:
         raise InvalidJson(f"more than {MAX_KEYS} fields in all")
+    if len(body) > MAX_DIGITS and has_many_digits(body) and has_huge_integer(value):
+        raise InvalidJson(f"a number of more than {MAX_DIGITS} digits")
     return value
+
+
+def has_many_digits(text: bytes) -> bool:
+    """Whether more than `MAX_DIGITS` digits stand in a row, in strings too; looks at one byte in so many."""
+    step = MAX_DIGITS + 1
+    for index, byte in enumerate(text[::step]):
+        if 0x30 <= byte <= 0x39:
+            at = index * step
+            if _MANY_DIGITS.search(text, max(0, at - MAX_DIGITS), at + step):
+                return True
+    return False
+
+
+def has_huge_integer(value: Any) -> bool:
+    """Whether an integer in a decoded value has more than `MAX_DIGITS` digits."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if type(item) is int:
+            if not -_TOO_HUGE < item < _TOO_HUGE:
+                return True
+        elif type(item) is dict:
+            todo.extend(item.values())
+        elif type(item) is list:
+            todo.extend(item)
+    return False
 
 
 def is_deeper_than(text: bytes, limit: int) -> bool:

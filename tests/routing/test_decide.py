@@ -36,9 +36,9 @@ def auto(default_artefact, candidates) -> RoutePlan:
 
 
 def test_a_prompt_goes_to_the_cheap_model_that_does_its_subject_well(plan):
-    code = plan.rate(Prompt(text="write a class method loop return bug compile"), 20, None)
-    law = plan.rate(Prompt(text="plaintiff contract tort appeal jury court"), 20, None)
-    maths = plan.rate(Prompt(text="prove integral matrix theorem group prime"), 20, None)
+    code = plan.rate(Prompt(text="write a class method loop return bug compile"), 20, None, quality=0.6)
+    law = plan.rate(Prompt(text="plaintiff contract tort appeal jury court"), 20, None, quality=0.6)
+    maths = plan.rate(Prompt(text="prove integral matrix theorem group prime"), 20, None, quality=1.0)
     assert (code.order[0], law.order[0], maths.order[0]) == (CODER, JURIST, GRAND)
 
 

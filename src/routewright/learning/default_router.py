@@ -25,7 +25,7 @@ from routewright.routing.calibrate import Isotonic, brier, ece
 from routewright.routing.features.hashed import HashedFeatures
 from routewright.routing.logistic import LogisticRouter, sigmoid
 from routewright.routing.objective import USUAL_OUTPUT_TOKENS, logit
-from routewright.routing.profiles import plain_name
+from routewright.routing.profiles import find_family, plain_name
 from routewright.routing.router import Float32
 from routewright.types import Prompt
 
@@ -153,7 +153,12 @@ def build(data: Path) -> Artefact:
     measured_level = _column_means(joined.quality[on_scale])
     measured = [i for i in range(len(joined.models)) if (~np.isnan(joined.quality[on_scale, i])).mean() > 0.5]
 
-    assumed, assumed_scores = _assumed(joined.models, {i: float(measured_level[i]) for i in measured})
+    levels = {i: float(measured_level[i]) for i in measured}
+    for i, model in enumerate(joined.models):
+        family = find_family(model)
+        if i not in levels and family is not None:
+            levels[i] = family.level
+    assumed, assumed_scores = _assumed(joined.models, levels)
     prompts = [joined.prompts[row] for row in train] + [prompt for prompt in assumed for _ in range(ASSUMED_WEIGHT)]
     quality = np.concatenate((joined.quality[train], np.repeat(assumed_scores, ASSUMED_WEIGHT, axis=0)))
     cost = np.concatenate((joined.cost_usd[train], np.zeros((len(quality) - len(train), len(joined.models)))))
@@ -245,7 +250,7 @@ def build(data: Path) -> Artefact:
 
 
 def _assumed(models: Sequence[str], levels: Mapping[int, float]) -> tuple[list[Prompt], Float32]:
-    """Everyday prompts and the scores assumed of each measured model, NaN for the others."""
+    """Everyday prompts and the scores assumed of each model whose level is known, NaN for the others."""
     prompts: list[Prompt] = []
     rows = []
     for texts, is_hard in ((everyday.easy(), False), (everyday.hard(), True)):

@@ -87,7 +87,7 @@ def fit_router(
         },
         gate=gate,
         created=created or datetime.now(UTC).isoformat(timespec="seconds"),
-        training_ids=tuple(dataset.ids[row] for row in train) if router.name == "knn" else (),
+        training_ids=tuple(dataset.ids[row] for row in train) if router.name in ("knn", "ensemble") else (),
     )
 
 

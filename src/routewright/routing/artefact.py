@@ -376,7 +376,10 @@ def _parse(content: bytes, path: str, *, force: bool) -> Artefact:
 
     with np.errstate(all="ignore"):  # a bad router's overflows are told below, not as warnings
         for number, canary in enumerate(CANARIES, start=1):
-            rating = router.rate_one(features.vector(canary))
+            x = features.vector(canary)
+            if not np.isfinite(x).all():
+                raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got a vector that is not finite")
+            rating = router.rate_one(x)
             is_sound = rating.shape == (len(labels),) and bool(np.isfinite(rating).all())
             if not is_sound or rating.min() < 0 or rating.max() > 1:
                 raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got scores that are not within 0..1")

@@ -89,8 +89,8 @@ class ClusterRouter(Router):
     def __init__(
         self,
         *,
-        n_clusters: int = 64,
-        nearest: int = 4,
+        n_clusters: int = 128,
+        nearest: int = 8,
         pseudo_count: float = 20.0,
         prior: str = "linear",
         penalty: float = 30.0,

@@ -22,7 +22,8 @@ from routewright.routing.router import (
 class KNNRouter(Router):
     """Expects of a model the weighted mean quality it had on the most similar past requests.
 
-    k: past requests consulted, at least 1 (all of them where there are fewer); more is smoother.
+    k: past requests consulted, at least 1; more is smoother. Never more than an eighth of those known (or ten), so
+        that a small set is not averaged away.
     pseudo_count: neighbours' worth of weight given to the prior; more is more cautious.
     prior: `mean`, the model's mean score; or `linear`, ridge regression on the features, whose leave-one-out
         residuals the neighbours then average.
@@ -49,9 +50,9 @@ class KNNRouter(Router):
     def __init__(
         self,
         *,
-        k: int = 150,
+        k: int = 300,
         pseudo_count: float = 15.0,
-        prior: str = "linear",
+        prior: str = "mean",
         penalty: float = 30.0,
         cost_weight: float = 0.0,
     ) -> None:
@@ -82,6 +83,8 @@ class KNNRouter(Router):
         return self
 
     def _prepare(self) -> None:
+        self._k = min(self.k, max(10, len(self.X_) // 8))
+        self._is_linear = bool(self.weights_.any())
         known = ~np.isnan(self.residual_)
         self._filled = np.where(known, self.residual_, np.float32(0))
         self._known = None if known.all() else known.astype(np.float32)
@@ -90,9 +93,10 @@ class KNNRouter(Router):
         """Rows of the k most similar past requests and their similarity times |x|, in no order."""
         similarity = self.X_ @ x
         n = len(similarity)
-        if self.k >= n:
+        k = self._k
+        if k >= n:
             return np.arange(n), similarity
-        rows = np.argpartition(similarity, n - self.k)[n - self.k :]
+        rows = np.argpartition(similarity, n - k)[n - k :]
         return rows, similarity[rows]
 
     def rate_one(self, x: Float32) -> Float32:
@@ -104,7 +108,11 @@ class KNNRouter(Router):
         total = weight @ self._filled[rows]
         mass = weight.sum() if self._known is None else weight @ self._known[rows]
         mass = np.maximum(mass + np.float32(self.pseudo_count), np.float32(1e-6))
-        return clip01((x @ self.weights_ + self.intercept_ + total / mass).astype(np.float32, copy=False))
+        total /= mass
+        total += self.intercept_
+        if self._is_linear:
+            total += x @ self.weights_
+        return clip01(total.astype(np.float32, copy=False))
 
     def describe(self, x: Float32) -> dict[str, Any]:
         """`rows`: the eight nearest past requests, nearest first, with their `similarity` (cosine)."""

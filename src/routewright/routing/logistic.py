@@ -36,7 +36,7 @@ class LogisticRouter(Router):
     intercept_: Float32
 
     def __init__(
-        self, *, penalty: float = 3.0, shared_penalty: float = 0.3, steps: int = 300, cost_weight: float = 0.0
+        self, *, penalty: float = 6.0, shared_penalty: float = 0.6, steps: int = 300, cost_weight: float = 0.0
     ) -> None:
         self.penalty = penalty
         self.shared_penalty = shared_penalty

@@ -6,6 +6,7 @@ from typing import Final
 
 from routewright.routing.baselines import BestRouter, CheapestRouter, RandomRouter, TaskMeanRouter
 from routewright.routing.cluster import ClusterRouter
+from routewright.routing.ensemble import EnsembleRouter
 from routewright.routing.knn import KNNRouter
 from routewright.routing.linear import LinearRouter
 from routewright.routing.logistic import LogisticRouter
@@ -17,6 +18,7 @@ ROUTERS: Final[dict[str, type[Router]]] = {
         KNNRouter,
         ClusterRouter,
         LogisticRouter,
+        EnsembleRouter,
         LinearRouter,
         BestRouter,
         CheapestRouter,

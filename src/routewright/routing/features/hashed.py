@@ -38,7 +38,7 @@ _RESERVED_REPEATS: Final = 8
 _MAX_FIT_ROWS: Final = 30_000
 """The decomposition reads at most this many prompts: more changes little and memory is rows times buckets."""
 _FOLDS: Final = 5
-_TARGET_STD: Final = 0.4
+_TARGET_STD: Final = 0.7
 _CHEAP_STD: Final = 0.1
 """Weight of a target's and a cheap fact's standard deviation against the topics' length of 1; tuned on validation."""
 

@@ -236,7 +236,7 @@ class InternalError(GatewayError):
 
 
 _encode = msgspec.json.Encoder().encode
-_SECRET_SHAPES = re.compile(r"(?i)\b(bearer\s+)[^\s\"']{4,}|\b(?:(?:sk|pk|rk|key|gsk|xai)[-_]|AIza)[A-Za-z0-9_\-]{6,}")
+_SECRET_SHAPES = re.compile(r"(?i)\b(bearer\s+)[^\s\"']{4,}|\b(?:(?:sk|pk|rk|key|gsk|xai)[-_]|AIza)[A-Za-z0-9_\-*]{6,}")
 _ADDRESS_SHAPES = re.compile(
     r"(?i)\b[a-z]{2,8}://[^\s\"'<>]+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-f]{0,4}:[0-9a-f:.]+\](?::\d+)?"
     r"|\b[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,9}:\d{2,5}\b"

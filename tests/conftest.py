@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from harness.gateway import Gateway, base_config, deployment, running
-from harness.upstream import Deployment, Upstream, closed_port, port_that_never_accepts
+from harness.models import Model
+from harness.upstream import Upstream, closed_port, port_that_never_accepts
 
 ONES, TWOS, HASTY_ONES = 60, 60, 250
 
@@ -109,16 +110,6 @@ def hasty(upstream: Upstream, unreachable: list[dict[str, Any]]) -> Iterator[Gat
     config["model_list"] += unreachable
     with running(config, environment=environment) as started:
         yield started
-
-
-class Model:
-    """A model that no other test uses, with what stands behind it."""
-
-    def __init__(self, name: str, *deployments: Deployment) -> None:
-        self.name = name
-        self.first, self.second = deployments[0], deployments[-1]
-        for each in deployments:
-            each.forget()
 
 
 _ones, _twos, _hasty_ones = count(), count(), count()

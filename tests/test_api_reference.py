@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Model
 from harness import dialect
 from harness.gateway import MASTER_KEY, SMALL_KEY, TEAM_KEY, TIGHT_KEY, Gateway
+from harness.models import Model
 from harness.upstream import Upstream
 from harness.wire import Reply, assert_error
 

@@ -13,9 +13,9 @@ import openai
 import pytest
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-from conftest import Model
 from harness import dialect
 from harness.gateway import SMALL_KEY, TEAM_KEY, TIGHT_KEY, Gateway
+from harness.models import Model
 from harness.upstream import Upstream
 
 TOOLS = [

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Model
 from harness import dialect
 from harness.gateway import MASTER_KEY, SMALL_KEY, TEAM_KEY, Gateway
+from harness.models import Model
 from harness.wire import assert_no_secret, secret
 
 PAGES = [

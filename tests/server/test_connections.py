@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from conftest import Model
 from harness import dialect
 from harness.gateway import SMALL_KEY, TEAM_KEY, Gateway, eventually
+from harness.models import Model
 from harness.upstream import Flood, Send, Upstream, Wait
 from harness.wire import Wire, assert_error, request_bytes
 

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import Model
 from harness import dialect
 from harness.crowd import ask, chat_bytes, side_by_side
 from harness.dialect import chat_completion, chat_events, chunked_stream, event, http_chunk, openai_error, usage
 from harness.gateway import Gateway, base_config, eventually, running
+from harness.models import Model
 from harness.upstream import Close, Drip, Flood, Hang, Send, Upstream, Wait
 from harness.wire import Reply, assert_error, secret
 

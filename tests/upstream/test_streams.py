@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from conftest import Model
 from harness import dialect
 from harness.dialect import DONE, chat_chunks, chat_events, chunk, event
 from harness.gateway import TEAM_KEY, Gateway
+from harness.models import Model
 from harness.upstream import Close, Send, Until, Upstream, Wait
 from harness.wire import Reply, request_bytes
 

@@ -12,7 +12,7 @@ from routewright.routing.registry import ROUTERS
 from routewright.types import Prompt
 
 
-@pytest.mark.parametrize("router", ["knn", "cluster", "linear", "logistic"])
+@pytest.mark.parametrize("router", ["knn", "cluster", "linear", "logistic", "ensemble"])
 def test_a_fitted_router_knows_who_is_good_at_what(made_up, router):
     artefact = fit_router(made_up, router)
     code = artefact.router.rate_one(artefact.features.vector(Prompt(text="python class method loop compile bug")))

@@ -22,7 +22,7 @@ _COLUMNS: Final = (
     ("ece", "ece", 3),
     ("decision_us_p50", "µs", 0),
 )
-_WIDTH: Final = 132
+_WIDTH: Final = 140
 _STRONG_WEAK: Final = (("apgr", "apgr", 3), ("cpt50", "cpt50", 2), ("cpt80", "cpt80", 2))
 
 

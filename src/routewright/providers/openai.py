@@ -429,7 +429,7 @@ def retry_after_s(value: bytes | None, now_s: float) -> int:
         return 1
     text = value.decode("latin-1").strip()
     try:
-        seconds = float(text) if len(text) < 20 else 0.0
+        seconds = float(text)
     except ValueError:
         try:
             date = parsedate_to_datetime(text)

@@ -14,7 +14,7 @@ from harness.gateway import Gateway, base_config, deployment, running
 from harness.models import Model
 from harness.upstream import Upstream, closed_port, port_that_never_accepts
 
-ONES, TWOS, HASTY_ONES = 60, 60, 250
+ONES, TWOS, HASTY_ONES = 120, 60, 250
 
 
 TEST_TIMEOUT_S = 60

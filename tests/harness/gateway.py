@@ -253,6 +253,8 @@ class Gateway:
                     raise AssertionError(f"SIGTERM did not end the gateway:\n{self.output()[-3000:]}") from None
             self.search_for_secrets()
             assert "Traceback" not in self.output(), self.output()[-6000:]
+            calls = [record["call_id"] for record in self.journal()]
+            assert len(set(calls)) == len(calls), "a call was recorded twice"
         finally:
             self._folder.cleanup()
 

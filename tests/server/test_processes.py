@@ -98,6 +98,22 @@ def test_stream_that_outlasts_the_grace_is_ended_with_an_error(upstream: Upstrea
     talker.forget()
 
 
+def test_request_between_two_attempts_is_answered_before_the_end(upstream: Upstream) -> None:
+    """F30, L: what waits for a retry is running too; it gets an answer and a record."""
+    talker = upstream["one-000"]
+    talker.forget()
+    talker.answers(429, headers={"Retry-After": "7"})
+    with running(base_config(upstream, ones=1), arguments=["--drain-seconds", "2"]) as gateway:
+        with gateway.connect() as client:
+            client.send(stream_request())
+            eventually(lambda: talker.hits)
+            gateway.terminate()
+            assert_error(client.reply(), (429, 503))
+        assert gateway.wait() == 0
+        assert len(gateway.journal()) == 1
+    talker.forget()
+
+
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_idle_gateway_ends_at_once_with_code_0(which: signal.Signals, upstream: Upstream) -> None:
     """F30."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
 
 from harness.crowd import Leaver, chat_bytes, side_by_side
 from harness.dialect import chat_completion, chat_events, chunked_stream, response, to_json
 from harness.gateway import Gateway, eventually
+from harness.models import Model
 from harness.upstream import Request, Send, Upstream, Wait
 
 MODEL = "one-001"
@@ -112,6 +114,18 @@ def test_whoever_has_a_whole_answer_is_in_the_journal(steady: Gateway, slow) -> 
         reply = steady.chat(model=MODEL, stream=bool(number % 2), headers={"x-request-id": request_id})
         assert reply.status == 200
         assert len(steady.records_of(request_id)) == 1
+
+
+def test_client_that_leaves_between_two_attempts_is_recorded_at_once(gateway: Gateway, one: Model) -> None:
+    """F13: the wait before a retry ends when nobody waits for the answer; no further attempt is made."""
+    one.first.answers(429, headers={"Retry-After": "8"})
+    for with_reset in (False, True):
+        request_id = f"between-{with_reset}"
+        request = chat_bytes(one.name, "x", request_id, num_retries=1)
+        asyncio.run(Leaver(request, after_s=0.2, with_reset=with_reset).go(gateway.port))
+        [record] = eventually(partial(gateway.records_of, request_id), within_s=4, what=f"a record of {request_id}")
+        assert record["ended"] == "client_gone"
+    assert one.first.hits == 2
 
 
 def test_upstream_is_let_go_when_the_client_leaves_before_the_first_byte(steady: Gateway, slow) -> None:

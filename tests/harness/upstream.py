@@ -274,9 +274,10 @@ class _Connection(asyncio.Protocol):
                     await asyncio.sleep(0.005)
             case Flood(data):
                 while not transport.is_closing():
-                    if transport.get_write_buffer_size() < 1_000_000:
+                    is_full = transport.get_write_buffer_size() > 200_000
+                    if not is_full:
                         transport.write(data)
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.01 if is_full else 0)
             case Close():
                 transport.close()
             case Reset():

@@ -319,6 +319,45 @@ def test_client_that_takes_nothing_is_cut_off_and_the_upstream_with_it(hasty: Ga
     assert record["completion_tokens"] > 0
 
 
+def test_bodies_in_flight_are_bounded(hasty: Gateway) -> None:
+    """1b: beyond the bytes in flight a new body gets 503; once they are gone it is read."""
+    begun = request_bytes("POST", CHAT, key=TEAM_KEY, headers={"Content-Length": "1000000"}) + b" " * 900_000
+    clients = [hasty.connect() for _ in range(3)]
+    try:
+        for client in clients:
+            client.send(begun)
+        time.sleep(0.2)
+        assert_error(hasty.request("POST", CHAT, b" " * 900_000), 503, "overloaded", type="api_error")
+    finally:
+        for client in clients:
+            client.close()
+    eventually(lambda: hasty.chat(prompt="x" * 500_000).status == 200, what="room for a body again")
+
+
+def test_streams_of_slow_readers_hold_little_memory(steady: Gateway, upstream: Upstream) -> None:
+    """1b, F14: at most 256 KiB held for each; the upstream is paused, not drunk up."""
+    talker = upstream["one-002"]
+    talker.forget()
+    piece = dialect.http_chunk(dialect.event(dialect.chunk({"content": "word " * 2000})))
+    talker.plays(Send(dialect.chunked_stream([])[0]), Flood(piece))
+    steady.chat()
+    before = sum(process.memory_info().rss for process in steady.processes())
+    clients = [steady.connect(receive_buffer=4096) for _ in range(60)]
+    try:
+        for client in clients:
+            client.send(chat_request(model="one-002", stream=True))
+        for client in clients:
+            client.wait_for(b"word")
+        time.sleep(1)
+        held = sum(process.memory_info().rss for process in steady.processes()) - before
+        assert held <= 60 * 512 * 1024, f"{held / 1e6:.0f} MB for 60 streams"
+    finally:
+        for client in clients:
+            client.close()
+        eventually(lambda: not talker.in_use, what="the upstream to be let go")
+        talker.forget()
+
+
 def test_half_closed_connection_does_not_linger(gateway: Gateway) -> None:
     """A client that says it will send no more is answered or dropped, not kept."""
     for sent in (b"", b"GET /health HTTP/1.1\r\n", HEALTH):

@@ -41,6 +41,7 @@ def make_deployment(
     deployment = Deployment()
     deployment.id = settings.id
     deployment.model_name = model_name
+    deployment.metrics_model = settings.model_name
     deployment.provider = settings.provider
     deployment.upstream_model = upstream_model
     deployment.origin = openai.origin_of(settings)

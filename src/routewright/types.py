@@ -314,6 +314,7 @@ class Deployment:
         "input_nusd",
         "is_priced",
         "max_retries",
+        "metrics_model",
         "model_field",
         "model_name",
         "order",
@@ -333,6 +334,8 @@ class Deployment:
     id: str
     model_name: str
     """Public; what the client sees as `model`."""
+    metrics_model: str
+    """The same in the configuration's words: a wildcard where the caller chose the name."""
     provider: str
     upstream_model: str
     origin: tuple[str, str, int]

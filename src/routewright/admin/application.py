@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -204,7 +205,8 @@ def _add_models(app: FastAPI, control: Control, prefix: str) -> None:
 
     @app.get(prefix + "/models/{model:path}", tags=["models"], include_in_schema=in_schema)
     async def model(request: Request, model: str) -> Any:
-        """One model that this key may use; its name may hold slashes."""
+        """One model that this key may use; its name may hold slashes, as they are or as `%2F`."""
+        model = unquote(model)
         if not control.catalog.has(model, _request(request).caller):
             raise ModelNotFound(f'model "{model}" is not served here')
         return entry(model)
@@ -298,7 +300,7 @@ def described(app: FastAPI) -> dict[str, Any]:
         ("/v1/embeddings", "Embeddings", ("model", "input")),
     ):
         document["paths"][path] = {"post": _proxied_operation(summary, required)}
-    for path, endpoint in endpoints.paths():
+    for path, endpoint in [*endpoints.paths(), ("/v1/models/{model}", endpoints.MODEL)]:
         for operation in document["paths"].get(path, {}).values():
             if endpoint.access != Access.OPEN:
                 operation["security"] = [{"key": []}]

@@ -138,13 +138,13 @@ class Admission:
             if limits.tpm is not None:
                 output = call.max_tokens if call.max_tokens is not None else USUAL_OUTPUT_TOKENS
                 # A call larger than the whole limit may pass on an empty window; else it never could.
-                wanted = min(call.prompt_tokens_estimate + output * call.n_choices, limits.tpm)
+                wanted = max(1, min(call.prompt_tokens_estimate + output * call.n_choices, limits.tpm))
                 if tokens + wanted > limits.tpm:
                     raise self._refusal(limits, requests, tokens, left_ms, "tokens")
             if limits.parallel is not None:
                 running = sum(cells[base + _PARALLEL : base + counters.width])
                 if running >= limits.parallel:
-                    raise self._refusal(limits, requests, tokens, 1000, "max_parallel_requests")
+                    raise self._refusal(limits, requests, tokens, left_ms, "max_parallel_requests")
                 cells[base + _PARALLEL + self._worker] += 1
             requests += 1
             tokens += wanted
@@ -179,7 +179,7 @@ class Admission:
 
     def _fields(self, limits: KeyLimits, requests: int, tokens: int, left_ms: int) -> bytes:
         seconds = -(-left_ms // 1000)
-        reset = int(self._wall()) + seconds
+        reset = math.ceil(self._wall() + left_ms / 1000)
         if limits.rpm is not None:
             remaining = limits.rpm - requests
             if remaining < 0:
@@ -201,7 +201,7 @@ class Admission:
             fields = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
                 most,
                 max(0, most - running),
-                int(self._wall()) + 1,
+                math.ceil(self._wall()) + 1,
             )
         if limits.tpm is not None:
             fields += (
@@ -221,14 +221,15 @@ class Admission:
             "tokens": f"{most} tokens a minute",
             "max_parallel_requests": f"{most} requests at the same time",
         }[kind]
-        wait_s = max(1, math.ceil(left_ms / 1000))
+        # Of parallel requests nobody knows when one ends; soon, as a rule.
+        wait_s = 1 if kind == "max_parallel_requests" else max(1, -(-left_ms // 1000))
         error = RateLimited(
             f"this key may make {what}; try again in {wait_s} s"
             if kind != "tokens"
             else f"this key may use {what}; try again in {wait_s} s",
             retry_after_s=wait_s,
             limit_type=kind,
-            reset_at_epoch_s=int(self._wall()) + wait_s,
+            reset_at_epoch_s=math.ceil(self._wall()) + wait_s,
         )
         error.fields = self._fields(limits, requests, tokens, left_ms)
         return error

@@ -78,7 +78,8 @@ class Record(msgspec.Struct, kw_only=True):
 class Journal:
     """One worker's journal in `folder`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._name = name
@@ -86,7 +87,7 @@ class Journal:
         self._fd = -1
         self._written = 0
         self._lines: list[bytes] = []
-        self._unwritten = b""
+        self._unwritten = bytearray()
         self._waiting: list[Callable[[], None]] = []
         self._is_scheduled = False
         self._is_dirty = False
@@ -126,46 +127,64 @@ class Journal:
         if lines:
             self._write(b"\n".join(lines) + b"\n")
         for then in waiting:
-            then()
+            try:
+                then()
+            except Exception:  # one answer's end must not keep the others from theirs
+                log.exception("journal: a recorded answer could not be released")
 
     def _write(self, data: bytes) -> None:
-        if self._unwritten:
-            self._unwritten += data
-            if time.monotonic() - self._failing_since_s < RETRY_S:
+        held = self._unwritten
+        if held:
+            held += data
+            if self._monotonic() - self._failing_since_s < RETRY_S:
                 return
-            data = self._unwritten
         try:
-            written = os.write(self._fd, data)
+            written = os.write(self._fd, held or data)
         except OSError as error:
-            if not self._failing_since_s:
-                log.error("journal: %s; records are held in memory until the disk takes them", error.strerror)
-            self._failing_since_s = time.monotonic()
-            self._unwritten = data
+            self._hold(error.strerror)
+            if not held:
+                held += data
             return
         self._is_dirty = True
         self._written += written
-        self._unwritten = data[written:]
-        if self._unwritten:
-            self._failing_since_s = time.monotonic()
+        if held:
+            del held[:written]
+        elif written < len(data):
+            held += data[written:]
+        if held:
+            self._hold("not all was taken")
         elif self._failing_since_s:
             self._failing_since_s = 0.0
             log.warning("journal: the disk takes records again; none was lost")
-        if self._written >= ROTATE_BYTES and not self._unwritten:
+        if self._written >= ROTATE_BYTES and not held:
+            self._rotate()
+
+    def _hold(self, reason: str | None) -> None:
+        if not self._failing_since_s:
+            log.error("journal: %s; records are held in memory until the disk takes them", reason)
+        self._failing_since_s = self._monotonic()
+
+    def _rotate(self) -> None:
+        """Go on in a new file; where none can be had, in the old one."""
+        old = self._fd
+        try:
             self._open()
+        except OSError as error:
+            log.error("journal: no new file (%s); the old one grows on", error.strerror)
+            self._written = 0
+            return
+        self._syncer.submit(_sync_and_close, old)
 
     def _open(self) -> None:
-        if self._fd >= 0:
-            os.fsync(self._fd)
-            os.close(self._fd)
-        self._part += 1
-        path = self._folder / f"{self._name}-{self._part:04d}.jsonl"
+        path = self._folder / f"{self._name}-{self._part + 1:04d}.jsonl"
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._part += 1
         self._written = 0
 
     def _sync(self) -> None:
         assert self._loop is not None
         self._sync_handle = self._loop.call_later(SYNC_S, self._sync)
-        if self._unwritten and time.monotonic() - self._failing_since_s >= RETRY_S:
+        if self._unwritten and self._monotonic() - self._failing_since_s >= RETRY_S:
             self._write(b"")
         if self._is_dirty:
             self._is_dirty = False
@@ -175,9 +194,18 @@ class Journal:
         if self._sync_handle is not None:
             self._sync_handle.cancel()
         self.flush()
+        if self._unwritten:
+            self._failing_since_s = float("-inf")  # no time is left to wait for the disk
+            self._write(b"")
+            if self._unwritten:
+                log.error("journal: %d records are lost, the disk does not take them", self._unwritten.count(b"\n"))
+        self._syncer.submit(_sync_and_close, self._fd)
         self._syncer.shutdown(wait=True)
-        _sync_quietly(self._fd)
-        os.close(self._fd)
+
+
+def _sync_and_close(fd: int) -> None:
+    _sync_quietly(fd)
+    os.close(fd)
 
 
 def _sync_quietly(fd: int) -> None:
@@ -199,7 +227,7 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
                 try:
                     record = _decode(line)
                     call_id = record["call_id"]
-                except (msgspec.DecodeError, KeyError, TypeError):
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
                     continue
                 if call_id not in seen:
                     seen.add(call_id)

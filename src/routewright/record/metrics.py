@@ -9,12 +9,21 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 
+from routewright.errors import GatewayError
 from routewright.types import Outcome
 
 LATENCY_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 DECISION_BOUNDS_S = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.05)
 MAX_SERIES = 2000
 Labels = tuple[str, ...]
+
+
+def _codes(kind: type[GatewayError]) -> set[str]:
+    """The code of an error and of all its kinds."""
+    return {kind.code or "other"}.union(*map(_codes, kind.__subclasses__()))
+
+
+_CODES = frozenset(_codes(GatewayError))
 
 
 class Histogram:
@@ -116,7 +125,7 @@ class Metrics:
         """Count one request that has ended."""
         deployment = outcome.deployment
         if deployment is not None:
-            alike = (outcome.endpoint, deployment.model_name, deployment.id, outcome.status)
+            alike = (outcome.endpoint, deployment.metrics_model, deployment.id, outcome.status)
         else:
             alike = (outcome.endpoint, "other", "", outcome.status)
         tally = self._tallies.get(alike)
@@ -129,7 +138,8 @@ class Metrics:
         tally.latency[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
         tally.latency[-1] += seconds
         if outcome.error is not None:
-            self._errors.add((outcome.endpoint, alike[1], outcome.error))
+            code = outcome.error if outcome.error in _CODES else "other"  # an upstream's own word may be anything
+            self._errors.add((outcome.endpoint, alike[1], code))
         if deployment is None:
             return
         tally.attempts += outcome.attempts

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from routewright.errors import ModelAccessDenied, ModelNotFound
+from routewright.errors import ModelAccessDenied, ModelNotFound, clean_text
 from routewright.providers import openai
 from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
 from routewright.types import (
@@ -263,13 +263,13 @@ class Catalog:
         return None
 
     def _denied(self, model: str) -> ModelAccessDenied:
-        return ModelAccessDenied(f'this key may not use model "{model}"')
+        return ModelAccessDenied(f'this key may not use model "{clean_text(model)}"')
 
     def _not_found(self, model: str, caller: Caller) -> ModelNotFound:
         served = self.names(caller)
         near = difflib.get_close_matches(model, served, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else f"; served: {', '.join(served[:10])}"
-        return ModelNotFound(f'model "{model}" is not served here{hint}')
+        return ModelNotFound(f'model "{clean_text(model)}" is not served here{hint}')
 
     # --- what is told ---------------------------------------------------------------------------------------------
 

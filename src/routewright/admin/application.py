@@ -22,6 +22,7 @@ from routewright.errors import (
     MissingField,
     ModelNotFound,
     ShuttingDown,
+    clean_text,
     error_headers,
     error_object,
 )
@@ -208,7 +209,7 @@ def _add_models(app: FastAPI, control: Control, prefix: str) -> None:
         """One model that this key may use; its name may hold slashes, as they are or as `%2F`."""
         model = unquote(model)
         if not control.catalog.has(model, _request(request).caller):
-            raise ModelNotFound(f'model "{model}" is not served here')
+            raise ModelNotFound(f'model "{clean_text(model)}" is not served here')
         return entry(model)
 
 
@@ -248,7 +249,9 @@ def _add_router(app: FastAPI, control: Control, prefix: str) -> None:
             if name in control.catalog.routes and dial in DIALS:
                 route, quality = name, DIALS[dial] if quality is None else quality
         if route not in control.catalog.routes:
-            raise ModelNotFound(f'route "{route}" is not served here; served: {", ".join(control.catalog.routes)}')
+            raise ModelNotFound(
+                f'route "{clean_text(route)}" is not served here; served: {", ".join(control.catalog.routes)}'
+            )
         prompt = Prompt(text=question.query, system=question.system)
         return control.routing.explain(route, prompt, len(question.query) // 4 + 4, quality)
 

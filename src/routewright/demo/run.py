@@ -73,7 +73,7 @@ def run_demo(*, port: int, data_dir: Path | None, once: bool, real: bool) -> int
                     else "The models behind it are stand-ins that say who they are, at a believable pace."
                 ),
                 border_style="green",
-            )  # fmt: skip
+            )
         )
         failed = _send_prompts(console, folder, port)
         if found and not real:
@@ -152,7 +152,7 @@ def _post(port: int, path: str, key: str, body: Mapping[str, Any]) -> dict[str, 
 @contextlib.contextmanager
 def _stand_in() -> Iterator[int]:
     """The stand-in upstream as a process; gives its port."""
-    process = subprocess.Popen(  # noqa: S603 - this very interpreter
+    process = subprocess.Popen(
         [sys.executable, "-m", "routewright.demo.upstream"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
@@ -177,9 +177,7 @@ def _gateway(folder: Path, port: int) -> Iterator[int]:
         "--port",
         str(port),
     ]
-    process = subprocess.Popen(  # noqa: S603 - this very interpreter
-        [*command, "--data-dir", str(folder)], stdout=log, stderr=log
-    )
+    process = subprocess.Popen([*command, "--data-dir", str(folder)], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:

@@ -105,10 +105,25 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
 # --- answers ------------------------------------------------------------------------------------------------------
 
 
+class _Message(msgspec.Struct):
+    content: Any = None
+    tool_calls: msgspec.Raw = msgspec.Raw()
+    reasoning_content: Any = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message | None = None
+    text: str | None = None
+
+
+class _Datum(msgspec.Struct):
+    embedding: msgspec.Raw = msgspec.Raw()
+
+
 class _Answer(msgspec.Struct):
     model: Any = None
-    choices: list[msgspec.Raw] | None = None
-    data: list[msgspec.Raw] | None = None
+    choices: list[_Choice] | None = None
+    data: list[_Datum] | None = None
     usage: Any = None
     error: Any = None
 
@@ -130,20 +145,46 @@ def read_answer(body: bytes, call: Call, deployment: Deployment) -> tuple[bytes,
         raise UpstreamBadResponse("the upstream's answer is not this endpoint's JSON") from error
     if answer.error:
         raise UpstreamError("the upstream answered with an error")
-    is_embeddings = call.endpoint == "embeddings"
-    items = answer.data if is_embeddings else answer.choices
-    if not items:
-        raise UpstreamBadResponse(f"the upstream's answer has no {'data' if is_embeddings else 'choices'}")
+    if call.endpoint == "embeddings":
+        if not answer.data:
+            raise UpstreamBadResponse("the upstream's answer has no data")
+    else:
+        is_chat = call.endpoint == "chat"
+        if not answer.choices:
+            raise UpstreamBadResponse("the upstream's answer has no choices")
+        for choice in answer.choices:
+            if (choice.message if is_chat else choice.text) is None:
+                raise UpstreamBadResponse("the upstream's answer has a choice without content")
     usage = usage_of(answer.usage)
     if usage is None:
-        completion = 0 if is_embeddings else sum(len(item) for item in items) // (CHARS_PER_TOKEN + 1)
-        usage = Usage(call.prompt_tokens_estimate, completion, is_estimated=True)
+        return _with_own_count(body, answer, call, deployment)
     model_field = b'"model":' + deployment.model_field
     found = _MODEL_FIELD.findall(body)
     if len(found) == 1 and type(answer.model) is str:
         return body.replace(found[0], model_field, 1), usage
     whole = _whole(body)
     whole["model"] = deployment.model_name
+    return _encode(whole), usage
+
+
+def _with_own_count(body: bytes, answer: _Answer, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
+    """An answer without figures that can be believed gets ours, for the client as for the record."""
+    chars = 0
+    for choice in answer.choices or ():
+        message = choice.message
+        if message is not None:
+            chars += sum(len(text) for text in (message.content, message.reasoning_content) if type(text) is str)
+            chars += len(bytes(message.tool_calls))
+        elif choice.text is not None:
+            chars += len(choice.text)
+    usage = Usage(call.prompt_tokens_estimate, -(-chars // CHARS_PER_TOKEN), is_estimated=True)
+    whole = _whole(body)
+    whole["model"] = deployment.model_name
+    whole["usage"] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
     return _encode(whole), usage
 
 
@@ -177,6 +218,25 @@ def usage_of(given: Any) -> Usage | None:
 
 def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
+
+
+_NOT_PASSED_ON = frozenset(
+    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+     b"trailer", b"transfer-encoding", b"upgrade", b"content-length", b"content-encoding", b"content-type",
+     b"set-cookie", b"set-cookie2", b"date", b"server", b"alt-svc", b"strict-transport-security", b"location"}
+)  # fmt: skip
+MAX_PASSED_ON_BYTES = 8 * 1024
+
+
+def provider_fields(headers: Mapping[bytes, bytes], deployment: Deployment) -> bytes:
+    """The upstream's own headers as lines for the client, each under `llm_provider-`, where none can pass for ours."""
+    if headers.keys() <= _NOT_PASSED_ON:
+        return b""
+    lines = [b"llm_provider-%b: %b\r\n" % item for item in headers.items() if item[0] not in _NOT_PASSED_ON]
+    fields = b"".join(lines)
+    if len(fields) > MAX_PASSED_ON_BYTES or any(secret.encode() in fields for secret in deployment.secrets):
+        return b""
+    return fields
 
 
 # --- event streams ------------------------------------------------------------------------------------------------

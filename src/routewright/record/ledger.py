@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from routewright.errors import clean_text
 from routewright.record.journal import DecisionRecord, Journal, Record
 from routewright.record.metrics import Metrics
 from routewright.types import Decision, Outcome, Usage
@@ -37,7 +38,7 @@ class Ledger:
                 endpoint=outcome.endpoint,
                 key_hash=outcome.caller.key_hash,
                 key_alias=outcome.caller.alias,
-                model_asked=call.model if call is not None else "",
+                model_asked=_model_asked(outcome),
                 model=deployment.model_name if deployment is not None else None,
                 deployment=deployment.id if deployment is not None else None,
                 provider=deployment.provider if deployment is not None else None,
@@ -63,6 +64,13 @@ class Ledger:
             then,
         )
         self.metrics.count(outcome, now_s)
+
+
+def _model_asked(outcome: Outcome) -> str:
+    """The client's word; cleaned where it named nothing of ours, since people paste keys into the wrong field."""
+    if outcome.call is None:
+        return ""
+    return outcome.call.model if outcome.decision is not None else clean_text(outcome.call.model)
 
 
 def _decision_record(decision: Decision, usage: Usage) -> DecisionRecord | None:

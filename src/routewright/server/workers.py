@@ -124,6 +124,7 @@ class Supervisor:
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
+            self._close_sockets(all_but=self._sockets[worker])
             status = self._run_worker(worker, self._sockets[worker])
         except BaseException:
             log.exception("worker %d failed", worker)
@@ -131,8 +132,14 @@ class Supervisor:
             logging.shutdown()
             os._exit(status)
 
+    def _close_sockets(self, all_but: socket.socket | None = None) -> None:
+        for listener in self._sockets:
+            if listener is not all_but:
+                listener.close()
+
     def _stop(self, number: int, frame: object) -> None:
         self._is_stopping = True
+        self._close_sockets()  # else new connections would wait for a worker that takes none
         self._pass_on(number, frame)
 
     def _pass_on(self, number: int, frame: object) -> None:

@@ -173,10 +173,11 @@ class Attempt:
         outcome = self._outcome
         decision = outcome.decision
         routed = self._deployment.routed_field if decision is not None and decision.route is not None else b""
-        return b"%b%b%bx-litellm-attempted-retries: %d\r\nx-litellm-attempted-fallbacks: %d\r\n" % (
+        return b"%b%b%b%bx-litellm-attempted-retries: %d\r\nx-litellm-attempted-fallbacks: %d\r\n" % (
             outcome.fields,
             self._deployment.reply_fields,
             routed,
+            openai.provider_fields(self._headers, self._deployment),
             outcome.attempts - 1 - outcome.fallbacks,
             outcome.fallbacks,
         )

@@ -15,6 +15,8 @@ from routewright.chunked import ChunkedReader, ChunkError
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
 
 READ_HIGH_WATER = 64 * 1024
+MAX_INTERIM = 16
+"""100 Continue and 103 Early Hints before the one response."""
 
 
 class Sink(Protocol):
@@ -45,8 +47,8 @@ _IDLE, _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE = range(5)
 class UpstreamConnection(asyncio.Protocol):
     """Carries one exchange at a time. `on_idle` puts it back in its pool, `on_closed` takes it out."""
 
-    __slots__ = ("_buffer", "_chunked", "_has_bytes", "_is_paused", "_keeps_alive", "_max_head_bytes", "_on_closed",
-                 "_on_idle", "_remaining", "_state", "_transport", "idle_since_s", "is_closed", "is_used",
+    __slots__ = ("_buffer", "_chunked", "_has_bytes", "_interim", "_is_paused", "_keeps_alive", "_max_head_bytes",
+                 "_on_closed", "_on_idle", "_remaining", "_state", "_transport", "idle_since_s", "is_closed", "is_used",
                  "sink")  # fmt: skip
 
     def __init__(
@@ -65,6 +67,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._remaining = 0
         self._keeps_alive = False
         self._has_bytes = False
+        self._interim = 0
         self._is_paused = False
         self.sink: Sink | None = None
         self.idle_since_s = 0.0
@@ -79,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.sink = sink
         self._state = _HEAD
         self._has_bytes = False
+        self._interim = 0
         self._transport.write(request)
 
     def pause(self) -> None:
@@ -180,6 +184,9 @@ class UpstreamConnection(asyncio.Protocol):
         if 100 <= status < 200:
             if status == 101:
                 raise UpstreamBadResponse("the upstream switched protocols")
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise UpstreamBadResponse("the upstream sent too many interim responses")
             if end < len(data):
                 self._read_head(data[end:])
             return

@@ -50,13 +50,15 @@ class Pool:
         return None
 
     async def connect(self) -> UpstreamConnection:
-        """A new connection. Raises UpstreamUnavailable, UpstreamTimeout, or UpstreamError where TLS fails."""
+        """A new connection. Raises UpstreamUnavailable, UpstreamTimeout, or UpstreamError where TLS fails.
+
+        Needs a task of its own, which `wait_for` asks for and the straight line runs without.
+        """
         if self._open >= self._settings.max_connections_per_origin:
             raise UpstreamUnavailable("all connections to this upstream are in use")
         self._open += 1
         try:
-            # A task of its own: wait_for needs one, and the straight line runs without.
-            return await asyncio.get_running_loop().create_task(self._connect())
+            return await self._connect()
         except BaseException:
             self._open -= 1
             raise
@@ -90,10 +92,10 @@ class Pool:
     def _forget(self, connection: UpstreamConnection) -> None:
         self._open -= 1
 
-    def put_back_unused(self, connection: UpstreamConnection) -> None:
-        """A connection that was made, and then was not needed."""
-        if not connection.is_closed:
-            self._put_back(connection)
+    def keep_for_others(self, made: asyncio.Task[UpstreamConnection]) -> None:
+        """A connection that nobody waits for any more; why there is none interests nobody either."""
+        if not made.cancelled() and made.exception() is None and not made.result().is_closed:
+            self._put_back(made.result())
 
     def close_old(self, now: float) -> None:
         """Close idle connections past their time; called now and then."""

@@ -12,13 +12,16 @@ from routewright.errors import (
     ContentPolicyViolation,
     ContextLengthExceeded,
     GatewayError,
+    ShuttingDown,
     UpstreamUnavailable,
 )
+from routewright.flow import Signal
 from routewright.settings import AttemptSettings, UpstreamSettings
 from routewright.types import Call, Decision, Deployment, Group, Outcome, Responder
 from routewright.upstream.attempt import Attempt
+from routewright.upstream.connection import UpstreamConnection
 from routewright.upstream.health import Balance, RetryBudget
-from routewright.upstream.pool import Pools
+from routewright.upstream.pool import Pool, Pools
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = 8.0
@@ -35,6 +38,9 @@ class Upstream:
         self._deadlines = deadlines
         self._rng = rng
         self._running: set[Attempt] = set()
+        self._waiting: set[Signal[object]] = set()
+        """What waits for a connection or for the time to retry."""
+        self._ending: GatewayError | None = None
         self.pools = Pools(settings, deadlines)
         self.balance = Balance(attempts, rng)
         self.retry_budget = RetryBudget(attempts, deadlines.now)
@@ -64,8 +70,11 @@ class Upstream:
 
     def end_all(self, error: GatewayError) -> None:
         """End every running attempt with `error`: an answer that has begun says so to its client."""
+        self._ending = error
         for attempt in list(self._running):
             attempt.end(error)
+        for is_over in list(self._waiting):
+            is_over.set(None)
 
     async def _try_group(
         self, call: Call, group: Group, client: Responder, outcome: Outcome, error: GatewayError | None
@@ -94,7 +103,7 @@ class Upstream:
                     wait_s = self._wait_s(len(tried), error)
                     if wait_s > BACKOFF_MOST_S:
                         return error
-                    await asyncio.sleep(wait_s)
+                    await self._pause(wait_s, client)
                     if client.is_gone:
                         outcome.ended = "client_gone"
                         return None
@@ -117,9 +126,8 @@ class Upstream:
             while True:
                 connection = pool.take() if attempt is None else None
                 if connection is None:
-                    connection = await pool.connect()
-                    if client.is_gone:
-                        pool.put_back_unused(connection)
+                    connection = await self._connect(pool, client)
+                    if connection is None:
                         outcome.ended = "client_gone"
                         health.is_probed = False
                         return None
@@ -148,6 +156,40 @@ class Upstream:
         else:
             health.is_probed = False
         return error
+
+    async def _connect(self, pool: Pool, client: Responder) -> UpstreamConnection | None:
+        """A new connection, or None where the client has left meanwhile; then the connection waits in the pool."""
+        task = asyncio.get_running_loop().create_task(pool.connect())
+        is_over = self._interruptible(client)
+        task.add_done_callback(is_over.set)
+        await is_over
+        self._stop_waiting(is_over, client)
+        if task.done() and not client.is_gone:
+            return task.result()
+        task.add_done_callback(pool.keep_for_others)
+        if client.is_gone:
+            return None
+        raise self._ending or ShuttingDown("this server is shutting down")
+
+    async def _pause(self, seconds: float, client: Responder) -> None:
+        """Wait, but no longer than the client does. Raises what `end_all` was given."""
+        is_over = self._interruptible(client)
+        handle = asyncio.get_running_loop().call_later(seconds, is_over.set, None)
+        await is_over
+        handle.cancel()
+        self._stop_waiting(is_over, client)
+        if self._ending is not None:
+            raise self._ending
+
+    def _interruptible(self, client: Responder) -> Signal[object]:
+        is_over: Signal[object] = Signal()
+        client.on_gone = lambda: is_over.set(None)
+        self._waiting.add(is_over)
+        return is_over
+
+    def _stop_waiting(self, is_over: Signal[object], client: Responder) -> None:
+        self._waiting.discard(is_over)
+        client.on_gone = None
 
     def _retries(self, call: Call, deployment: Deployment) -> int:
         if call.num_retries is not None:

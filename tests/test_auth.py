@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.auth import ANONYMOUS, Keys
@@ -127,6 +127,7 @@ def test_any_other_key_is_a_401_that_repeats_nothing(key: bytes) -> None:
 KEY = st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=20, max_size=60)
 
 
+@settings(deadline=None)
 @given(KEY, KEY, KEY, st.sampled_from(["prefix", "suffix", "both"]))
 def test_keys_with_an_equal_prefix_or_suffix_never_share_an_identity(
     shared: str, one: str, two: str, where: str

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.chunked import (
@@ -134,6 +134,7 @@ def coded(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return b"".join(pieces), raw + b"0" + draw(extension) + b"\r\n" + trailers + b"\r\n"
 
 
+@settings(deadline=None)
 @given(coded(), st.lists(st.integers(0, 300), max_size=5), st.binary(max_size=20))
 def test_what_was_coded_comes_out_again_however_it_was_cut(
     body: tuple[bytes, bytes], cuts: list[int], rest: bytes
@@ -183,6 +184,7 @@ WORDS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.one_of(coded().map(lambda body: body[1]), st.lists(st.sampled_from(WORDS), max_size=14).map(b"".join)))
 def test_what_both_we_and_h11_take_is_read_alike(raw: bytes) -> None:
     """G10: two readers that disagree are how requests are smuggled; and what we take h11 takes too."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.errors import (
@@ -166,6 +166,7 @@ def test_clean_text_has_no_control_characters_and_an_end() -> None:
     assert len(clean_text("word " * 100_000)) <= CLEAN_TEXT_LIMIT
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.text(alphabet="abcXYZ019/+=", min_size=16, max_size=40), st.text(max_size=60))
 def test_configured_secret_is_never_in_cleaned_text(before: str, secret: str, after: str) -> None:
     """T16: scrubbed by value, whatever stands around it."""

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.errors import (
@@ -134,6 +134,7 @@ def test_azure_has_the_deployment_in_its_path_and_the_key_in_its_own_header(
     assert not any(line.lower().startswith("authorization") for line in lines)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=30))
 def test_model_in_azure_s_path_can_t_leave_its_place(model: str) -> None:
     """T6, T8: no slash, query, space or line end of a name reaches the request line."""
@@ -320,6 +321,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["model", "choices", "usage", "error", "data", "id"])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, JSON, max_size=4))
 def test_any_answer_is_read_or_is_an_upstream_s_fault(changed: dict[str, Any]) -> None:
     """F8, T15: good answers spoiled at random."""
@@ -577,6 +579,7 @@ def test_event_that_is_no_chunk_is_a_bad_response(raw: bytes) -> None:
         Fed([raw])
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(NAMES, JSON, max_size=3), max_size=4), st.booleans())
 def test_any_chunk_is_passed_on_or_is_an_upstream_s_fault(changes: list[dict[str, Any]], is_asked: bool) -> None:
     """T15: good streams spoiled at random."""
@@ -684,6 +687,7 @@ def test_no_credential_of_ours_is_in_the_caller_s_error(status: int) -> None:
         assert canary not in told
 
 
+@settings(deadline=None)
 @given(st.integers(100, 999), st.binary(max_size=40) | JSON.map(lambda value: json.dumps({"error": value}).encode()))
 def test_any_failure_has_a_class(status: int, body: bytes) -> None:
     found = error_of(status, {}, body, deployment(), NOW_S)
@@ -710,6 +714,7 @@ def test_retry_after_is_a_second_to_a_minute_in_every_form(value: str | None, se
         assert fault(429, None, retry_after=value).retry_after_s == seconds
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=30))
 def test_any_retry_after_is_a_second_to_a_minute(value: bytes) -> None:
     assert 1 <= retry_after_s(value, NOW_S) <= 60

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.errors import GatewayError, InvalidRequest, MissingField, RefusedField
@@ -226,6 +226,7 @@ def test_the_fields_named_in_the_rules_are_refused() -> None:
     assert REFUSED_FIELDS.isdisjoint(EXTENSION_FIELDS)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(REFUSED_FIELDS)), min_size=1, unique=True), st.sampled_from([None, True, "x"]))
 def test_any_mix_of_refused_fields_is_refused(names: list[str], value: Any) -> None:
     """T6."""
@@ -400,6 +401,7 @@ FIELDS = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.dictionaries(FIELDS, ANYTHING, max_size=5), st.sampled_from(["chat", "completions", "embeddings"]))
 def test_any_body_is_a_call_or_a_400(fields: dict[str, Any], endpoint: str) -> None:
     """1c: never a 500; and what was taken can be routed."""

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.errors import InvalidJson
@@ -118,12 +118,14 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON, st.integers(0, 6), st.sampled_from([None, 1]))
 def test_depth_is_that_of_the_decoded_value(value: Any, limit: int, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=indent).encode()
     assert is_deeper_than(text, limit) == (depth_of(value) > limit)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXT, JSON, max_size=5))
 def test_object_comes_out_as_the_standard_library_reads_it(value: dict[str, Any]) -> None:
     text = json.dumps(value).encode()
@@ -131,6 +133,7 @@ def test_object_comes_out_as_the_standard_library_reads_it(value: dict[str, Any]
     assert json.loads(encode(decode_object(text))) == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\u0d8f19 eE+-.truefalsn', max_size=60).map(str.encode))
 def test_any_bytes_are_an_object_or_invalid_json(body: bytes) -> None:
     """1c: whatever a decoder raises is a 400, never a 500."""

@@ -203,8 +203,8 @@ def test_first_chunk_reaches_the_client_before_the_second_exists(gateway: Gatewa
 
 
 def test_large_stream_arrives_whole(gateway: Gateway, one: Model, upstream: Upstream) -> None:
-    """Back-pressure: 8 MB through a client with a small window, nothing lost, little held."""
-    texts = [f"{number:06} " * 300 for number in range(4000)]
+    """Back-pressure: 2 MB through a client with a small window, nothing lost, little held."""
+    texts = [f"{number:06} " * 300 for number in range(1200)]
     one.first.sends_packets(chat_events(texts), gap_s=0)
 
     reply = gateway.chat(model=one.name, stream=True, timeout_s=60)

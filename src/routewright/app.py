@@ -37,6 +37,7 @@ from routewright.server.workers import Supervisor, listening_sockets, raise_file
 from routewright.settings import Settings
 from routewright.types import Group, HttpRequest
 from routewright.upstream.relay import Upstream
+from routewright.writes import Writes
 
 RESERVED_FDS = 64
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -89,12 +90,13 @@ class WorkerProcess:
         self._number = worker
         server = settings.server
         new_id = id_source()
+        writes = Writes()
         rng = random.Random()  # noqa: S311 - spreads load; guards nothing
         self.deadlines = Deadlines(time.monotonic)
         self.metrics = Metrics()
         self.admission = Admission(counters, worker)
         self.keys = Keys(settings, self.admission.limits_of)
-        self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, rng)
+        self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng)
         balance = self.upstream.balance
         self.catalog = Catalog(settings, self._is_available, lambda: balance.is_anything_resting)
         self.routing = LiveRouters(
@@ -106,7 +108,7 @@ class WorkerProcess:
         self.gateway = Gateway(self.catalog, self.admission, self.routing, self.upstream, self.ledger, new_id)
         self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, self.metrics)
         application = Application(self.keys, self.gateway, AsgiBridge(self._load_control), self.metrics)
-        self.front = Worker(application, settings.limits, self.deadlines, new_id)
+        self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)
         self._reloads_seen = counters.reloads
         self._polled_s = 0.0
         self._signals = 0

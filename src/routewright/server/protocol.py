@@ -28,6 +28,7 @@ from routewright.flow import Flow
 from routewright.server.head import MAX_EMPTY_LINES, NO_HEAD, Head, HeadProbe, caller_request_id, parse_head
 from routewright.settings import FrontLimits
 from routewright.types import HttpRequest
+from routewright.writes import Writes
 
 log = logging.getLogger("routewright")
 
@@ -81,12 +82,18 @@ class Worker:
     """What the connections of one process share."""
 
     def __init__(
-        self, application: Application, limits: FrontLimits, deadlines: Deadlines, new_id: Callable[[], str]
+        self,
+        application: Application,
+        limits: FrontLimits,
+        deadlines: Deadlines,
+        new_id: Callable[[], str],
+        writes: Writes | None = None,
     ) -> None:
         self.application = application
         self.limits = limits
         self.deadlines = deadlines
         self.new_id = new_id
+        self.writes = writes or Writes()
         self.connections: set[HttpConnection] = set()
         self.per_address: dict[str, int] = {}
         self.bytes_in_flight = 0
@@ -134,6 +141,7 @@ class HttpConnection(asyncio.Protocol):
         "_state",
         "_streams",
         "_transport",
+        "_unsent",
         "_worker",
         "deadline",
         "is_gone",
@@ -162,6 +170,7 @@ class HttpConnection(asyncio.Protocol):
         self._request = _NO_REQUEST
         self._resume_reading = False
         self._streams = False
+        self._unsent = b""
         self.deadline = 0.0
         self.is_gone = False
         self.on_gone: Callable[[], None] | None = None
@@ -449,8 +458,19 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(head + self._framed(first))
 
     def write(self, data: bytes) -> None:
-        if not self.is_gone and data:
-            self._transport.write(self._framed(data))
+        if self.is_gone or not data:
+            return
+        if not self._unsent:
+            self._worker.writes.add(self)
+        self._unsent += self._framed(data)
+        if len(self._unsent) > WRITE_HIGH_WATER:
+            self.write_now()  # so that the transport says at once that it takes no more
+
+    def write_now(self) -> None:
+        """What the stream had to say in this turn of the loop."""
+        unsent, self._unsent = self._unsent, b""
+        if unsent and not self._transport.is_closing():
+            self._transport.write(unsent)
 
     def hold(self, last: bytes, *, close: bool = False) -> None:
         if close:
@@ -485,8 +505,10 @@ class HttpConnection(asyncio.Protocol):
             self._close()
             return
         if held is not None:
-            self._transport.write(held)
+            unsent, self._unsent = self._unsent, b""
+            self._transport.write(unsent + held)
         elif self._streams:
+            self.write_now()
             self._closes = True  # a stream that has no end: closing is the only honest one
         if self._closes:
             self._start_lingering()
@@ -539,6 +561,7 @@ class HttpConnection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
+        self.write_now()
         self._state = _State.CLOSED
         self.deadline = 0.0
         self._transport.close()

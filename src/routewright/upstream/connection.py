@@ -13,6 +13,7 @@ import httptools
 
 from routewright.chunked import ChunkedReader, ChunkError
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
+from routewright.writes import Writes
 
 READ_HIGH_WATER = 64 * 1024
 MAX_INTERIM = 16
@@ -48,16 +49,19 @@ class UpstreamConnection(asyncio.Protocol):
     """Carries one exchange at a time. `on_idle` puts it back in its pool, `on_closed` takes it out."""
 
     __slots__ = ("_buffer", "_chunked", "_has_bytes", "_interim", "_is_paused", "_keeps_alive", "_max_head_bytes",
-                 "_on_closed", "_on_idle", "_remaining", "_state", "_transport", "idle_since_s", "is_closed", "is_used",
-                 "sink")  # fmt: skip
+                 "_on_closed", "_on_idle", "_remaining", "_state", "_transport", "_unsent", "_writes", "idle_since_s",
+                 "is_closed", "is_used", "sink")  # fmt: skip
 
     def __init__(
         self,
         max_head_bytes: int,
+        writes: Writes,
         on_idle: Callable[[UpstreamConnection], None],
         on_closed: Callable[[UpstreamConnection], None],
     ) -> None:
         self._max_head_bytes = max_head_bytes
+        self._writes = writes
+        self._unsent = b""
         self._on_idle = on_idle
         self._on_closed = on_closed
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -83,7 +87,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._state = _HEAD
         self._has_bytes = False
         self._interim = 0
-        self._transport.write(request)
+        self._unsent = request
+        self._writes.add(self)
+
+    def write_now(self) -> None:
+        """Send the request at the turn's end, unless nobody wants its answer any more."""
+        unsent, self._unsent = self._unsent, b""
+        if self.sink is not None and not self._transport.is_closing():
+            self._transport.write(unsent)
 
     def pause(self) -> None:
         if not self._is_paused and not self.is_closed:

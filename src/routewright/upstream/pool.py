@@ -10,6 +10,7 @@ from routewright.deadlines import Deadlines
 from routewright.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from routewright.settings import UpstreamSettings
 from routewright.upstream.connection import UpstreamConnection
+from routewright.writes import Writes
 
 Origin = tuple[str, str, int]
 
@@ -27,11 +28,17 @@ class Pool:
     """All connections to one origin."""
 
     def __init__(
-        self, origin: Origin, settings: UpstreamSettings, deadlines: Deadlines, tls: Callable[[], ssl.SSLContext]
+        self,
+        origin: Origin,
+        settings: UpstreamSettings,
+        deadlines: Deadlines,
+        writes: Writes,
+        tls: Callable[[], ssl.SSLContext],
     ) -> None:
         self.origin = origin
         self._settings = settings
         self._deadlines = deadlines
+        self._writes = writes
         self._tls = tls
         self._idle: list[UpstreamConnection] = []
         self._open = 0
@@ -69,7 +76,9 @@ class Pool:
         try:
             _, connection = await asyncio.wait_for(
                 loop.create_connection(
-                    lambda: UpstreamConnection(self._settings.max_head_bytes, self._put_back, self._forget),
+                    lambda: UpstreamConnection(
+                        self._settings.max_head_bytes, self._writes, self._put_back, self._forget
+                    ),
                     host,
                     port,
                     ssl=self._tls() if scheme == "https" else None,
@@ -119,9 +128,10 @@ class Pool:
 class Pools:
     """A pool per origin. Origins come from the configuration alone, so their number is bounded."""
 
-    def __init__(self, settings: UpstreamSettings, deadlines: Deadlines) -> None:
+    def __init__(self, settings: UpstreamSettings, deadlines: Deadlines, writes: Writes) -> None:
         self._settings = settings
         self._deadlines = deadlines
+        self._writes = writes
         self._pools: dict[Origin, Pool] = {}
         self._tls_context: ssl.SSLContext | None = None
         self._swept_s = 0.0
@@ -130,7 +140,7 @@ class Pools:
     def of(self, origin: Origin) -> Pool:
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(origin, self._settings, self._deadlines, self._tls)
+            pool = self._pools[origin] = Pool(origin, self._settings, self._deadlines, self._writes, self._tls)
         return pool
 
     def _tls(self) -> ssl.SSLContext:

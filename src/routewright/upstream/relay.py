@@ -22,6 +22,7 @@ from routewright.upstream.attempt import Attempt
 from routewright.upstream.connection import UpstreamConnection
 from routewright.upstream.health import Balance, RetryBudget
 from routewright.upstream.pool import Pool, Pools
+from routewright.writes import Writes
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = 8.0
@@ -31,7 +32,12 @@ class Upstream:
     """Sends a call to the first candidate that answers."""
 
     def __init__(
-        self, attempts: AttemptSettings, settings: UpstreamSettings, deadlines: Deadlines, rng: random.Random
+        self,
+        attempts: AttemptSettings,
+        settings: UpstreamSettings,
+        deadlines: Deadlines,
+        writes: Writes,
+        rng: random.Random,
     ) -> None:
         self._attempts = attempts
         self._settings = settings
@@ -41,7 +47,7 @@ class Upstream:
         self._waiting: set[Signal[object]] = set()
         """What waits for a connection or for the time to retry."""
         self._ending: GatewayError | None = None
-        self.pools = Pools(settings, deadlines)
+        self.pools = Pools(settings, deadlines, writes)
         self.balance = Balance(attempts, rng)
         self.retry_budget = RetryBudget(attempts, deadlines.now)
 

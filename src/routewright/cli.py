@@ -1,194 +1,264 @@
-"""The command line: serve, check-config, demo, fit, evaluate, route, usage."""
+"""The command line: serve, check-config, demo, fit, evaluate, route, usage.
+
+Written with argparse: `serve` is the process that stays, and a richer library costs it 7 MB for as long as it runs.
+"""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import logging
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Any, NoReturn, Protocol
 
 # Routing multiplies small arrays on the loop's own thread; a pool of BLAS threads would cost memory and save nothing.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import typer
-
 from routewright import __version__
 
-cli = typer.Typer(
-    name="routewright",
-    help="An OpenAI-compatible gateway that learns which model to send each request to.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,  # tracebacks with local variables would print keys
-)
 log = logging.getLogger("routewright")
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A LiteLLM config.yaml, with our sections")]
-DataDirOption = Annotated[Path, typer.Option(help="Where the journal and fitted routers are kept")]
+MAX_WORKERS = 256
 
 
-def _start_logging(level: int) -> None:
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="routewright",
+        description="An OpenAI-compatible gateway that learns which model to send each request to.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"routewright {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_check_config(commands)
+    _add_demo(commands)
+    _add_route(commands)
+    _add_usage(commands)
+    _add_fit(commands)
+    _add_evaluate(commands)
+    return parser
+
+
+class Commands(Protocol):
+    """What `add_subparsers` gives; argparse has no public name for it."""
+
+    def add_parser(self, name: str, **settings: Any) -> argparse.ArgumentParser: ...
+
+
+def _command(commands: Commands, name: str, about: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=about,
+        description=about,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"routewright {__version__}")
-        raise typer.Exit
+def _in_range(low: float, high: float, kind: Callable[[str], float] = int) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must lie in {low:g}..{high:g}")
+        return value
+
+    read.__name__ = "number"
+    return read
 
 
-@cli.callback()
-def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which")] = False,
-) -> None:
-    """Options of every command."""
+# --- serve --------------------------------------------------------------------------------------------------------
 
 
-@cli.command()
-def serve(
-    config: ConfigOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 4000,
-    workers: Annotated[int, typer.Option("--workers", "--num_workers", min=1, max=256, help="Processes")] = 1,
-    data_dir: DataDirOption = Path(".data"),
-    drain_seconds: Annotated[float, typer.Option(min=0, help="Time that running requests get on SIGTERM")] = 30.0,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM file; with --tls-key the port speaks TLS")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file")] = None,
-    lenient_config: Annotated[bool, typer.Option(help="Warn of unknown keys instead of stopping")] = False,
-    debug: Annotated[bool, typer.Option("--debug", "--detailed_debug", help="Log more")] = False,
-) -> None:
-    """Serve the gateway until SIGTERM."""
-    from routewright.app import serve as run
+def _add_serve(commands: Commands) -> None:
+    parser = _command(commands, "serve", "Serve the gateway until SIGTERM.")
+    _add_config(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every interface")
+    parser.add_argument("--port", type=_in_range(0, 65535), default=4000, help="0 takes a free one")
+    parser.add_argument("--workers", "--num_workers", type=_in_range(1, MAX_WORKERS), default=1, help="processes")
+    _add_data_dir(parser)
+    parser.add_argument(
+        "--drain-seconds", type=_in_range(0, 86_400, float), default=30.0,
+        help="time that running requests get on SIGTERM",
+    )  # fmt: skip
+    parser.add_argument("--tls-cert", type=Path, help="PEM file; with --tls-key the port speaks TLS")
+    parser.add_argument("--tls-key", type=Path, help="PEM file")
+    _add_lenient(parser)
+    parser.add_argument("--debug", "--detailed_debug", action="store_true", help="log more")
+    parser.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from routewright.app import serve
     from routewright.config import ConfigError, load_settings
     from routewright.config.environment import with_environment
     from routewright.settings import ServerSettings
 
-    _start_logging(logging.DEBUG if debug else logging.INFO)
-    if (tls_cert is None) != (tls_key is None):
+    level = logging.DEBUG if options.debug else logging.INFO
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
+    )
+    if (options.tls_cert is None) != (options.tls_key is None):
         _fail("--tls-cert and --tls-key go together")
-    config = config or _config_from_environment()
-    if config is None:
+    if options.config is None:
         _fail("no configuration: give --config FILE (or set CONFIG_FILE_PATH); `routewright demo` runs without one")
     try:
-        settings = load_settings(config, environ=os.environ, lenient=lenient_config)
+        settings = load_settings(options.config, environ=os.environ, lenient=options.lenient_config)
         settings = with_environment(settings, os.environ)
     except (ConfigError, ValueError) as error:
         _fail(str(error))
     for warning in settings.warnings:
         log.warning(warning)
-    if not settings.deployments:
-        log.warning("no deployment can be used; every inference request will be refused")
     server = ServerSettings(
-        host=host,
-        port=port,
-        workers=workers,
-        data_dir=data_dir,
-        drain_s=drain_seconds,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
+        host=options.host,
+        port=options.port,
+        workers=options.workers,
+        data_dir=options.data_dir,
+        drain_s=options.drain_seconds,
+        tls_cert=options.tls_cert,
+        tls_key=options.tls_key,
     )
     try:
-        status = run(dataclasses.replace(settings, server=server))
+        return serve(dataclasses.replace(settings, server=server))
     except OSError as error:
-        _fail(f"can't serve on {host}:{port}: {error.strerror}")
-    raise typer.Exit(status)
+        _fail(
+            f"can't serve on {options.host}:{options.port} with data in {options.data_dir}: {error.strerror or error}"
+        )
 
 
-def _config_from_environment() -> Path | None:
-    named = os.environ.get("CONFIG_FILE_PATH")
-    return Path(named) if named else None
+# --- for people who run it ------------------------------------------------------------------------------------------
 
 
-@cli.command("check-config")
-def check_config(
-    file: Annotated[Path, typer.Argument(help="The config.yaml to check")],
-    lenient_config: Annotated[bool, typer.Option(help="Warn of unknown keys instead of failing")] = False,
-) -> None:
-    """Check a configuration without serving it: every fault with file, line and field."""
-    from routewright.config.check import check_config as check
-
-    raise typer.Exit(check(file, lenient=lenient_config))
+def _add_check_config(commands: Commands) -> None:
+    about = "Check a configuration without serving it: every fault with file, line and field."
+    parser = _command(commands, "check-config", about)
+    parser.add_argument("file", type=Path, help="the config.yaml to check")
+    _add_lenient(parser)
+    parser.set_defaults(run=_check_config)
 
 
-@cli.command()
-def demo(
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 4000,
-    data_dir: Annotated[Path | None, typer.Option(help="Default: a folder that is deleted at the end")] = None,
-    once: Annotated[bool, typer.Option("--once", help="End after the sample prompts instead of staying up")] = False,
-    real: Annotated[bool, typer.Option("--real", help="Use the models of the providers whose keys are set")] = False,
-) -> None:
-    """Start the gateway with stand-in models, send sample prompts to `auto`, and stay up for yours."""
+def _check_config(options: argparse.Namespace) -> int:
+    from routewright.config.check import check_config
+
+    return check_config(options.file, lenient=options.lenient_config)
+
+
+def _add_demo(commands: Commands) -> None:
+    about = "Start the gateway with stand-in models, send sample prompts to `auto`, and stay up for yours."
+    parser = _command(commands, "demo", about)
+    parser.add_argument("--port", type=_in_range(0, 65535), default=4000, help="0 takes a free one")
+    parser.add_argument("--data-dir", type=Path, help="by default a folder that is deleted at the end")
+    parser.add_argument("--once", action="store_true", help="end after the sample prompts instead of staying up")
+    parser.add_argument("--real", action="store_true", help="use the models of the providers whose keys are set")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
     from routewright.demo.run import run_demo
 
-    raise typer.Exit(run_demo(port=port, data_dir=data_dir, once=once, real=real))
+    return run_demo(port=options.port, data_dir=options.data_dir, once=options.once, real=options.real)
 
 
-@cli.command()
-def fit(
-    data: Annotated[Path, typer.Option(help="A folder in the layout of CONTRIBUTING.md")],
-    set_name: Annotated[str, typer.Option("--set", help="The set's name in that folder")],
-    out: Annotated[Path, typer.Option(help="The router file to write")],
-    router: Annotated[str, typer.Option(help="knn, cluster, ...")] = "knn",
-    features: Annotated[str, typer.Option(help="hashed")] = "hashed",
-    seed: Annotated[int, typer.Option()] = 0,
-    force: Annotated[bool, typer.Option(help="Write it even if it is no better than the best single model")] = False,
-) -> None:
-    """Learn a router from recorded scores, and write it as one file."""
-    from routewright.learning.fit import fit_command
-
-    raise typer.Exit(fit_command(data, set_name, router, features, out, seed, force))
+def _add_route(commands: Commands) -> None:
+    parser = _command(commands, "route", "Show where a prompt would go and why, without sending it.")
+    parser.add_argument("query", help="a prompt")
+    _add_config(parser)
+    parser.add_argument("--route", default="auto", help="the route to ask")
+    parser.add_argument("--quality", type=_in_range(0, 1, float), help="the dial, 0 cheapest to 1 best")
+    _add_data_dir(parser)
+    parser.set_defaults(run=_route)
 
 
-@cli.command()
-def evaluate(
-    data: Annotated[Path, typer.Option(help="A folder in the layout of CONTRIBUTING.md")],
-    set_name: Annotated[str, typer.Option("--set", help="The set's name in that folder")],
-    router: Annotated[str, typer.Option(help="Comma-separated names")] = "knn,cluster",
-    features: Annotated[str, typer.Option(help="hashed")] = "hashed",
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-) -> None:
-    """Fit on train, tune on valid, report on test, beside every baseline."""
-    from routewright.learning.evaluate import evaluate_command
-
-    raise typer.Exit(evaluate_command(data, set_name, router.split(","), features, json_out, seed))
-
-
-@cli.command()
-def route(
-    query: Annotated[str, typer.Argument(help="A prompt")],
-    config: ConfigOption = None,
-    name: Annotated[str, typer.Option("--route", help="The route to ask")] = "auto",
-    quality: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="The dial")] = None,
-    data_dir: DataDirOption = Path(".data"),
-) -> None:
-    """Show where a prompt would go and why, without sending it."""
+def _route(options: argparse.Namespace) -> int:
     from routewright.explain import print_decision
 
-    raise typer.Exit(print_decision(query, config or _config_from_environment(), name, quality, data_dir))
+    return print_decision(options.query, options.config, options.route, options.quality, options.data_dir)
 
 
-@cli.command()
-def usage(
-    data_dir: DataDirOption = Path(".data"),
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
-) -> None:
-    """Totals by key and model, from the journal."""
+def _add_usage(commands: Commands) -> None:
+    parser = _command(commands, "usage", "Totals by key and model, from the journal.")
+    _add_data_dir(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=_usage)
+
+
+def _usage(options: argparse.Namespace) -> int:
     from routewright.record.usage import print_usage
 
-    raise typer.Exit(print_usage(data_dir / "journal", as_json=as_json))
+    return print_usage(options.data_dir / "journal", as_json=options.json)
+
+
+# --- for people who fit routers -------------------------------------------------------------------------------------
+
+
+def _add_fit(commands: Commands) -> None:
+    parser = _command(commands, "fit", "Learn a router from recorded scores, and write it as one file.")
+    _add_data(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the router file to write")
+    parser.add_argument("--router", default="knn", help="knn, cluster, ...")
+    parser.add_argument("--force", action="store_true", help="write it as good even if no better than the best model")
+    parser.set_defaults(run=_fit)
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from routewright.learning.fit import fit_command
+
+    return fit_command(
+        options.data, options.set, options.router, options.features, options.out, options.seed, options.force
+    )
+
+
+def _add_evaluate(commands: Commands) -> None:
+    parser = _command(commands, "evaluate", "Fit on train, tune on valid, report on test, beside every baseline.")
+    _add_data(parser)
+    parser.add_argument("--router", default="knn,cluster", help="names, with commas between")
+    parser.add_argument("--leave-out", default="", metavar="MODEL[,MODEL]", help="models to leave out")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from routewright.learning.evaluate import evaluate_command
+
+    routers = [name for name in options.router.split(",") if name]
+    leave_out = [name for name in options.leave_out.split(",") if name]
+    return evaluate_command(options.data, options.set, routers, options.features, options.json, options.seed, leave_out)
+
+
+# --- options that several commands share ----------------------------------------------------------------------------
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    named = os.environ.get("CONFIG_FILE_PATH")
+    parser.add_argument(
+        "--config", "-c", type=Path, default=Path(named) if named else None,
+        help="a LiteLLM config.yaml, with our sections",
+    )  # fmt: skip
+
+
+def _add_data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", type=Path, default=Path(".data"), help="journal and fitted routers")
+
+
+def _add_lenient(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lenient-config", action="store_true", help="warn of unknown keys instead of stopping")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of CONTRIBUTING.md")
+    parser.add_argument("--set", required=True, metavar="NAME", help="the set's name in that folder")
+    parser.add_argument("--features", default="hashed", help="how prompts become vectors")
+    parser.add_argument("--seed", type=int, default=0, help="of everything left to chance")
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"routewright: {message}", err=True)
-    raise typer.Exit(2)
+    print(f"routewright: {message}", file=sys.stderr)
+    raise SystemExit(2)
 
 
-def main() -> None:
-    """The `routewright` command."""
-    cli()
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The `routewright` command; ends the process with its status."""
+    options = _parser().parse_args(arguments)
+    raise SystemExit(options.run(options))

@@ -19,7 +19,7 @@ import psutil
 import yaml
 
 from harness.upstream import Upstream
-from harness.wire import Reply, Wire, assert_no_secret, request_bytes, secret
+from harness.wire import NotHttpError, Reply, Wire, assert_no_secret, request_bytes, secret
 
 MASTER_KEY = secret("master")
 TEAM_KEY = secret("team")
@@ -144,7 +144,7 @@ class Gateway:
             try:
                 if self.request("GET", "/health/liveliness", key=None).status == 200:
                     return
-            except (ConnectionError, TimeoutError):
+            except (ConnectionError, TimeoutError, NotHttpError):
                 time.sleep(0.02)
         raise AssertionError(f"the gateway did not answer within {START_TIMEOUT_S} s:\n{self.output()}")
 

@@ -13,6 +13,7 @@ from routewright.types import Access, Caller
 
 ANONYMOUS = Caller(key_hash="", alias=None, is_master=False, models=None)
 MAX_KEY_BYTES = 512
+MAX_RECENT_KEYS = 10_000
 
 # Where a key may stand, first wins: `x-litellm-api-key` is for clients whose Authorization belongs to something else.
 _KEY_HEADERS = (b"x-litellm-api-key", b"authorization", b"x-api-key", b"api-key", b"ocp-apim-subscription-key")
@@ -28,6 +29,8 @@ class Keys:
 
     def __init__(self, settings: Settings, limits_of: Callable[[str, KeySettings], Any]) -> None:
         self._callers: dict[bytes, Caller] = {}
+        self._recent: dict[bytes, Caller] = {}
+        """Keys that were good lately, whole: they are found by their full text or not at all."""
         for entry in settings.keys:
             key = entry.key.reveal().encode()
             digest = hash_of(key)
@@ -58,12 +61,17 @@ class Keys:
                 raise PermissionDenied("this endpoint needs the master key, and none is configured")
             return ANONYMOUS
         token = self._token(headers)
-        digest = hashlib.sha256(token).digest()
-        caller = self._callers.get(digest)
+        caller = self._recent.get(token)
         if caller is None:
-            if self._master is None or not hmac.compare_digest(digest, self._master):
-                raise AuthenticationError("Invalid API key")
-            caller = self._master_caller
+            digest = hashlib.sha256(token).digest()
+            caller = self._callers.get(digest)
+            if caller is None:
+                if self._master is None or not hmac.compare_digest(digest, self._master):
+                    raise AuthenticationError("Invalid API key")
+                caller = self._master_caller
+            if len(self._recent) >= MAX_RECENT_KEYS:
+                self._recent.clear()
+            self._recent[token] = caller
         if access == Access.MASTER and not caller.is_master:
             raise PermissionDenied("this endpoint needs the master key")
         return caller

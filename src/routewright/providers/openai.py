@@ -105,10 +105,25 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
 # --- answers ------------------------------------------------------------------------------------------------------
 
 
+class _InputDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Figures(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
 class _Message(msgspec.Struct):
-    content: Any = None
+    content: msgspec.Raw = msgspec.Raw()
     tool_calls: msgspec.Raw = msgspec.Raw()
-    reasoning_content: Any = None
+    reasoning_content: msgspec.Raw = msgspec.Raw()
 
 
 class _Choice(msgspec.Struct):
@@ -124,11 +139,18 @@ class _Answer(msgspec.Struct):
     model: Any = None
     choices: list[_Choice] | None = None
     data: list[_Datum] | None = None
-    usage: Any = None
+    usage: _Figures | None = None
     error: Any = None
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
+class _AnswerWithOddUsage(_Answer):
+    """The answer may be good although its figures have a shape of their own."""
+
+    usage: Any = None
+
+
+_decode_usual_answer = msgspec.json.Decoder(_Answer).decode
+_decode_odd_answer = msgspec.json.Decoder(_AnswerWithOddUsage).decode
 _MODEL_FIELD = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 
 
@@ -138,7 +160,10 @@ def read_answer(body: bytes, call: Call, deployment: Deployment) -> tuple[bytes,
     Raises UpstreamBadResponse for anything that is not the endpoint's JSON, UpstreamError for an error under a 200.
     """
     try:
-        answer = _decode_answer(body)
+        try:
+            answer = _decode_usual_answer(body)
+        except msgspec.ValidationError:
+            answer = _decode_odd_answer(body)
         if not body.isascii():
             body.decode()  # the decoder above looks only at what it takes out
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -158,10 +183,10 @@ def read_answer(body: bytes, call: Call, deployment: Deployment) -> tuple[bytes,
     usage = usage_of(answer.usage)
     if usage is None:
         return _with_own_count(body, answer, call, deployment)
-    model_field = b'"model":' + deployment.model_field
-    found = _MODEL_FIELD.findall(body)
-    if len(found) == 1 and type(answer.model) is str:
-        return body.replace(found[0], model_field, 1), usage
+    if type(answer.model) is str and body.count(_MODEL_NAME) == 1:
+        found = _MODEL_FIELD.search(body)
+        if found is not None:
+            return b'%b"model":%b%b' % (body[: found.start()], deployment.model_field, body[found.end() :]), usage
     whole = _whole(body)
     whole["model"] = deployment.model_name
     return _encode(whole), usage
@@ -173,8 +198,8 @@ def _with_own_count(body: bytes, answer: _Answer, call: Call, deployment: Deploy
     for choice in answer.choices or ():
         message = choice.message
         if message is not None:
-            chars += sum(len(text) for text in (message.content, message.reasoning_content) if type(text) is str)
-            chars += len(bytes(message.tool_calls))
+            given = (message.content, message.reasoning_content, message.tool_calls)
+            chars += sum(len(bytes(part)) for part in given if bytes(part) != b"null")
         elif choice.text is not None:
             chars += len(choice.text)
     usage = Usage(call.prompt_tokens_estimate, -(-chars // CHARS_PER_TOKEN), is_estimated=True)
@@ -199,6 +224,8 @@ def _whole(text: bytes) -> dict[str, Any]:
 
 def usage_of(given: Any) -> Usage | None:
     """Figures that can be believed, else None: whole numbers from 0 to a hundred million."""
+    if type(given) is _Figures:
+        return _usual_usage(given)
     if type(given) is not dict:
         return None
     prompt, completion = given.get("prompt_tokens"), given.get("completion_tokens")
@@ -213,6 +240,21 @@ def usage_of(given: Any) -> Usage | None:
     details = given.get("completion_tokens_details")
     if type(details) is dict and _is_count(details.get("reasoning_tokens")):
         usage.reasoning_tokens = details["reasoning_tokens"]
+    return usage
+
+
+def _usual_usage(given: _Figures) -> Usage | None:
+    """`usage_of` for figures that the decoder has found to be whole numbers."""
+    prompt, completion = given.prompt_tokens, given.completion_tokens or 0
+    if not (0 <= prompt <= MAX_TOKENS_BELIEVED and 0 <= completion <= MAX_TOKENS_BELIEVED):
+        return None
+    usage = Usage(prompt, completion)
+    details = given.prompt_tokens_details
+    if details is not None and details.cached_tokens and 0 < details.cached_tokens <= prompt:
+        usage.cached_tokens = details.cached_tokens
+    reasoned = given.completion_tokens_details
+    if reasoned is not None and reasoned.reasoning_tokens and 0 < reasoned.reasoning_tokens <= MAX_TOKENS_BELIEVED:
+        usage.reasoning_tokens = reasoned.reasoning_tokens
     return usage
 
 

@@ -364,7 +364,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _check_media(self, head: Head) -> None:
         media_type = head.headers.get(b"content-type")
-        if media_type is not None and media_type and _JSON_TYPE.fullmatch(media_type) is None:
+        if media_type and media_type != b"application/json" and _JSON_TYPE.fullmatch(media_type) is None:
             raise FrontError(415, "unsupported_media_type", "expected Content-Type application/json, in UTF-8")
         if head.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise FrontError(415, "unsupported_media_type", "compressed request bodies are not taken")

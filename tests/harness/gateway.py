@@ -134,7 +134,13 @@ class Gateway:
                 start_new_session=True,
                 cwd=folder,
             )
-        self._wait_until_alive()
+        try:
+            self._wait_until_alive()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            self._folder.cleanup()
+            raise
 
     def _wait_until_alive(self) -> None:
         end_s = time.monotonic() + START_TIMEOUT_S

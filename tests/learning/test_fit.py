@@ -17,7 +17,7 @@ def test_a_fitted_router_knows_who_is_good_at_what(made_up, router):
     artefact = fit_router(made_up, router)
     code = artefact.router.rate_one(artefact.features.vector(Prompt(text="python class method loop compile bug")))
     law = artefact.router.rate_one(artefact.features.vector(Prompt(text="court jury tort plaintiff appeal claim")))
-    assert code[2] > law[2] + 0.3
+    assert code[2] > law[2] + 0.25
     assert law[3] > code[3] + 0.3
     assert artefact.gate["passed"]
     assert artefact.labels[0].output_tokens == 100

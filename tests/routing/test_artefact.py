@@ -232,7 +232,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
         (lambda h, a: a.update({"sample.prompt_tokens": a["sample.prompt_tokens"][:3]}), "prompt_tokens"),
         (lambda h, a: a.update({"calibration.y": a["calibration.y"][::-1] + np.float32(0.1)}), "knots"),
         (
-            lambda h, a: a.update({"features.target_scale": np.full_like(a["features.target_scale"], 3e38)}),
+            lambda h, a: a.update({"features.scale": np.full_like(a["features.scale"], 3e38)}),
             "canary prompt 1 of 3",
         ),
     ],

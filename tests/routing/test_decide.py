@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import make_artefact, make_candidate, make_prompts
+from made_up import MODELS, make_artefact, make_candidate, make_prompts
 
 from routewright.routing.artefact import read_artefact
 from routewright.routing.decide import RoutePlan
@@ -213,3 +213,45 @@ def test_a_single_candidate_needs_no_choice(default_artefact):
     rating = plan.rate(Prompt(text="x"), 1, None)
     check(rating, 1, [0])
     assert rating.margin == 0.0
+
+
+def test_explain_gives_the_scores_of_rate(auto, plan):
+    for prompt in (
+        *make_prompts(10, seed=8)[0],
+        Prompt(text="def f(x): return 2?", system="Be brief.", has_tools=True),
+    ):
+        for asked in (auto, plan):
+            rating, told = asked.rate(prompt, 20, None), asked.explain(prompt, 20, None)
+            chosen = {told["selected_model"]: told["score"]}
+            scores = chosen | {row["model"]: row["score"] for row in told["alternatives"]}
+            for candidate, score in zip(asked.candidates, rating.scores, strict=True):
+                assert scores[candidate.model] == round(score, 4)
+
+
+def test_the_short_way_gives_the_scores_of_router_and_features(default_artefact, candidates):
+    own = [make_candidate(model, 1, 1) for model in MODELS]
+    for plan in (RoutePlan(default_artefact, candidates), RoutePlan(make_artefact("logistic"), own)):
+        for prompt in make_prompts(30, seed=9)[0]:
+            labels = plan.artefact.router.rate_one(plan.artefact.features.vector(prompt))
+            assert plan.rate(prompt, 20, None).scores == pytest.approx(plan._score(labels).tolist(), abs=2e-5)
+
+
+def test_what_is_remembered_of_prompts_is_bounded(own):
+    plan = RoutePlan(make_artefact("logistic"), own)
+    first = plan.rate(Prompt(text="court"), 20, None).scores
+    for number in range(2000):
+        plan.rate(Prompt(text=f"{number} " + "loop " * (number % 500)), 20, None)
+        kept = [key for generation in (plan._young, plan._old) for key in generation]
+        assert len(kept) <= 2 * 256
+        assert sum(len(key[0]) for key in kept) <= 2 * 256 * 1024
+    plan.rate(Prompt(text="x" * 9000), 20, None)
+    assert max(len(key[0]) for key in plan._young) < 9000
+    assert plan.rate(Prompt(text="court"), 20, None).scores == first
+
+
+def test_a_remembered_prompt_is_told_from_one_with_other_tools_task_or_system(own):
+    plan = RoutePlan(make_artefact("logistic"), own)
+    prompts = [Prompt("loop"), Prompt("loop", "system"), Prompt("loop", task="x"), Prompt("loop", has_tools=True)]
+    for prompt in prompts:
+        plan.rate(prompt, 20, None)
+    assert len(plan._young) == len(prompts)

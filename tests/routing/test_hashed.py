@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_up import make_prompts, make_scores
 
 from routewright.routing.features import hashed
-from routewright.routing.features.hashed import CHEAP_NAMES, HashedFeatures, cut
+from routewright.routing.features.hashed import CHEAP_NAMES, Folded, HashedFeatures, cut
 from routewright.routing.router import NotFitted
 from routewright.types import Prompt
 
@@ -47,7 +47,8 @@ def test_hostile_text_gives_a_finite_vector_of_the_usual_size(features, text):
     assert x.shape == (features.n_features,)
     assert x.dtype == np.float32
     assert np.isfinite(x).all()
-    assert np.abs(x).max() <= 10
+    # a text of one gram alone is the worst: as many of its steps as the square root of its grams
+    assert np.abs(x).max() <= 10 + 127 * features.scale_.max() * np.sqrt(4 * 16_000)
 
 
 @given(st.text(max_size=300), st.text(max_size=20), st.booleans(), st.text(max_size=10))
@@ -60,12 +61,10 @@ def test_any_prompt_gives_a_finite_vector(features, text, system, flag, task):
 def test_grams_are_bounded_by_the_bytes_read(features, text):
     raw = cut(text).encode("utf-8", "replace")
     assert len(raw) <= 4 * 4000
-    if raw:
-        grams = features.grams(raw)
-        # three kinds of byte grams, at most a word and a pair for every two bytes
-        assert grams.size <= 4 * (len(raw) + 2)
-        assert grams.min() >= 0
-        assert grams.max() < features.buckets - 128
+    grams = features.grams(raw)
+    # three kinds of byte grams, at most a word and a pair for every two bytes
+    assert 3 * len(raw) <= grams.size <= 4 * (len(raw) + 1)
+    assert not raw or 0 <= grams.min() <= grams.max() < features.buckets
 
 
 def test_head_and_tail_of_a_long_text_are_read_and_nothing_between(features):
@@ -77,15 +76,22 @@ def test_head_and_tail_of_a_long_text_are_read_and_nothing_between(features):
     assert first.tobytes() == second.tobytes()
 
 
-def test_words_pairs_and_bytes_are_the_grams():
-    """`ab cd` with its margins is 7 bytes: 5 + 4 + 3 runs of 3, 4 and 5 bytes, two words and one pair."""
+def test_runs_words_and_pairs_are_the_grams():
+    """From each of the 5 bytes of `ab cd` a run of 3, 4 and 5, the first with the space before it; 2 words, 1 pair."""
     features = HashedFeatures(buckets=65_536)
-    grams = features.grams(b"ab cd")
-    assert grams.size == 5 + 4 + 3 + 2 + 1
-    other = features.grams(b"cd xx ab")
-    assert set(grams[12:14].tolist()) == {int(other[-5]), int(other[-3])}  # words hash alike wherever they stand
-    assert features.grams(b"AB CD").tolist() == grams.tolist()
-    assert features.grams(b"a1 b2").tolist() == features.grams(b"a7 b9").tolist()
+    grams = features.grams(b"ab cd").tolist()
+    assert len(grams) == 3 * 5 + 2 + 1
+    runs = [int.from_bytes(b" ab cd "[at : at + 3], "little") for at in range(5)]
+    assert grams[:5] == [(run * hashed._ODD % 2**24) >> 8 for run in runs]
+    other = features.grams(b"cd xx ab").tolist()
+    assert {grams[15], grams[16]} == {other[24], other[26]}  # words hash alike wherever they stand
+    assert features.grams(b"x (ab) cd")[-1] == grams[-1]  # and pairs
+    assert features.grams(b"unquestionably so")[-3] == features.grams(b"unquestionable so")[-3]  # their first 8 bytes
+
+
+def test_letter_case_digits_and_control_characters_are_folded(features):
+    first, second = (features.vector(Prompt(text=text)) for text in ("Add 17 and\t4", "add 93 and 8"))
+    assert first.tobytes() == second.tobytes()
 
 
 def test_the_same_bytes_give_the_same_vector_on_every_machine():
@@ -93,7 +99,7 @@ def test_the_same_bytes_give_the_same_vector_on_every_machine():
     features = HashedFeatures(buckets=4096)
     text = "Prove that x^2 + 1 has no real root.\n```python\nprint('ok')\n``` Größe 数学 " * 3
     grams = features.grams(text.encode())
-    assert hashlib.sha256(grams.astype("<i8").tobytes()).hexdigest()[:16] == "a38357f3f274b9e6"
+    assert hashlib.sha256(grams.astype("<i8").tobytes()).hexdigest()[:16] == "51c3c00c2770a4bb"
 
 
 def test_short_way_and_long_way_give_the_same_bits(features, monkeypatch):
@@ -179,3 +185,21 @@ def test_one_prompt_is_enough_and_none_is_refused():
     assert np.isfinite(features.fit_transform([Prompt(text="hello")], np.ones((1, 2), np.float32))).all()
     with pytest.raises(ValueError, match="no prompts"):
         features.fit([])
+
+
+def test_folded_weights_give_what_the_vector_gives(features):
+    rng = np.random.default_rng(0)
+    weights, offset = rng.standard_normal((features.n_features, 5)).astype(np.float32), rng.standard_normal(5)
+    folded = Folded(features, weights, offset)
+    prompts = [*make_prompts(30, seed=5)[0], *(Prompt(text=text[:5000]) for text in HOSTILE)]
+    prompts += [replace(p, system="Be brief.", task="law", has_tools=True, wants_json=True) for p in prompts[:5]]
+    prompts += [Prompt(text="```\ndef f(x): return x^2\n``` (B) __ 数学 $x=1$?", has_images=True)]
+    for prompt in prompts:
+        x = features.vector(prompt).astype(np.float64)
+        tolerance = 1e-5 * (1 + np.abs(x).max())
+        assert folded(prompt) == pytest.approx(x @ weights + offset, abs=tolerance, rel=1e-5), prompt.text[:40]
+
+
+def test_folded_weights_of_one_output_and_of_many(features):
+    for n in (1, 2, 3, 9):
+        assert len(Folded(features, np.ones((features.n_features, n), np.float32), np.zeros(n))(Prompt(text="a"))) == n

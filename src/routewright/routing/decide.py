@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, isfinite
+from math import exp, inf, isfinite, log
 from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
 
 from routewright.routing.artefact import Artefact
+from routewright.routing.features.hashed import SYSTEM_CHARACTERS, Folded
 from routewright.routing.objective import Dial
 from routewright.routing.profiles import Placement, place
 from routewright.routing.router import Float32
@@ -18,7 +19,10 @@ from routewright.types import Prompt, Rating, RouteCandidate
 TOO_CLOSE: Final = 0.005
 """A lead over the route's default model that is below half a point of score is no reason to leave it."""
 _ODDS_LIMIT: Final = np.float32(0.005)
-_SHARPEST: Final = np.float32(30.0)
+_REMEMBERED: Final = 256
+_REMEMBERED_CHARACTERS: Final = 256 * 1024
+"""Prompts whose scores are kept, and their characters: an agent asks many times with one last user message."""
+_LONGEST_REMEMBERED: Final = 8192
 
 # Short words on the hot path; `explain` makes sentences of them.
 BY_OBJECTIVE: Final = "best score for its cost"
@@ -26,6 +30,9 @@ BY_SCORE: Final = "best expected score"
 BY_COST: Final = "cheapest"
 ONLY_ONE: Final = "only candidate"
 BY_DEFAULT_CLOSE: Final = "default model: too close to call"
+
+
+_Key = tuple[str, str, str, bool, bool, bool]
 
 
 class RoutePlan:
@@ -89,9 +96,25 @@ class RoutePlan:
         tokens = artefact.sample_prompt_tokens.astype(np.float64)[:, None]
         costs = tokens * np.array(self._input_usd) + np.array(self._usual_output_usd)
         self._dial = Dial(scores, costs)
+        self._folded = self._fold()
+        self._young: dict[_Key, list[float]] = {}
+        self._old: dict[_Key, list[float]] = {}
+        self._room = _REMEMBERED_CHARACTERS
         self._route_weight = self._dial.weight(quality)
 
     # --- at start -------------------------------------------------------------------------------------------------
+
+    def _fold(self) -> Folded | None:
+        """The candidates' log-odds straight from a prompt, where router and mix are both affine in them."""
+        head = self._router.log_odds()
+        if head is None:
+            return None
+        weights, intercept = head
+        if self._taken is not None:
+            self._highest = 30.0
+            return Folded(self._features, weights[:, self._taken], intercept[self._taken])
+        self._highest = log(1.0 / float(_ODDS_LIMIT) - 1.0)
+        return Folded(self._features, weights @ self._mix, intercept @ self._mix + self._offset)
 
     def _prices(self) -> tuple[list[float], list[float], list[str]]:
         """Input and output USD per token of each candidate, and what had to be assumed."""
@@ -162,21 +185,53 @@ class RoutePlan:
         prompt_tokens: an estimate. max_tokens: the request's bound on the answer. quality: the request's own dial,
         overriding the route's. allowed: indices into the candidates; None: all. Raises ValueError when none is allowed.
         """
-        return self._order(self._score(self._labels(prompt)), prompt, prompt_tokens, max_tokens, quality, allowed)
+        key = (
+            prompt.text,
+            prompt.system[:SYSTEM_CHARACTERS],
+            prompt.task,
+            prompt.has_tools,
+            prompt.has_images,
+            prompt.wants_json,
+        )
+        scores = self._young.get(key)
+        if scores is None:
+            scores = self._old.get(key) or self._scores(prompt)
+            self._remember(key, scores)
+        return self._order(scores, prompt, prompt_tokens, max_tokens, quality, allowed)
 
-    def _labels(self, prompt: Prompt) -> Float32:
-        return self._router.rate_one(self._features.vector(prompt))
+    def _remember(self, key: _Key, scores: list[float]) -> None:
+        """Two generations: when the young one is full it takes the old one's place, which is forgotten."""
+        size = len(key[0]) + len(key[1]) + len(key[2])
+        if size > _LONGEST_REMEMBERED:
+            return
+        self._room -= size
+        if self._room < 0 or len(self._young) >= _REMEMBERED:
+            self._old = self._young
+            self._young = {}
+            self._room = _REMEMBERED_CHARACTERS - size
+        self._young[key] = scores
+
+    def _scores(self, prompt: Prompt) -> list[float]:
+        """Candidates' scores, 0..1."""
+        if self._folded is None:
+            rated: list[float] = self._score(self._router.rate_one(self._features.vector(prompt))).tolist()
+            return rated
+        scores = []
+        highest = self._highest
+        for z in self._folded(prompt):
+            z = z if -highest < z < highest else highest if z > 0 else -highest
+            scores.append(1.0 / (1.0 + exp(-z)))
+        return scores
 
     def _order(
         self,
-        rated: Float32,
+        scores: list[float],
         prompt: Prompt,
         prompt_tokens: int,
         max_tokens: int | None,
         quality: float | None,
         allowed: Sequence[int] | None,
     ) -> Rating:
-        scores: list[float] = rated.tolist()
         costs = self._costs(prompt_tokens, max_tokens)
         weight = self._weight(quality)
         if weight == inf:
@@ -241,7 +296,7 @@ class RoutePlan:
         start = perf_counter()
         x = self._features.vector(prompt)
         made = perf_counter()
-        rating = self._order(self._score(self._router.rate_one(x)), prompt, prompt_tokens, max_tokens, quality, allowed)
+        rating = self._order(self._scores(prompt), prompt, prompt_tokens, max_tokens, quality, allowed)
         done = perf_counter()
         first = rating.order[0]
         dial = self.quality if quality is None or not isfinite(quality) else min(max(quality, 0.0), 1.0)

@@ -85,6 +85,9 @@ class LogisticRouter(Router):
         self.check_is_fitted()
         return clip01(sigmoid(x @ self.weights_ + self.intercept_))
 
+    def log_odds(self) -> tuple[Float32, Float32]:
+        return self.weights_, self.intercept_
+
     def check_state(self, n_features: int, n_models: int) -> None:
         check_array("weights", self.weights_, np.float32, (n_features, n_models))
         check_array("intercept", self.intercept_, np.float32, (n_models,))

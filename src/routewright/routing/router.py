@@ -48,6 +48,10 @@ class Router(ABC):
     def rate_one(self, x: Float32) -> Float32:
         """Expected quality of each model, float32 (n_models,) within [0, 1], for one vector (n_features,)."""
 
+    def log_odds(self) -> tuple[Float32, Float32] | None:
+        """Weights (n_features, n_models) and intercept (n_models,) whose sigmoid is the rating; else None."""
+        return None
+
     def predict_quality(self, X: Float32) -> Float32:
         """Expected quality, float32 (n, n_models).
 

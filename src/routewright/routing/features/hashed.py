@@ -33,6 +33,7 @@ _RESERVED: Final = 128
 
 _COUNT_FROM_GRAMS: Final = 6000
 """Rows to gather grow with the text; from here on, counting per bucket and one product with the table is cheaper."""
+_ONES: Final = np.ones(_COUNT_FROM_GRAMS, dtype=np.float32)
 _RESERVED_REPEATS: Final = 8
 """A system prompt or a task tag weighs as much as this many grams of the text."""
 _MAX_FIT_ROWS: Final = 30_000
@@ -41,30 +42,8 @@ _FOLDS: Final = 5
 _TARGET_STD: Final = 0.7
 _CHEAP_STD: Final = 0.1
 """Weight of a target's and a cheap fact's standard deviation against the topics' length of 1; tuned on validation."""
-
-_P32: Final = np.uint32(0x01000193)
-_P64: Final = 0x9E3779B97F4A7C15
-_MASK64: Final = (1 << 64) - 1
-
-
-def _split_mix(count: int) -> list[int]:
-    """Fixed random words, by SplitMix64: the same in every numpy version."""
-    state, words = 0x5EED, []
-    for _ in range(count):
-        state = (state + 0x9E3779B97F4A7C15) & _MASK64
-        z = state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
-        words.append(z ^ (z >> 31))
-    return words
-
-
-def _powers(base: int, count: int) -> NDArray[np.uint64]:
-    powers, value = [], 1
-    for _ in range(count):
-        powers.append(value)
-        value = (value * base) & _MASK64
-    return np.array(powers, dtype=np.uint64)
+_LIMIT: Final = 3 * _CHEAP_STD
+_CHEAP_LIMIT: Final = np.float32(_LIMIT)
 
 
 def _fold() -> bytes:
@@ -80,29 +59,25 @@ def _fold() -> bytes:
 
 
 _FOLD: Final = _fold()
-_BYTE32: Final = np.array([word & 0xFFFFFFFF for word in _split_mix(256)], dtype=np.uint32)
-_BYTE64: Final = np.array(_split_mix(512)[256:], dtype=np.uint64)
-_POWERS: Final = _powers(_P64, _MAX_BYTES + 2)
-_INVERSES: Final = _powers(pow(_P64, -1, 1 << 64), _MAX_BYTES + 2)
-_IS_WORD: Final = np.array([chr(b).isalnum() if b < 128 else True for b in range(256)]) | (np.arange(256) == ord("_"))
-_MIX64: Final = np.uint64(0xD6E8FEB86659FD93)
-_PAIR64: Final = np.uint64(0xA0761D6478BD642F)
-_HALF64: Final = np.uint64(32)
-_MIX3: Final = np.uint32(0x9E3779B1)
-_MIX4: Final = np.uint32(0x85EBCA77)
-_MIX5: Final = np.uint32(0xC2B2AE3D)
+_WORD64: Final = np.dtype("<u8")
+_MARGIN: Final = b" " + bytes(7)
+_IS_WORD: Final = bytes(byte > 127 or byte == ord("_") or chr(byte).isalnum() for byte in range(256))
+"""Letters, digits, `_` and all of a character beyond ASCII make words."""
+_ODD: Final = 0x9E3779B97F4A7C15
+_RUNS64: Final = np.array([[(_ODD << shift) % 2**64] for shift in (40, 32, 24)], dtype=np.uint64)
+"""Times an 8-byte word: the hashes of its first 3, 4 and 5 bytes, since what is shifted out has no say."""
+_MASKS64: Final = np.array([2 ** (8 * size) - 1 for size in range(9)], dtype=np.uint64)
+_WORDS64: Final = np.uint64(0xD6E8FEB86659FD93)
+_PAIRS64: Final = np.uint64(0xA0761D6478BD642F)
+_SHIFTS: Final = {1 << bits: np.uint64(64 - bits) for bits in range(8, 17)}
+"""By number of buckets."""
 _DIGITS: Final = b"0123456789"
 
-CHEAP_NAMES: Final = (
-    "non_ascii",
-    "length",
-    "digits",
+MEASURES: Final = ("non_ascii", "length", "digits", "lines", "math_marks", "equals")
+FLAGS: Final = (
     "code",
     "choices",
     "question",
-    "lines",
-    "math_marks",
-    "equals",
     "blanks",
     "ends_with_question",
     "has_tools",
@@ -110,6 +85,7 @@ CHEAP_NAMES: Final = (
     "wants_json",
     "has_system",
 )
+CHEAP_NAMES: Final = MEASURES + FLAGS
 
 
 def cut(text: str) -> str:
@@ -130,19 +106,57 @@ def _log2(n: int) -> float:
     return exponent - 2.0 + 2.0 * mantissa
 
 
+def measures(text: str, folded: bytes) -> tuple[float, ...]:
+    """The facts of `MEASURES` about a cut text and its folded bytes, before scaling."""
+    n_bytes = len(folded) or 1
+    count = text.count
+    return (
+        (n_bytes - len(text)) / n_bytes if text else 0.0,
+        _log2(n_bytes),
+        folded.count(b"0") / n_bytes,
+        min(1.0, 20.0 * count("\n") / n_bytes),
+        min(1.0, 20.0 * (count("$") + count("\\")) / n_bytes),
+        min(1.0, 20.0 * (count("=") + count("^")) / n_bytes),
+    )
+
+
+def flags(prompt: Prompt, text: str) -> tuple[bool, ...]:
+    """The facts of `FLAGS` about a prompt and its cut text.
+
+    One character is looked for many times faster than two, so a rare one comes first.
+    """
+    return (
+        ("`" in text and "```" in text)
+        or ("(" in text and ("def " in text or "assert " in text or "();" in text))
+        or ("#" in text and "#include" in text),
+        "B" in text and ("\nB" in text or "(B)" in text or " B)" in text),
+        "?" in text,
+        "_" in text and "__" in text,
+        text.endswith("?"),
+        prompt.has_tools,
+        prompt.has_images,
+        prompt.wants_json,
+        prompt.system != "",
+    )
+
+
 class HashedFeatures:
     """Vectors of hashed grams (word 1-2, byte 3-5), projected, with cheap facts about the request beside them.
 
-    buckets: rows of the table, of which the last 128 are kept for system prompts and task tags; 256..65,536.
-    n_topics: unsupervised dimensions (latent semantic analysis) of unit length together: what the prompt is about.
+    buckets: rows of the table for grams, a power of two in 256..65,536; 128 more are for system prompts and task tags.
+    n_topics: unsupervised dimensions (latent semantic analysis), their mean square length 1: what the prompt is about.
     n_targets: supervised dimensions: what the prompt's words say of the models' scores (at most the number of models).
     rank: of the decomposition in which the supervised part is fitted.
     ridge: penalty of that fit, as a multiple of the mean variance of a dimension of the decomposition.
     seed: of the randomised decomposition.
 
-    Learns table_ int8 (buckets, n_topics + n_targets), target_scale_ and target_shift_ float32 (n_targets,),
+    Learns table_ int8 (buckets + 128, n_topics + n_targets), scale_ and shift_ float32 (n_topics + n_targets,),
     cheap_shift_ and cheap_scale_ float32 (n_cheap,), non_ascii_limit_ float32 (1,): the share of bytes beyond ASCII
     above which a text is unlike all that was learned from.
+
+    A vector is affine in the counts of the grams over the square root of their number, and in the cheap facts, each of
+    which is held within three standard deviations. Scaling topics to unit length, as is usual, was no better in any of
+    three sets, and would keep a linear router's weights from being multiplied into the table (`Folded`).
 
     `fit_transform` gives the training rows supervised dimensions out of fold, from the other four fifths: the router
     that learns from them then sees how good they are on prompts that they were not fitted to (as scikit-learn's
@@ -156,15 +170,15 @@ class HashedFeatures:
     arguments: ClassVar[tuple[str, ...]] = ("buckets", "n_topics", "n_targets", "rank", "ridge", "seed")
     arrays: ClassVar[tuple[str, ...]] = (
         "table",
-        "target_scale",
-        "target_shift",
+        "scale",
+        "shift",
         "cheap_shift",
         "cheap_scale",
         "non_ascii_limit",
     )
     table_: NDArray[np.int8]
-    target_scale_: Float32
-    target_shift_: Float32
+    scale_: Float32
+    shift_: Float32
     cheap_shift_: Float32
     cheap_scale_: Float32
     non_ascii_limit_: Float32
@@ -188,113 +202,67 @@ class HashedFeatures:
 
     # --- one prompt -----------------------------------------------------------------------------------------------
 
-    def grams(self, raw: bytes) -> Indices:
-        """Bucket of every gram of a text, int64 (n_grams,); `raw` is the cut text as UTF-8.
+    def grams(self, folded: bytes) -> Indices:
+        """Bucket of every gram of a text, int64 (n_grams,); `folded` is the cut text as UTF-8, folded.
 
-        A run's hash is a polynomial in its bytes. Those of 3, 4 and 5 bytes roll from one another; a word's is the
-        difference of two prefix sums, brought to a common power by the inverse modulo 2**64.
+        Every run of up to 8 bytes is a whole number read from an overlapping view; multiplied by an odd constant, its
+        topmost bits are the bucket. A word counts with its first 8 bytes. The last runs reach into the margin.
         """
-        b = np.frombuffer(b" " + raw.translate(_FOLD) + b" ", dtype=np.uint8)
-        n = b.size
-        r = _BYTE32.take(b)
-        h3 = r[:-2] * _P32
-        h3 += r[1:-1]
-        h3 *= _P32
-        h3 += r[2:]
-        h4 = h3[:-1] * _P32
-        h4 += r[3:]
-        h5 = h4[:-1] * _P32
-        h5 += r[4:]
-        edges = np.flatnonzero(np.diff(_IS_WORD.take(b)))
-        starts = edges[0::2] + 1
-        sums = _BYTE64.take(b)
-        sums *= _POWERS[:n]
-        sums = np.cumsum(sums)
-        words = sums.take(edges[1::2])
-        words -= sums.take(starts - 1)
-        words *= _INVERSES.take(starts)
-        words *= _MIX64
-        pairs = words[:-1] * _PAIR64
-        pairs += words[1:]
-        pairs *= _MIX64
-        end3 = h3.size
-        end4 = end3 + h4.size
-        end5 = end4 + h5.size
-        end_words = end5 + words.size
-        out = np.empty(end_words + pairs.size, dtype=np.uint64)
-        np.multiply(h3, _MIX3, out=out[:end3])
-        np.multiply(h4, _MIX4, out=out[end3:end4])
-        np.multiply(h5, _MIX5, out=out[end4:end5])
-        np.right_shift(words, _HALF64, out=out[end5:end_words])
-        np.right_shift(pairs, _HALF64, out=out[end_words:])
-        out *= np.uint64(self.buckets - _RESERVED)
-        out >>= _HALF64
+        padded = b" " + folded + _MARGIN
+        n = len(folded)
+        runs = np.ndarray((n,), _WORD64, padded, 0, (1,))
+        is_word = np.frombuffer(padded.translate(_IS_WORD), np.bool_)
+        edges = (is_word[1:] != is_word[:-1]).nonzero()[0]
+        before = edges[0::2]
+        n_words = before.size
+        end = 3 * n
+        out = np.empty(end + 2 * n_words - 1 if n_words else end, dtype=np.uint64)
+        np.multiply(runs, _RUNS64, out[:end].reshape(3, n))
+        if n_words:
+            words = np.ndarray((n,), _WORD64, padded, 1, (1,)).take(before)
+            words &= _MASKS64.take(edges[1::2] - before, None, None, "clip")
+            words = np.multiply(words, _WORDS64, out[end : end + n_words])
+            pairs = np.multiply(words[:-1], _PAIRS64, out[end + n_words :])
+            pairs += words[1:]
+        out >>= _SHIFTS[self.buckets]
         return out.view(np.int64)
 
-    def _indices(self, prompt: Prompt, raw: bytes) -> Indices:
+    def _indices(self, prompt: Prompt, folded: bytes) -> Indices:
         """`grams` with the rows of the system prompt and the task tag, where there are any."""
-        indices = self.grams(raw) if raw else np.empty(0, dtype=np.int64)
+        indices = self.grams(folded)
+        if not prompt.system and not prompt.task:
+            return indices
         extra: list[int] = []
-        first = self.buckets - _RESERVED
         if prompt.system:
-            extra += [first + stable_hash(prompt.system[:SYSTEM_CHARACTERS]) % 64] * _RESERVED_REPEATS
+            extra += [self.buckets + stable_hash(prompt.system[:SYSTEM_CHARACTERS]) % 64] * _RESERVED_REPEATS
         if prompt.task:
-            extra += [first + 64 + stable_hash(prompt.task[:200]) % 64] * _RESERVED_REPEATS
-        return np.concatenate((indices, np.array(extra, dtype=np.int64))) if extra else indices
-
-    def _cheap(self, prompt: Prompt, text: str, raw: bytes) -> list[float]:
-        """Facts in the order of `CHEAP_NAMES`, before scaling."""
-        n_bytes = len(raw) or 1
-        count = text.count
-        return [
-            (n_bytes - len(text)) / n_bytes if text else 0.0,
-            _log2(n_bytes),
-            (n_bytes - len(raw.translate(None, _DIGITS))) / n_bytes,
-            "```" in text or "def " in text or "assert " in text or "();" in text or "#include" in text,
-            "\nB" in text or "(B)" in text or " B)" in text,
-            "?" in text,
-            min(1.0, 20.0 * count("\n") / n_bytes),
-            min(1.0, 20.0 * (count("$") + count("\\")) / n_bytes),
-            min(1.0, 20.0 * (count("=") + count("^")) / n_bytes),
-            "__" in text,
-            text.endswith("?"),
-            prompt.has_tools,
-            prompt.has_images,
-            prompt.wants_json,
-            bool(prompt.system),
-        ]
+            extra += [self.buckets + 64 + stable_hash(prompt.task[:200]) % 64] * _RESERVED_REPEATS
+        return np.concatenate((indices, np.array(extra, dtype=np.int64)))
 
     def vector(self, prompt: Prompt) -> Float32:
-        """float32 (n_features,); the hot path. Raises NotFitted."""
+        """float32 (n_features,). Raises NotFitted."""
         try:
             table = self._table
         except AttributeError:
             raise NotFitted("fit or load these features before asking them for vectors") from None
         text = cut(prompt.text)
-        raw = text.encode("utf-8", "replace")
-        indices = self._indices(prompt, raw)
+        folded = text.encode("utf-8", "replace").translate(_FOLD)
+        indices = self._indices(prompt, folded)
         n = indices.size
         if n < _COUNT_FROM_GRAMS:
-            sums = self._ones[:n] @ table.take(indices, axis=0, mode="clip")
+            sums = _ONES[:n].dot(table.take(indices, 0, None, "clip"))
         else:
-            sums = np.bincount(indices, minlength=self.buckets).astype(np.float32) @ table
+            sums = np.bincount(indices, minlength=len(table)).astype(np.float32).dot(table)
         out = np.empty(self.n_features, dtype=np.float32)
-        n_topics = self.n_topics
-        topics = sums[:n_topics].astype(np.float64)
-        length = sqrt(float(topics @ topics))  # exact in any order: a sum of integers below 2**53
-        if length:
-            np.divide(topics, length, out=out[:n_topics], casting="unsafe")
-        else:
-            out[:n_topics] = 0
-        end = n_topics + len(self.target_scale_)
-        targets = out[n_topics:end]
-        np.multiply(sums[n_topics:], self.target_scale_, out=targets)
-        targets /= np.float32(sqrt(n or 1))
-        targets -= self.target_shift_
-        cheap = np.array(self._cheap(prompt, text, raw), dtype=np.float32)
+        end = len(self.scale_)
+        grams, cheap = out[:end], out[end:]
+        np.multiply(sums, self.scale_, out=grams)
+        grams /= np.float32(sqrt(n or 1))
+        grams -= self.shift_
+        cheap[:] = measures(text, folded) + flags(prompt, text)
         cheap -= self.cheap_shift_
         cheap *= self.cheap_scale_
-        np.minimum(np.maximum(cheap, -_CHEAP_LIMIT, out=cheap), _CHEAP_LIMIT, out=out[end:])
+        np.minimum(np.maximum(cheap, -_CHEAP_LIMIT, out=cheap), _CHEAP_LIMIT, out=cheap)
         return out
 
     def why_unlike(self, prompt: Prompt) -> str:
@@ -311,7 +279,7 @@ class HashedFeatures:
 
     @property
     def n_features(self) -> int:
-        return self.n_topics + len(self.target_scale_) + len(CHEAP_NAMES)
+        return len(self.scale_) + len(CHEAP_NAMES)
 
     # --- many prompts ---------------------------------------------------------------------------------------------
 
@@ -331,8 +299,8 @@ class HashedFeatures:
 
     def fit_transform(self, prompts: Sequence[Prompt], quality: Float32 | None = None) -> Float32:
         """`fit`, and the training rows' vectors with supervised dimensions out of fold, float32 (n, n_features)."""
-        if not 256 <= self.buckets <= 65_536:
-            raise ValueError(f"buckets must lie in 256..65536, got {self.buckets}")
+        if self.buckets not in _SHIFTS:
+            raise ValueError(f"buckets must be a power of two in 256..65536, got {self.buckets}")
         if min(self.n_topics, self.rank) < 1 or self.n_targets < 0:
             raise ValueError("n_topics and rank must be at least 1, n_targets at least 0")
         if not prompts:
@@ -342,17 +310,18 @@ class HashedFeatures:
         if len(chosen) > _MAX_FIT_ROWS:
             chosen = np.sort(rng.permutation(len(prompts))[:_MAX_FIT_ROWS])
 
-        X = np.zeros((len(chosen), self.buckets), dtype=np.float32)
+        n_rows = self.buckets + _RESERVED
+        X = np.zeros((len(chosen), n_rows), dtype=np.float32)
         cheap = np.zeros((len(prompts), len(CHEAP_NAMES)), dtype=np.float32)
         sizes = np.ones(len(chosen))
         place = {int(row): at for at, row in enumerate(chosen)}
         for row, prompt in enumerate(prompts):
             text = cut(prompt.text)
-            raw = text.encode("utf-8", "replace")
-            cheap[row] = self._cheap(prompt, text, raw)
+            folded = text.encode("utf-8", "replace").translate(_FOLD)
+            cheap[row] = measures(text, folded) + flags(prompt, text)
             if row in place:
-                indices = self._indices(prompt, raw)
-                X[place[row]] = np.bincount(indices, minlength=self.buckets)
+                indices = self._indices(prompt, folded)
+                X[place[row]] = np.bincount(indices, minlength=n_rows)
                 sizes[place[row]] = max(1, indices.size)
         rarity = np.log(1.0 / ((X > 0).mean(axis=0) + 1e-4)).clip(0).astype(np.float32)
         X *= rarity
@@ -363,25 +332,25 @@ class HashedFeatures:
         Z = X @ axes
         del X
         n_topics = min(self.n_topics, rank)
-        topics = np.zeros((self.buckets, self.n_topics), dtype=np.float32)
-        topics[:, :n_topics] = axes[:, :n_topics]
+        length = np.float32(sqrt(float(np.mean(np.square(Z[:, :n_topics], dtype=np.float64).sum(axis=1)))) or 1.0)
+        topics = np.zeros((n_rows, self.n_topics), dtype=np.float32)
+        topics[:, :n_topics] = axes[:, :n_topics] / length
         parts = [rarity[:, None] * topics]
         out_of_fold = np.zeros((len(chosen), 0), dtype=np.float32)
-        self.target_scale_ = self.target_shift_ = np.zeros(0, dtype=np.float32)
+        shift = np.zeros(0, dtype=np.float32)
         if quality is not None and self.n_targets:
             targets = _leading_targets(np.asarray(quality, dtype=np.float64)[chosen], self.n_targets)
             weights, shift, out_of_fold = _cross_fit(Z, targets, self.ridge)
             unit = np.float32(_TARGET_STD / max(float(out_of_fold[:, 0].std()), 1e-6))
             out_of_fold *= unit
             parts.append(rarity[:, None] * (axes @ (weights * unit)))
-            self.target_shift_ = (shift * unit).astype(np.float32)
+            shift *= unit
 
-        steps = [_step(parts[0]) * np.ones(self.n_topics, dtype=np.float32)]
-        if len(parts) > 1:
-            self.target_scale_ = np.array([_step(column) for column in parts[1].T], dtype=np.float32)
-            steps.append(self.target_scale_)
-        table = np.hstack(parts) / np.concatenate(steps)
-        self.table_ = np.clip(np.rint(table), -127, 127).astype(np.int8)
+        table = np.hstack(parts)
+        self.scale_ = np.full(table.shape[1], _step(parts[0]), dtype=np.float32)
+        self.scale_[self.n_topics :] = [_step(column) for column in table[:, self.n_topics :].T]
+        self.shift_ = np.concatenate((np.zeros(self.n_topics), shift)).astype(np.float32)
+        self.table_ = np.clip(np.rint(table / self.scale_), -127, 127).astype(np.int8)
 
         self.cheap_shift_ = cheap.mean(axis=0)
         spread = cheap.std(axis=0)
@@ -396,7 +365,6 @@ class HashedFeatures:
 
     def _prepare(self) -> None:
         self._table = self.table_.astype(np.float32)
-        self._ones = np.ones(_COUNT_FROM_GRAMS, dtype=np.float32)
         self._non_ascii_limit = float(self.non_ascii_limit_[0])
 
     def params(self) -> dict[str, Any]:
@@ -416,18 +384,20 @@ class HashedFeatures:
         if unknown:
             raise ValueError(f'unknown argument "{unknown[0]}" of features "{cls.name}"')
         features = cls(**params)
-        for argument, low, high in (("buckets", 256, 65_536), ("n_topics", 1, 4096)):
-            value = getattr(features, argument)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f'argument "{argument}" must be a whole number in {low}..{high}, is {value!r}')
+        if features.buckets not in _SHIFTS:
+            raise ValueError(f'argument "buckets" must be a power of two in 256..65536, is {features.buckets!r}')
+        if type(features.n_topics) is not int or not 1 <= features.n_topics <= 4096:
+            raise ValueError(f'argument "n_topics" must be a whole number in 1..4096, is {features.n_topics!r}')
         for name in cls.arrays:
             if name not in arrays:
                 raise ValueError(f'array "{name}" is missing')
             setattr(features, f"{name}_", arrays[name])
-        n_targets = features.target_scale_.size
-        check_array("table", features.table_, np.int8, (features.buckets, features.n_topics + n_targets))
-        check_array("target_scale", features.target_scale_, np.float32, (n_targets,))
-        check_array("target_shift", features.target_shift_, np.float32, (n_targets,))
+        n = features.scale_.size
+        if n < features.n_topics:
+            raise ValueError(f'array "scale" must have at least {features.n_topics} entries, has {n}')
+        check_array("table", features.table_, np.int8, (features.buckets + _RESERVED, n))
+        check_array("scale", features.scale_, np.float32, (n,))
+        check_array("shift", features.shift_, np.float32, (n,))
         check_array("cheap_shift", features.cheap_shift_, np.float32, (len(CHEAP_NAMES),))
         check_array("cheap_scale", features.cheap_scale_, np.float32, (len(CHEAP_NAMES),))
         check_array("non_ascii_limit", features.non_ascii_limit_, np.float32, (1,))
@@ -435,7 +405,58 @@ class HashedFeatures:
         return features
 
 
-_CHEAP_LIMIT: Final = np.float32(3 * _CHEAP_STD)
+class Folded:
+    """Affine functions of a prompt's vector, without the vector: `vector(prompt) @ weights + offset`, to rounding.
+
+    features: fitted. weights: float32 (n_features, n). offset: (n,).
+
+    The weights are multiplied into the table once, so that a bucket's row has n entries instead of some sixty, and a
+    decision costs a third of the calls. Every entry is a plain Python float after one gather and one product.
+    """
+
+    def __init__(self, features: HashedFeatures, weights: Float32, offset: Float32) -> None:
+        w = weights.astype(np.float64)
+        end = len(features.scale_)
+        n = w.shape[1]
+        self._features = features
+        # rows of 8, 16 or 32 bytes are gathered fastest
+        self._table = np.zeros((len(features.table_), 1 << (n - 1).bit_length()), dtype=np.float32)
+        self._table[:, :n] = features.table_ @ (features.scale_[:, None] * w[:end])
+        shift, scale = features.cheap_shift_.astype(np.float64), features.cheap_scale_.astype(np.float64)
+        self._scaling = list(zip(shift.tolist(), scale.tolist(), strict=True))[: len(MEASURES)]
+        self._of_measures = [tuple(column) for column in w[end : end + len(MEASURES)].T.tolist()]
+        # one row for each combination of flags, which brings the offset along
+        bits = (np.arange(1 << len(FLAGS))[:, None] >> np.arange(len(FLAGS))) & 1
+        held = ((bits - shift[len(MEASURES) :]) * scale[len(MEASURES) :]).clip(-_LIMIT, _LIMIT)
+        self._of_flags = held @ w[end + len(MEASURES) :] + (offset - features.shift_ @ w[:end])
+
+    def __call__(self, prompt: Prompt) -> list[float]:
+        text = prompt.text
+        if len(text) > HEAD_CHARACTERS + TAIL_CHARACTERS:
+            text = cut(text)
+        folded = text.encode("utf-8", "replace").translate(_FOLD)
+        indices = self._features._indices(prompt, folded)
+        n = indices.size
+        if n < _COUNT_FROM_GRAMS:
+            sums = _ONES[:n].dot(self._table.take(indices, 0, None, "clip"))
+        else:
+            sums = np.bincount(indices, minlength=len(self._table)).astype(np.float32).dot(self._table)
+        per_gram = 1.0 / sqrt(n or 1)
+        at = 0
+        for bit, flag in enumerate(flags(prompt, text)):
+            if flag:
+                at |= 1 << bit
+        held = []
+        for value, (shift, scale) in zip(measures(text, folded), self._scaling, strict=True):
+            value = (value - shift) * scale
+            held.append(value if -_LIMIT < value < _LIMIT else _LIMIT if value > 0 else -_LIMIT)
+        a, b, c, d, e, f = held
+        return [
+            total * per_gram + base + a * wa + b * wb + c * wc + d * wd + e * we + f * wf
+            for base, total, (wa, wb, wc, wd, we, wf) in zip(
+                self._of_flags[at].tolist(), sums.tolist(), self._of_measures, strict=False
+            )
+        ]
 
 
 def _step(weights: Float32) -> np.float32:

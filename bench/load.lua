@@ -1,17 +1,34 @@
 -- For wrk: posts the bodies in the file BENCH_BODIES, one a line, in turn, and ends with a line of JSON.
+-- `@@@@@@@@` in a body becomes a made-up word, another one each time.
 local requests = {}
 local turn = 0
+local places = {}
+
+local function word()
+  local letters = {}
+  for at = 1, 8 do
+    letters[at] = 96 + math.random(26)
+  end
+  return string.char(unpack(letters))
+end
 
 function init(args)
+  math.randomseed(tonumber(os.getenv("BENCH_SEED")))
   local headers = { ["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. os.getenv("BENCH_KEY") }
   for body in io.lines(os.getenv("BENCH_BODIES")) do
     requests[#requests + 1] = wrk.format("POST", "/v1/chat/completions", headers, body)
+    places[#requests] = string.find(requests[#requests], "@@@@@@@@", 1, true)
   end
 end
 
 function request()
   turn = turn + 1
-  return requests[turn % #requests + 1]
+  local at = turn % #requests + 1
+  local place, text = places[at], requests[at]
+  if place then
+    return string.sub(text, 1, place - 1) .. word() .. string.sub(text, place + 8)
+  end
+  return text
 end
 
 function done(summary, latency, _)

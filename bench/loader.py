@@ -1,7 +1,7 @@
 """Load without wrk: `python bench/loader.py PORT CONNECTIONS SECONDS` posts the bodies in BENCH_BODIES in turn.
 
-Ends with the same line of JSON as `load.lua`. It takes far more CPU than wrk, so that req/s means little; the CPU of
-the server under test is measured all the same.
+`@@@@@@@@` in a body becomes a made-up word, another one each time. Ends with the same line of JSON as `load.lua`. It
+takes far more CPU than wrk, so that req/s means little; the CPU of the server under test is measured all the same.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import sys
 import time
 from typing import Any
 
 import httptools
 import uvloop
+
+LETTERS = bytes.maketrans(b"0123456789", b"ghijklmnop")
 
 
 def requests() -> list[bytes]:
@@ -43,7 +46,8 @@ class Client(asyncio.Protocol):
     def ask(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
         self.began_s = time.perf_counter()
-        self.transport.write(self.asks[self.turn % len(self.asks)])
+        word = b"%08x" % random.getrandbits(32)
+        self.transport.write(self.asks[self.turn % len(self.asks)].replace(b"@@@@@@@@", word.translate(LETTERS)))
         self.turn += 1
 
     def data_received(self, data: bytes) -> None:

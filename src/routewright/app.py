@@ -20,6 +20,8 @@ from typing import Any
 import uvloop
 
 from routewright import endpoints
+from routewright.admin.probes import NAMES as PROBE_NAMES
+from routewright.admin.probes import Probes
 from routewright.admission.limits import Admission, Counters
 from routewright.auth import Keys
 from routewright.catalog import Catalog
@@ -40,7 +42,7 @@ from routewright.upstream.relay import Upstream
 from routewright.writes import Writes
 
 RESERVED_FDS = 64
-GC_THRESHOLDS = (20_000, 20, 20)
+GC_THRESHOLDS = (5_000, 20, 20)
 """A request leaves no cycle behind; what an error's traceback leaves is small and may wait."""
 ROUTERS_FOLDER = "routers"
 JOURNAL_FOLDER = "journal"
@@ -51,9 +53,10 @@ log = logging.getLogger("routewright")
 class Application:
     """What the front serves: the table's endpoints, by the gateway or the control plane."""
 
-    def __init__(self, keys: Keys, gateway: Gateway, control: AsgiBridge, metrics: Metrics) -> None:
+    def __init__(self, keys: Keys, gateway: Gateway, probes: AsgiBridge, control: AsgiBridge, metrics: Metrics) -> None:
         self._keys = keys
         self._gateway = gateway
+        self._probes = probes
         self._control = control
         self._metrics = metrics
 
@@ -66,7 +69,8 @@ class Application:
     def handle(self, request: HttpRequest, client: HttpConnection) -> Coroutine[Any, Any, None]:
         if request.endpoint.is_proxied:
             return self._gateway.infer(request, client)
-        return self._control.handle(request, client)
+        bridge = self._probes if request.endpoint.name in PROBE_NAMES else self._control
+        return bridge.handle(request, client)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
         self._metrics.front_errors.add((str(error.status), error.code or ""))
@@ -107,7 +111,10 @@ class WorkerProcess:
         self.ledger = Ledger(self.journal, self.metrics)
         self.gateway = Gateway(self.catalog, self.admission, self.routing, self.upstream, self.ledger, new_id)
         self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, self.metrics)
-        application = Application(self.keys, self.gateway, AsgiBridge(self._load_control), self.metrics)
+        self.probes = Probes(lambda: self.front.is_draining, self.routing)
+        application = Application(
+            self.keys, self.gateway, AsgiBridge(lambda: self.probes), AsgiBridge(self._load_control), self.metrics
+        )
         self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)
         self._reloads_seen = counters.reloads
         self._polled_s = 0.0
@@ -128,7 +135,7 @@ class WorkerProcess:
                 routing=self.routing,
                 metrics=self.metrics,
                 keys=self.keys,
-                is_draining=lambda: self.front.is_draining,
+                probes=self.probes,
                 spread_reload=self._spread_reload,
                 all_metrics=self.snapshots.all,
             )

@@ -90,8 +90,8 @@ class HttpRequest:
     path: str
     """Without query; ASCII, not decoded."""
     query: str
-    headers: dict[bytes, bytes]
-    """Names in lower case; a repeated field is joined by `, `."""
+    headers: Mapping[bytes, bytes]
+    """Names in lower case; a repeated field is joined by `, `. Without Content-Length; may be shared: only read."""
     body: bytes
     endpoint: Endpoint
     caller: Caller

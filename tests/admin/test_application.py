@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from routewright import endpoints
 from routewright.admin.application import Control, described, make_application
+from routewright.admin.probes import Probes
 from routewright.admin.reference import reference_page
 from routewright.auth import Keys
 from routewright.catalog import Catalog
@@ -29,13 +30,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     catalog = Catalog(settings, lambda group: True)
     folder: Path = tmp_path_factory.mktemp("routers")
     metrics = Metrics()
+    routing = LiveRouters(RouterSettings(), catalog.routes, catalog.route_candidates, folder)
     return make_application(
         Control(
             catalog=catalog,
-            routing=LiveRouters(RouterSettings(), catalog.routes, catalog.route_candidates, folder),
+            routing=routing,
             metrics=metrics,
             keys=Keys(settings, lambda digest, entry: None),
-            is_draining=lambda: False,
+            probes=Probes(lambda: False, routing),
             spread_reload=lambda: None,
             all_metrics=lambda: [metrics],
         )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.errors import FrontError
-from routewright.server.head import Head, HeadProbe, caller_request_id, parse_head
+from routewright.server.head import MEMO_HEADS, Head, HeadMemo, HeadProbe, caller_request_id, parse_head
 from routewright.settings import FrontLimits
 
 LIMITS = FrontLimits()
@@ -25,7 +25,7 @@ def parsed(*fields: str, **changed: str) -> Head:
 def test_head_comes_apart() -> None:
     head = parsed("Content-Length: 12", "X-Thing: \t a b ", "accept: x", "ACCEPT: y")
     assert (head.method, head.path, head.query) == ("POST", "/v1/x", "a=b")
-    assert head.headers == {b"host": b"h", b"content-length": b"12", b"x-thing": b"a b", b"accept": b"x, y"}
+    assert head.headers == {b"host": b"h", b"x-thing": b"a b", b"accept": b"x, y"}
     assert (head.content_length, head.is_chunked, head.keeps_alive, head.is_http_1_0) == (12, False, True, False)
 
 
@@ -181,3 +181,45 @@ def test_any_bytes_are_a_head_or_a_refusal(head: bytes) -> None:
     except FrontError:
         return
     assert all(name and not set(b"\r\n\x00") & set(name + value) for name, value in found.headers.items())
+
+
+# --- heads that come again ------------------------------------------------------------------------------------------
+
+
+def whole(*fields: str) -> bytes:
+    return "\r\n".join(["POST /v1/x HTTP/1.1", "Host: h", *fields, "", ""]).encode("latin-1")
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "content-length", "CONTENT-LENGTH"])
+def test_same_head_with_another_length_is_read_alike(name: str) -> None:
+    memo = HeadMemo(FrontLimits())
+    first, first_length = memo.read(whole("A: b", f"{name}: 12"))
+    second, second_length = memo.read(whole("A: b", f"{name}: 4096"))
+    assert (first_length, second_length) == (12, 4096)
+    assert (first.method, first.path, first.headers) == (second.method, second.path, second.headers)
+
+
+@pytest.mark.parametrize("length", ["", "-1", "+1", "1 2", "0x10", "1" * 20, "１２", "12, 12"])
+def test_remembered_head_does_not_excuse_a_bad_length(length: str) -> None:
+    """G7: the digits are checked each time."""
+    memo = HeadMemo(FrontLimits())
+    memo.read(whole("Content-Length: 12"))
+    raw = b"POST /v1/x HTTP/1.1\r\nHost: h\r\nContent-Length: " + length.encode() + b"\r\n\r\n"
+    with pytest.raises(FrontError):
+        memo.read(raw)
+
+
+@pytest.mark.parametrize("extra", ["Content-Length: 12", "Transfer-Encoding: chunked", "Host: other"])
+def test_remembered_head_does_not_excuse_another_field(extra: str) -> None:
+    """G6, G7, G9: a head is found only whole."""
+    memo = HeadMemo(FrontLimits())
+    memo.read(whole("Content-Length: 12"))
+    with pytest.raises(FrontError):
+        memo.read(whole("Content-Length: 12", extra))
+
+
+def test_memo_holds_a_bounded_number_of_heads() -> None:
+    memo = HeadMemo(FrontLimits())
+    for number in range(5 * MEMO_HEADS):
+        memo.read(whole(f"X-Number: {number}", "Content-Length: 1"))
+    assert len(memo._heads) <= MEMO_HEADS

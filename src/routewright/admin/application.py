@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from routewright import __version__, endpoints
 from routewright.admin.exposition import exposition
+from routewright.admin.probes import Probes
 from routewright.admin.reference import reference_page
 from routewright.auth import Keys
 from routewright.catalog import AUTO, DIALS, Catalog
@@ -21,7 +22,6 @@ from routewright.errors import (
     InvalidRequest,
     MissingField,
     ModelNotFound,
-    ShuttingDown,
     clean_text,
     error_headers,
     error_object,
@@ -44,7 +44,7 @@ class Control:
     routing: LiveRouters
     metrics: Metrics
     keys: Keys
-    is_draining: Callable[[], bool]
+    probes: Probes
     spread_reload: Callable[[], None]
     """Tell the other workers that the router files were read again."""
     all_metrics: Callable[[], list[Metrics]]
@@ -151,11 +151,11 @@ def _add_health(app: FastAPI, control: Control, prefix: str) -> None:
     @app.get(prefix + "/health", response_model=HealthAnswer, tags=["health"], include_in_schema=in_schema)
     async def health() -> Any:
         """No key, no provider called."""
-        return {"status": "healthy", "version": __version__}
+        return control.probes.health()
 
     async def liveliness() -> Any:
         """The process answers."""
-        return "I'm alive!"
+        return control.probes.liveliness()
 
     for path in ("/health/liveliness", "/health/liveness"):
         app.get(prefix + path, tags=["health"], include_in_schema=in_schema)(liveliness)
@@ -163,17 +163,7 @@ def _add_health(app: FastAPI, control: Control, prefix: str) -> None:
     @app.get(prefix + "/health/readiness", tags=["health"], include_in_schema=in_schema)
     async def readiness() -> Any:
         """503 while this process drains."""
-        if control.is_draining():
-            raise ShuttingDown("this server is shutting down")
-        return {
-            "status": "healthy",
-            "db": "Not connected",
-            "cache": None,
-            "litellm_version": None,
-            "version": __version__,
-            "success_callbacks": [],
-            "router": "warning" if control.routing.warnings or control.routing.last_error else "ready",
-        }
+        return control.probes.readiness()
 
     @app.get(prefix + "/routes", tags=["health"], include_in_schema=in_schema)
     async def routes() -> Any:

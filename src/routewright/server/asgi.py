@@ -111,7 +111,7 @@ def _scope(request: HttpRequest) -> dict[str, Any]:
         "raw_path": request.path.encode("ascii"),
         "query_string": request.query.encode("ascii"),
         "root_path": "",
-        "headers": list(request.headers.items()),
+        "headers": [*request.headers.items(), (b"content-length", b"%d" % len(request.body))],
         "client": (request.peer, 0),
         "server": None,
         "state": {"request": request},

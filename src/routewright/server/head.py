@@ -22,6 +22,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 MAX_LENGTH_DIGITS = 19
 MAX_EMPTY_LINES = 2
+MEMO_HEADS = 512
+MEMO_HEAD_BYTES = 4096
+_ONE_TIME_FIELDS = frozenset({b"x-request-id", b"traceparent", b"idempotency-key", b"date"})
+"""A head with one of these does not come again."""
+_LENGTH_FIELD = b"\r\nContent-Length: "
+_LENGTH_FIELD_LOWER = b"\r\ncontent-length: "
 
 # Fields that decide who asks or what follows: two of them mean that somebody else may read the other one.
 _ONCE = frozenset(
@@ -194,6 +200,7 @@ def _read_framing(head: Head) -> None:
         if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
             raise _bad("malformed Content-Length")
         head.content_length = int(length)
+        del headers[b"content-length"]  # `HeadMemo` gives one head to requests that differ in nothing else
 
 
 def caller_request_id(headers: dict[bytes, bytes]) -> str | None:
@@ -202,6 +209,42 @@ def caller_request_id(headers: dict[bytes, bytes]) -> str | None:
     if value is None or _REQUEST_ID.fullmatch(value) is None:
         return None
     return value.decode("ascii")
+
+
+class HeadMemo:
+    """Heads that were read lately. A client says the same one again and again, save for the length of its body.
+
+    What is remembered under is the whole head without the digits of its Content-Length, so a head that is found has
+    byte by byte passed every check, and its digits are checked anew.
+    """
+
+    __slots__ = ("_heads", "_limits")
+
+    def __init__(self, limits: FrontLimits) -> None:
+        self._limits = limits
+        self._heads: dict[tuple[bytes, bytes], Head] = {}
+
+    def read(self, raw: bytes) -> tuple[Head, int]:
+        """The head, which other requests may share, and its Content-Length. Raises FrontError as `parse_head`."""
+        at = raw.find(_LENGTH_FIELD)
+        if at < 0:
+            at = raw.find(_LENGTH_FIELD_LOWER)
+        if at < 0 or len(raw) > MEMO_HEAD_BYTES:
+            head = parse_head(raw, self._limits)
+            return head, head.content_length
+        at += len(_LENGTH_FIELD)
+        end = raw.find(b"\r\n", at)
+        digits = raw[at:end]
+        key = (raw[:at], raw[end:])
+        known = self._heads.get(key)
+        if known is not None and digits.isdigit() and len(digits) <= MAX_LENGTH_DIGITS:
+            return known, int(digits)
+        head = parse_head(raw, self._limits)
+        if _ONE_TIME_FIELDS.isdisjoint(head.headers):
+            if len(self._heads) >= MEMO_HEADS:
+                self._heads.clear()
+            self._heads[key] = head
+        return head, head.content_length
 
 
 class HeadProbe:

@@ -25,7 +25,7 @@ from routewright.errors import (
     error_headers,
 )
 from routewright.flow import Flow
-from routewright.server.head import MAX_EMPTY_LINES, NO_HEAD, Head, HeadProbe, caller_request_id, parse_head
+from routewright.server.head import MAX_EMPTY_LINES, NO_HEAD, Head, HeadMemo, HeadProbe, caller_request_id
 from routewright.settings import FrontLimits
 from routewright.types import HttpRequest
 from routewright.writes import Writes
@@ -94,6 +94,7 @@ class Worker:
         self.deadlines = deadlines
         self.new_id = new_id
         self.writes = writes or Writes()
+        self.heads = HeadMemo(limits)
         self.connections: set[HttpConnection] = set()
         self.per_address: dict[str, int] = {}
         self.bytes_in_flight = 0
@@ -129,6 +130,7 @@ class HttpConnection(asyncio.Protocol):
         "_chunked",
         "_closes",
         "_consuming",
+        "_content_length",
         "_empty_lines",
         "_head",
         "_held",
@@ -160,6 +162,7 @@ class HttpConnection(asyncio.Protocol):
         self._chunked: ChunkedReader | None = None
         self._closes = False
         self._consuming = False
+        self._content_length = 0
         self._empty_lines = 0
         self._head = NO_HEAD
         self._held: bytes | None = None
@@ -318,8 +321,9 @@ class HttpConnection(asyncio.Protocol):
         self._probe = None
         self._empty_lines = 0
         self._head = NO_HEAD
+        self._content_length = 0
         self._request = _NO_REQUEST
-        head = parse_head(data[:end] if end < len(data) else data, self._worker.limits)
+        head, self._content_length = self._worker.heads.read(data[:end] if end < len(data) else data)
         try:
             self._start(head)
         except GatewayError as error:
@@ -344,15 +348,15 @@ class HttpConnection(asyncio.Protocol):
         if worker.is_draining:
             raise ShuttingDown("this server is shutting down")
         worker.application.admit(request)
-        if not head.is_chunked and not head.content_length:
+        if not head.is_chunked and not self._content_length:
             self._run()
             return
         limits = worker.limits
         if request.endpoint.takes_body:
             self._check_media(head)
-        if head.content_length > limits.max_body_bytes:
+        if self._content_length > limits.max_body_bytes:
             raise FrontError(413, "request_too_large", f"the body may have at most {limits.max_body_bytes} bytes")
-        if worker.bytes_in_flight + head.content_length > limits.max_in_flight_bytes:
+        if worker.bytes_in_flight + self._content_length > limits.max_in_flight_bytes:
             raise Overloaded("too many request bytes in flight")
         if head.expects_continue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -372,7 +376,7 @@ class HttpConnection(asyncio.Protocol):
     def _consume_body(self, data: bytes) -> bytes:
         worker = self._worker
         if self._chunked is None:
-            missing = self._head.content_length - self._body_bytes
+            missing = self._content_length - self._body_bytes
             piece, rest = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
             is_complete = len(piece) == missing
         else:
@@ -425,7 +429,7 @@ class HttpConnection(asyncio.Protocol):
     def _refuse(self, error: GatewayError) -> None:
         """Answer an error that arose before the request was whole."""
         head = self._head
-        has_unread_body = self._state is _State.BODY or (head.is_chunked or head.content_length > 0)
+        has_unread_body = self._state is _State.BODY or (head.is_chunked or self._content_length > 0)
         if error.close or has_unread_body:
             self._closes = True
         if self._request is _NO_REQUEST:

@@ -5,6 +5,7 @@ Source: OpenAI API reference, "Create chat completion" and "Create completion"; 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any
 from urllib.parse import unquote
@@ -36,6 +37,9 @@ EXTENSION_FIELDS = frozenset(
     }
 )  # fmt: skip
 _READ_FIRST = REFUSED_FIELDS | EXTENSION_FIELDS
+_READ_FIELDS = frozenset(
+    {"stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "user", "metadata"}
+)
 
 # Of `metadata`, what LiteLLM's clients put there for the proxy itself; all else is OpenAI's own and goes on.
 _PROXY_METADATA = frozenset(
@@ -102,7 +106,7 @@ def parse_completions(request: HttpRequest) -> Call:
     return call
 
 
-def read_headers(call: Call, headers: dict[bytes, bytes]) -> None:
+def read_headers(call: Call, headers: Mapping[bytes, bytes]) -> None:
     """What LiteLLM's clients and ours say in headers; the body's word wins. Raises InvalidRequest."""
     if call.quality is None and b"x-routewright-quality" in headers:
         call.quality = number(_header_number(headers, b"x-routewright-quality"), "x-routewright-quality", 0.0, 1.0)
@@ -118,7 +122,7 @@ def read_headers(call: Call, headers: dict[bytes, bytes]) -> None:
         call.metadata_tags += _tags([tag.strip() for tag in tags if tag.strip()], "x-litellm-tags")
 
 
-def _header_number(headers: dict[bytes, bytes], name: bytes) -> float:
+def _header_number(headers: Mapping[bytes, bytes], name: bytes) -> float:
     try:
         return float(headers[name])
     except ValueError:
@@ -202,6 +206,13 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None)
             name = min(refused)
             raise RefusedField(f"{name} can't be set by a request; the gateway's configuration sets it", param=name)
         _take_extensions(call, body)
+    if not _READ_FIELDS.isdisjoint(body):
+        _read_fields(call, body)
+    return call
+
+
+def _read_fields(call: Call, body: dict[str, Any]) -> None:
+    """OpenAI's own fields that the gateway acts on; they stay in `body`."""
     stream = body.get("stream")
     if stream is not None:
         if type(stream) is not bool:
@@ -229,7 +240,6 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None)
     metadata = body.get("metadata")
     if metadata is not None:
         _take_metadata(call, metadata)
-    return call
 
 
 def _take_extensions(call: Call, body: dict[str, Any]) -> None:

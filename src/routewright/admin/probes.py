@@ -1,0 +1,59 @@
+"""What load balancers ask every second: alive, ready, healthy. Answered without loading the rest of the control plane.
+
+An ASGI application as small as one can be; FastAPI, which documents these endpoints, answers with the same methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from routewright import __version__
+from routewright.errors import GatewayError, ShuttingDown, error_headers, error_object
+from routewright.routing.live import LiveRouters
+from routewright.wire.json import encode
+
+NAMES = frozenset({"health", "liveliness", "readiness"})
+
+
+class Probes:
+    """The answers; each raises GatewayError where it would be no."""
+
+    def __init__(self, is_draining: Callable[[], bool], routing: LiveRouters) -> None:
+        self._is_draining = is_draining
+        self._routing = routing
+
+    def health(self) -> dict[str, Any]:
+        return {"status": "healthy", "version": __version__}
+
+    def liveliness(self) -> str:
+        return "I'm alive!"
+
+    def readiness(self) -> dict[str, Any]:
+        if self._is_draining():
+            raise ShuttingDown("this server is shutting down")
+        return {
+            "status": "healthy",
+            "db": "Not connected",
+            "cache": None,
+            "litellm_version": None,
+            "version": __version__,
+            "success_callbacks": [],
+            "router": "warning" if self._routing.warnings or self._routing.last_error else "ready",
+        }
+
+    async def __call__(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        """ASGI: the front has found the endpoint, so its name is one of `NAMES`."""
+        status, headers = 200, [("content-type", "application/json")]
+        try:
+            body = getattr(self, scope["state"]["request"].endpoint.name)()
+        except GatewayError as error:
+            status, headers, body = error.status, error_headers(error), error_object(error)
+        lines = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+        await send({"type": "http.response.start", "status": status, "headers": lines})
+        await send({"type": "http.response.body", "body": encode(body)})

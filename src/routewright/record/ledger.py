@@ -78,15 +78,15 @@ def _decision_record(decision: Decision, usage: Usage) -> DecisionRecord | None:
     if decision.route is None or rating is None or not decision.groups:
         return None
     groups = decision.candidates.groups
-    best = max(rating.order, key=rating.scores.__getitem__)
+    best = groups[max(rating.order, key=rating.scores.__getitem__)]
     return DecisionRecord(
-        route=decision.route,
-        chosen=decision.groups[0].name,
-        artefact=decision.artefact,
-        confidence=round(rating.confidence, 4),
-        margin=round(rating.margin, 6),
-        reason=rating.reason,
-        microseconds=round(decision.microseconds, 1),
-        baseline_model=groups[best].name,
-        baseline_nusd=groups[best].deployments[0].cost_nusd(usage),
+        decision.route,
+        decision.groups[0].name,
+        decision.artefact,
+        round(rating.confidence, 4),
+        round(rating.margin, 6),
+        rating.reason,
+        round(decision.microseconds, 1),
+        best.name,
+        best.deployments[0].cost_nusd(usage),
     )

@@ -63,6 +63,8 @@ class RoutePlan:
         self.artefact = artefact
         self.artefact_id = artefact.sha256[:12]
         """What responses and records name the artefact by."""
+        self.field = b"x-routewright-artefact: %b\r\nx-routewright-confidence: " % self.artefact_id.encode("ascii")
+        """Header lines for the client, up to the rating's confidence."""
         self.candidates = tuple(candidates)
         self.quality = quality
         self.default_model = default_model
@@ -89,12 +91,13 @@ class RoutePlan:
 
         self._input_usd, self._output_usd, self._price_notes = self._prices()
         self._output_tokens = [placement.output_tokens for placement in self._placed]
-        self._usual_output_usd = [usd * t for usd, t in zip(self._output_usd, self._output_tokens, strict=True)]
+        usual_output_usd = [usd * t for usd, t in zip(self._output_usd, self._output_tokens, strict=True)]
+        self._usual_usd = list(zip(self._input_usd, usual_output_usd, strict=True))
 
         labels = artefact.sample_scores.astype(np.float32)
         scores = np.stack([self._score(row) for row in labels])
         tokens = artefact.sample_prompt_tokens.astype(np.float64)[:, None]
-        costs = tokens * np.array(self._input_usd) + np.array(self._usual_output_usd)
+        costs = tokens * np.array(self._input_usd) + np.array(usual_output_usd)
         self._dial = Dial(scores, costs)
         self._folded = self._fold()
         self._young: dict[_Key, list[float]] = {}
@@ -157,10 +160,7 @@ class RoutePlan:
     def _costs(self, prompt_tokens: int, max_tokens: int | None) -> list[float]:
         """Expected USD of one answer, by candidate."""
         if max_tokens is None:
-            return [
-                prompt_tokens * usd + output
-                for usd, output in zip(self._input_usd, self._usual_output_usd, strict=True)
-            ]
+            return [prompt_tokens * usd + output for usd, output in self._usual_usd]
         return [
             prompt_tokens * usd_in + (tokens if tokens < max_tokens else max_tokens) * usd_out
             for usd_in, usd_out, tokens in zip(self._input_usd, self._output_usd, self._output_tokens, strict=True)
@@ -243,11 +243,11 @@ class RoutePlan:
         else:
             objective = [score - weight * cost for score, cost in zip(scores, costs, strict=True)]
             reason = BY_OBJECTIVE
-        # equal objectives: the cheaper one; cheapest and equal: the better one
-        order = sorted(
-            self._all if allowed is None else allowed,
-            key=lambda i: (-objective[i], costs[i], -scores[i], i),
-        )
+        candidates = self._all if allowed is None else allowed
+        if len({*objective}) == len(objective):
+            order = sorted(candidates, key=objective.__getitem__, reverse=True)
+        else:  # equal objectives: the cheaper one; cheapest and equal: the better one
+            order = sorted(candidates, key=lambda i: (-objective[i], costs[i], -scores[i], i))
         if not order:
             raise ValueError("no candidate is allowed")
         first = order[0]
@@ -268,14 +268,8 @@ class RoutePlan:
                 margin = -lead
         calibration = self.artefact.calibration
         score = scores[first]
-        return Rating(
-            order=order,
-            scores=scores,
-            costs_usd=costs,
-            confidence=score if calibration is None else calibration.one(score),
-            margin=margin,
-            reason=reason,
-        )
+        confidence = score if calibration is None else calibration.one(score)
+        return Rating(order, scores, costs, confidence, margin, reason)
 
     def _may_yield(self, quality: float | None) -> bool:
         """At its ends the dial means exactly the cheapest or the best, so nothing yields to the default model."""

@@ -163,10 +163,7 @@ class LiveRouters:
         decision.rating = rating
         decision.artefact = plan.artefact_id
         decision.microseconds = (time.perf_counter() - started_s) * 1e6
-        decision.fields = b"x-routewright-confidence: %.4f\r\nx-routewright-artefact: %b\r\n" % (
-            rating.confidence,
-            plan.artefact_id.encode("ascii"),
-        )
+        decision.fields = b"%b%.4f\r\n" % (plan.field, rating.confidence)
         return decision
 
     def _unrated(self, route: str, candidates: Candidates) -> Rating:

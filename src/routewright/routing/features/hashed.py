@@ -67,8 +67,8 @@ _ODD: Final = 0x9E3779B97F4A7C15
 _RUNS64: Final = np.array([[(_ODD << shift) % 2**64] for shift in (40, 32, 24)], dtype=np.uint64)
 """Times an 8-byte word: the hashes of its first 3, 4 and 5 bytes, since what is shifted out has no say."""
 _MASKS64: Final = np.array([2 ** (8 * size) - 1 for size in range(9)], dtype=np.uint64)
-_WORDS64: Final = np.uint64(0xD6E8FEB86659FD93)
-_PAIRS64: Final = np.uint64(0xA0761D6478BD642F)
+_WORDS64: Final = np.array([[0xD6E8FEB86659FD93], [0xA0761D6478BD642F]], dtype=np.uint64)
+"""For a word, and for a word as the first of a pair; a text's last word makes a pair with nothing."""
 _SHIFTS: Final = {1 << bits: np.uint64(64 - bits) for bits in range(8, 17)}
 """By number of buckets."""
 _DIGITS: Final = b"0123456789"
@@ -110,13 +110,17 @@ def measures(text: str, folded: bytes) -> tuple[float, ...]:
     """The facts of `MEASURES` about a cut text and its folded bytes, before scaling."""
     n_bytes = len(folded) or 1
     count = text.count
+    dense = 0.05 * n_bytes  # one byte in twenty is as much as counts
+    lines = count("\n")
+    maths = count("$") + count("\\")
+    equals = count("=") + count("^")
     return (
         (n_bytes - len(text)) / n_bytes if text else 0.0,
         _log2(n_bytes),
         folded.count(b"0") / n_bytes,
-        min(1.0, 20.0 * count("\n") / n_bytes),
-        min(1.0, 20.0 * (count("$") + count("\\")) / n_bytes),
-        min(1.0, 20.0 * (count("=") + count("^")) / n_bytes),
+        lines / dense if lines < dense else 1.0,
+        maths / dense if maths < dense else 1.0,
+        equals / dense if equals < dense else 1.0,
     )
 
 
@@ -214,16 +218,14 @@ class HashedFeatures:
         is_word = np.frombuffer(padded.translate(_IS_WORD), np.bool_)
         edges = (is_word[1:] != is_word[:-1]).nonzero()[0]
         before = edges[0::2]
-        n_words = before.size
         end = 3 * n
-        out = np.empty(end + 2 * n_words - 1 if n_words else end, dtype=np.uint64)
+        out = np.empty(end + 2 * before.size, dtype=np.uint64)
         np.multiply(runs, _RUNS64, out[:end].reshape(3, n))
-        if n_words:
-            words = np.ndarray((n,), _WORD64, padded, 1, (1,)).take(before)
-            words &= _MASKS64.take(edges[1::2] - before, None, None, "clip")
-            words = np.multiply(words, _WORDS64, out[end : end + n_words])
-            pairs = np.multiply(words[:-1], _PAIRS64, out[end + n_words :])
-            pairs += words[1:]
+        words = np.ndarray((n,), _WORD64, padded, 1, (1,)).take(before)
+        words &= _MASKS64.take(edges[1::2] - before, None, None, "clip")
+        words, pairs = np.multiply(words, _WORDS64, out[end:].reshape(2, before.size))
+        pairs = pairs[:-1]
+        pairs += words[1:]
         out >>= _SHIFTS[self.buckets]
         return out.view(np.int64)
 

@@ -110,7 +110,7 @@ class WorkerProcess:
         self.journal = Journal(server.data_dir / JOURNAL_FOLDER, f"{stamp}-{os.getpid()}-{worker}")
         self.ledger = Ledger(self.journal, self.metrics)
         self.gateway = Gateway(self.catalog, self.admission, self.routing, self.upstream, self.ledger, new_id)
-        self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, self.metrics)
+        self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, counters.run_id, self.metrics)
         self.probes = Probes(lambda: self.front.is_draining, self.routing)
         application = Application(
             self.keys, self.gateway, AsgiBridge(lambda: self.probes), AsgiBridge(self._load_control), self.metrics

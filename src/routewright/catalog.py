@@ -30,6 +30,8 @@ DIALS = {"best": 1.0, "cheap": 0.0, "balanced": 0.5}
 """What may stand behind a route's name: `auto:best`."""
 MAX_WILDCARD_MODELS = 1000
 NO_LIMIT = 1 << 62
+MAX_COMPARED = 200
+"""Names that a wrong one is compared with; a long list would cost more than the hint is worth."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -267,7 +269,7 @@ class Catalog:
 
     def _not_found(self, model: str, caller: Caller) -> ModelNotFound:
         served = self.names(caller)
-        near = difflib.get_close_matches(model, served, n=1)
+        near = difflib.get_close_matches(model, served, n=1) if len(served) <= MAX_COMPARED else []
         hint = f'; did you mean "{near[0]}"?' if near else f"; served: {', '.join(served[:10])}"
         return ModelNotFound(f'model "{clean_text(model)}" is not served here{hint}')
 

@@ -50,7 +50,7 @@ class UpstreamSettings:
     """An idle upstream connection older than this is closed rather than used."""
     max_head_bytes: int = 64 * 1024
     max_response_bytes: int = 64 * 1024 * 1024
-    """Of a response that is not streamed, and of one event of a stream."""
+    """Of a response that is not streamed."""
     max_connections_per_origin: int = 2000
     ping_interval_s: float = 15.0
     """A stalled stream gets a comment line this often, so that proxies in between keep it open."""

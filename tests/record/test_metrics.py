@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +139,7 @@ def test_workers_are_added_up() -> None:
 
 def test_workers_read_what_the_others_have_left(tmp_path: Path) -> None:
     one, two = counted(ended(), ended("n")), counted(ended())
-    snapshots = [Snapshots(tmp_path, worker, 2, metrics) for worker, metrics in enumerate((one, two))]
+    snapshots = [Snapshots(tmp_path, worker, 2, 7, metrics) for worker, metrics in enumerate((one, two))]
     for each in snapshots:
         each.write()
     assert samples(*snapshots[0].all()) == samples(*snapshots[1].all()) == samples(one, two)
@@ -148,31 +147,30 @@ def test_workers_read_what_the_others_have_left(tmp_path: Path) -> None:
 
 def test_successor_of_a_worker_goes_on_from_its_counters(tmp_path: Path) -> None:
     """F15: a counter never goes back."""
-    Snapshots(tmp_path, 0, 2, counted(ended(), ended())).write()
+    Snapshots(tmp_path, 0, 2, 7, counted(ended(), ended())).write()
     successor = Metrics()
-    snapshots = Snapshots(tmp_path, 0, 2, successor)
+    snapshots = Snapshots(tmp_path, 0, 2, 7, successor)
     successor.count(ended(), NOW)
     assert samples(*snapshots.all())["litellm_input_tokens_metric_total", ("m",)] == 30
     snapshots.write()
     third = Metrics()
-    assert samples(*Snapshots(tmp_path, 0, 2, third).all())["litellm_input_tokens_metric_total", ("m",)] == 30
+    assert samples(*Snapshots(tmp_path, 0, 2, 7, third).all())["litellm_input_tokens_metric_total", ("m",)] == 30
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"\xc1" * 100])
 def test_spoiled_snapshot_counts_as_none(content: bytes, tmp_path: Path) -> None:
-    snapshots = Snapshots(tmp_path, 0, 2, counted(ended()))
+    snapshots = Snapshots(tmp_path, 0, 2, 7, counted(ended()))
     (tmp_path / "metrics-1.msgpack").write_bytes(content)
     assert len(snapshots.all()) == 1
 
 
-def test_snapshot_of_another_start_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Snapshots(tmp_path, 1, 2, counted(ended())).write()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
-    assert len(Snapshots(tmp_path, 0, 2, Metrics()).all()) == 1
+def test_snapshot_of_another_start_counts_as_none(tmp_path: Path) -> None:
+    Snapshots(tmp_path, 1, 2, 7, counted(ended())).write()
+    assert len(Snapshots(tmp_path, 0, 2, 8, Metrics()).all()) == 1
 
 
 def test_one_worker_leaves_no_file(tmp_path: Path) -> None:
-    snapshots = Snapshots(tmp_path / "run", 0, 1, counted(ended()))
+    snapshots = Snapshots(tmp_path / "run", 0, 1, 7, counted(ended()))
     snapshots.write()
     assert not (tmp_path / "run").exists()
     assert len(snapshots.all()) == 1

@@ -142,3 +142,13 @@ def test_any_bytes_are_an_object_or_invalid_json(body: bytes) -> None:
     except InvalidJson:
         return
     assert json.loads(body) == value
+
+
+def test_too_many_arrays_are_refused_before_they_are_read() -> None:
+    """T5: a caller with a key can't keep the loop busy with brackets."""
+    with pytest.raises(InvalidJson, match="more than 100000 arrays"):
+        decode_object(b'{"a":[' + b"[]," * 200_000 + b"[]]}")
+
+
+def test_brackets_in_text_are_text() -> None:
+    assert decode_object(b'{"a":"' + b"[{" * 200_000 + b'"}')["a"] == "[{" * 200_000

@@ -11,6 +11,7 @@ import fcntl
 import math
 import mmap
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Callable
@@ -53,6 +54,8 @@ class Counters:
     """Rows of whole numbers, shared by `workers` processes that are forked after this is made."""
 
     def __init__(self, rows: int, workers: int) -> None:
+        self.run_id = secrets.randbits(63)
+        """The same in all workers, another at each start."""
         self.width = _PARALLEL + workers
         self.workers = workers
         self.fd: int | None = None

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -63,17 +63,14 @@ def run_demo(*, port: int, data_dir: Path | None, once: bool, real: bool) -> int
         with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
             progress.add_task("starting the gateway")
             port = stack.enter_context(_gateway(folder, port))
+        behind = (
+            "real models, billed by their providers"
+            if real
+            else "stand-ins that say who they are, at a believable pace"
+        )
         console.print(
-            Panel.fit(
-                f"[bold]routewright[/] serves on [bold]http://127.0.0.1:{port}[/]   key [bold]{KEY}[/]   "
-                f"master key [bold]{MASTER_KEY}[/]\n"
-                + (
-                    "Real models; their providers bill them."
-                    if real
-                    else "The models behind it are stand-ins that say who they are, at a believable pace."
-                ),
-                border_style="green",
-            )
+            f"[bold green]routewright[/] serves on [bold]http://127.0.0.1:{port}[/]\n"
+            f"  key [bold]{KEY}[/], master key [bold]{MASTER_KEY}[/]\n  behind it: {behind}\n"
         )
         failed = _send_prompts(console, folder, port)
         if found and not real:
@@ -91,19 +88,19 @@ def run_demo(*, port: int, data_dir: Path | None, once: bool, real: bool) -> int
 _CURL = """
   curl http://127.0.0.1:{port}/v1/chat/completions \\
     -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
-    -d '{{"model": "auto", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    -d '{{"model":"auto","messages":[{{"role":"user","content":"Hello!"}}]}}'
 """
 
 
 def _send_prompts(console: Console, folder: Path, port: int) -> int:
     """Send every sample prompt to `auto` and print where it went, why and what it cost; returns how many failed."""
-    table = Table(title="Sample prompts, sent to the model `auto`", title_justify="left", expand=True)
-    table.add_column("prompt", ratio=3, no_wrap=True)
-    table.add_column("went to", no_wrap=True)
-    table.add_column("why", ratio=3, no_wrap=True)
-    table.add_column("cost USD", justify="right", no_wrap=True)
-    table.add_column("best model", justify="right", no_wrap=True)
-    failed = 0
+    table = Table(
+        title="Sample prompts, sent to the model `auto`", title_justify="left", box=box.SIMPLE_HEAD, expand=True
+    )
+    table.add_column("prompt", no_wrap=True, ratio=1)
+    for title, width in (("went to", 11), ("score / best", 12), ("cost USD", 8), ("best's", 8)):
+        table.add_column(title, no_wrap=True, min_width=width, justify="left" if title == "went to" else "right")
+    failed, last_reason = 0, ""
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
         task = progress.add_task("")
         for kind, prompt in PROMPTS:
@@ -116,24 +113,29 @@ def _send_prompts(console: Console, folder: Path, port: int) -> int:
             record = next((r for r in read_journal(folder / "journal") if r["call_id"] not in before), None)
             if "error" in reply or record is None:
                 failed += 1
-                table.add_row(prompt, "[red]failed[/]", str(reply.get("error", {}).get("message", "")), "", "")
+                message = str(reply.get("error", {}).get("message", "no record was written"))
+                table.add_row(prompt, f"[red]{message}[/]", "", "", "")
                 continue
             decision = record["decision"]
+            scores = [why["score"], *(other["score"] for other in why["alternatives"])]
             table.add_row(
-                f"[dim]{kind:<11}[/] {prompt}",
+                f"[dim]{kind}:[/] {prompt}",
                 f"[bold {'green' if reply['model'] != decision['baseline_model'] else 'yellow'}]{reply['model']}[/]",
-                why["reason"].partition(": ")[2] or why["reason"],
+                f"{why['score']:.2f} / {max(scores):.2f}",
                 f"{record['cost_nusd'] / 1e9:.6f}",
                 f"{decision['baseline_nusd'] / 1e9:.6f}",
             )
+            last_reason = why["reason"]
     console.print(table)
+    console.print(f"[dim]Why the last one: {last_reason}.[/]")
     records = [r for r in read_journal(folder / "journal") if r.get("decision")]
     cost = sum(record["cost_nusd"] for record in records)
     best = sum(record["decision"]["baseline_nusd"] for record in records)
     if best:
         console.print(
             f"Paid [bold]{cost / 1e9:.6f}[/] USD; always the best-rated model would have been {best / 1e9:.6f}: "
-            f"[bold green]{1 - cost / best:.0%} saved[/]. [dim]routewright usage --data-dir {folder} adds it up.[/]"
+            f"[bold green]{1 - cost / best:.0%} saved[/]. "
+            f"\n[dim]{folder}/journal has a record of each; `routewright usage --data-dir {folder}` adds them up.[/]"
         )
     return failed
 

@@ -6,7 +6,6 @@ Each worker leaves its counters in a small file once a second; a successor of a 
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,7 @@ log = logging.getLogger("routewright")
 
 
 class _Stored(msgspec.Struct):
-    supervisor: int
+    run_id: int
     counters: dict[str, list[tuple[tuple[str, ...], float]]]
     histograms: dict[str, list[tuple[tuple[str, ...], list[float]]]]
 
@@ -26,13 +25,14 @@ class _Stored(msgspec.Struct):
 class Snapshots:
     """Writes this worker's counters, reads the others'. Does nothing where there is one worker."""
 
-    def __init__(self, folder: Path, worker: int, workers: int, metrics: Metrics) -> None:
+    def __init__(self, folder: Path, worker: int, workers: int, run_id: int, metrics: Metrics) -> None:
+        """`run_id` is the same in all workers of one start of the gateway, and in no other."""
         self._folder = folder
         self._worker = worker
         self._workers = workers
         self._metrics = metrics
         self._written_s = 0.0
-        self._supervisor = os.getppid()
+        self._run_id = run_id
         if workers > 1:
             folder.mkdir(parents=True, exist_ok=True)
             before = self._read(worker)
@@ -51,7 +51,7 @@ class Snapshots:
         if self._workers == 1:
             return
         stored = _Stored(
-            self._supervisor,
+            self._run_id,
             {counter.name: list(counter.series.items()) for counter in self._metrics.counters()},
             {histogram.name: list(histogram.series.items()) for histogram in self._metrics.histograms()},
         )
@@ -68,7 +68,7 @@ class Snapshots:
             stored = msgspec.msgpack.decode(self._path(worker).read_bytes(), type=_Stored)
         except (OSError, msgspec.DecodeError):
             return None
-        return stored if stored.supervisor == self._supervisor else None
+        return stored if stored.run_id == self._run_id else None
 
     def all(self) -> list[Metrics]:
         """This worker's counters, and the last that the others have left."""

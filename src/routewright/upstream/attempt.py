@@ -16,6 +16,8 @@ from routewright.types import Call, Deployment, Outcome, Responder, Usage
 from routewright.upstream.connection import UpstreamConnection
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+"""Of one event of a stream: an image in base64 fits."""
 PING = b": ping\n\n"
 JSON_FIELDS = b"content-type: application/json\r\n"
 STREAM_FIELDS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -203,7 +205,7 @@ class Attempt:
                 cut = data.rfind(b"\n\n") + 2
                 self._pending = data if cut < 2 else data[cut:]
                 data = b"" if cut < 2 else data[:cut]
-                if len(self._pending) > self._settings.max_response_bytes:
+                if len(self._pending) > MAX_EVENT_BYTES:
                     self._fail(UpstreamBadResponse("the upstream sent an event that is too large"))
                     return
         try:

@@ -26,6 +26,7 @@ from routewright.writes import Writes
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = 8.0
+REFUSED_BACKOFF_S = 0.1
 
 
 class Upstream:
@@ -205,7 +206,9 @@ class Upstream:
         return self._attempts.num_retries
 
     def _wait_s(self, tries: int, error: GatewayError) -> float:
-        backoff = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** (tries - 1)) * self._rng.uniform(0.5, 1.0)
+        # A refused connection has cost nobody anything; it is tried again soon, or the client is told soon.
+        first_s = REFUSED_BACKOFF_S if isinstance(error, UpstreamUnavailable) else BACKOFF_FIRST_S
+        backoff = min(BACKOFF_MOST_S, first_s * 2.0 ** (tries - 1)) * self._rng.uniform(0.5, 1.0)
         asked = error.retry_after_s or 0
         return max(backoff, self._attempts.retry_after_s, float(asked) if error.status == 429 else 0.0)
 

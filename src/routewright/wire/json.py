@@ -12,10 +12,13 @@ from routewright.errors import InvalidJson
 MAX_DEPTH = 64
 MAX_TOP_LEVEL_KEYS = 256
 MAX_KEYS = 10_000
+MAX_CONTAINERS = 100_000
+"""Arrays and objects; more would keep the event loop for a good part of a second."""
 MAX_DIGITS = 400
 _TOO_HUGE = 10**MAX_DIGITS
 
 _MANY_DIGITS = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
 
@@ -24,8 +27,12 @@ def decode_object(body: bytes) -> dict[str, Any]:
     """Decode a JSON object. Raises InvalidJson; the message says what was wrong and repeats nothing of the body."""
     if not body:
         raise InvalidJson("the body is empty; expected a JSON object")
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_deeper_than(body, MAX_DEPTH):
-        raise InvalidJson(f"JSON nested deeper than {MAX_DEPTH} levels")
+    containers = body.count(b"[") + body.count(b"{")
+    if containers > MAX_DEPTH:
+        if containers > MAX_CONTAINERS and containers_in(body) > MAX_CONTAINERS:
+            raise InvalidJson(f"more than {MAX_CONTAINERS} arrays and objects")
+        if is_deeper_than(body, MAX_DEPTH):
+            raise InvalidJson(f"JSON nested deeper than {MAX_DEPTH} levels")
     try:
         value = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, MemoryError) as error:
@@ -65,6 +72,12 @@ def has_huge_integer(value: Any) -> bool:
         elif type(item) is list:
             todo.extend(item)
     return False
+
+
+def containers_in(text: bytes) -> int:
+    """Opening brackets outside of strings."""
+    bare = _STRING.sub(b"", text)
+    return bare.count(b"[") + bare.count(b"{")
 
 
 def is_deeper_than(text: bytes, limit: int) -> bool:

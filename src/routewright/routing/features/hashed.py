@@ -67,11 +67,12 @@ _ODD: Final = 0x9E3779B97F4A7C15
 _RUNS64: Final = np.array([[(_ODD << shift) % 2**64] for shift in (40, 32, 24)], dtype=np.uint64)
 """Times an 8-byte word: the hashes of its first 3, 4 and 5 bytes, since what is shifted out has no say."""
 _MASKS64: Final = np.array([2 ** (8 * size) - 1 for size in range(9)], dtype=np.uint64)
-_WORDS64: Final = np.array([[0xD6E8FEB86659FD93], [0xA0761D6478BD642F]], dtype=np.uint64)
-"""For a word, and for a word as the first of a pair; a text's last word makes a pair with nothing."""
-_SHIFTS: Final = {1 << bits: np.uint64(64 - bits) for bits in range(8, 17)}
+# arrays without dimensions: cheaper in a product than numpy's own scalars
+_WORDS64: Final = np.array(0xD6E8FEB86659FD93, dtype=np.uint64)
+_FIRSTS64: Final = np.array(0xA0761D6478BD642F, dtype=np.uint64)
+"""For a word as the first of a pair; a text's last word makes a pair with nothing."""
+_SHIFTS: Final = {1 << bits: np.array(64 - bits, dtype=np.uint64) for bits in range(8, 17)}
 """By number of buckets."""
-_DIGITS: Final = b"0123456789"
 
 MEASURES: Final = ("non_ascii", "length", "digits", "lines", "math_marks", "equals")
 FLAGS: Final = (
@@ -111,13 +112,14 @@ def measures(text: str, folded: bytes) -> tuple[float, ...]:
     n_bytes = len(folded) or 1
     count = text.count
     dense = 0.05 * n_bytes  # one byte in twenty is as much as counts
-    lines = count("\n")
-    maths = count("$") + count("\\")
-    equals = count("=") + count("^")
+    # to look for a character that is not there is much cheaper than to count it
+    lines = count("\n") if "\n" in text else 0
+    maths = (count("$") if "$" in text else 0) + (count("\\") if "\\" in text else 0)
+    equals = (count("=") if "=" in text else 0) + (count("^") if "^" in text else 0)
     return (
         (n_bytes - len(text)) / n_bytes if text else 0.0,
         _log2(n_bytes),
-        folded.count(b"0") / n_bytes,
+        folded.count(b"0") / n_bytes if b"0" in folded else 0.0,
         lines / dense if lines < dense else 1.0,
         maths / dense if maths < dense else 1.0,
         equals / dense if equals < dense else 1.0,
@@ -212,20 +214,21 @@ class HashedFeatures:
         Every run of up to 8 bytes is a whole number read from an overlapping view; multiplied by an odd constant, its
         topmost bits are the bucket. A word counts with its first 8 bytes. The last runs reach into the margin.
         """
-        padded = b" " + folded + _MARGIN
+        padded = b"  " + folded + _MARGIN
         n = len(folded)
-        runs = np.ndarray((n,), _WORD64, padded, 0, (1,))
+        runs = np.ndarray((n + 1,), _WORD64, padded, 1, (1,))
         is_word = np.frombuffer(padded.translate(_IS_WORD), np.bool_)
         edges = (is_word[1:] != is_word[:-1]).nonzero()[0]
-        before = edges[0::2]
-        end = 3 * n
-        out = np.empty(end + 2 * before.size, dtype=np.uint64)
-        np.multiply(runs, _RUNS64, out[:end].reshape(3, n))
-        words = np.ndarray((n,), _WORD64, padded, 1, (1,)).take(before)
-        words &= _MASKS64.take(edges[1::2] - before, None, None, "clip")
-        words, pairs = np.multiply(words, _WORDS64, out[end:].reshape(2, before.size))
-        pairs = pairs[:-1]
-        pairs += words[1:]
+        starts = edges[0::2]
+        end_runs = 3 * n
+        end_words = end_runs + starts.size
+        out = np.empty(end_words + starts.size, dtype=np.uint64)
+        np.multiply(runs[:n], _RUNS64, out[:end_runs].reshape(3, n))
+        words = runs[starts]
+        words &= _MASKS64.take(edges[1::2] - starts, None, None, "clip")
+        firsts = np.multiply(words, _FIRSTS64, out[end_words:])[:-1]
+        words = np.multiply(words, _WORDS64, out[end_runs:end_words])
+        firsts += words[1:]
         out >>= _SHIFTS[self.buckets]
         return out.view(np.int64)
 

@@ -148,7 +148,13 @@ def _request(request: Request) -> HttpRequest:
 def _add_health(app: FastAPI, control: Control, prefix: str) -> None:
     in_schema = not prefix
 
-    @app.get(prefix + "/health", response_model=HealthAnswer, tags=["health"], include_in_schema=in_schema)
+    @app.get(
+        prefix + "/health",
+        summary="Is the gateway well?",
+        response_model=HealthAnswer,
+        tags=["health"],
+        include_in_schema=in_schema,
+    )
     async def health() -> Any:
         """No key, no provider called."""
         return control.probes.health()
@@ -158,14 +164,16 @@ def _add_health(app: FastAPI, control: Control, prefix: str) -> None:
         return control.probes.liveliness()
 
     for path in ("/health/liveliness", "/health/liveness"):
-        app.get(prefix + path, tags=["health"], include_in_schema=in_schema)(liveliness)
+        app.get(prefix + path, summary="Does the process answer?", tags=["health"], include_in_schema=in_schema)(
+            liveliness
+        )
 
-    @app.get(prefix + "/health/readiness", tags=["health"], include_in_schema=in_schema)
+    @app.get(prefix + "/health/readiness", summary="May traffic come?", tags=["health"], include_in_schema=in_schema)
     async def readiness() -> Any:
         """503 while this process drains."""
         return control.probes.readiness()
 
-    @app.get(prefix + "/routes", tags=["health"], include_in_schema=in_schema)
+    @app.get(prefix + "/routes", summary="Every path", tags=["health"], include_in_schema=in_schema)
     async def routes() -> Any:
         """Every path that is served."""
         return {
@@ -175,7 +183,13 @@ def _add_health(app: FastAPI, control: Control, prefix: str) -> None:
             ]
         }
 
-    @app.get(prefix + "/metrics", response_class=PlainTextResponse, tags=["health"], include_in_schema=in_schema)
+    @app.get(
+        prefix + "/metrics",
+        summary="Counters for Prometheus",
+        response_class=PlainTextResponse,
+        tags=["health"],
+        include_in_schema=in_schema,
+    )
     async def metrics() -> Any:
         """Counters in Prometheus' text format."""
         text, content_type = exposition(control.all_metrics())
@@ -188,13 +202,13 @@ def _add_models(app: FastAPI, control: Control, prefix: str) -> None:
     def entry(name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": MODEL_CREATED, "owned_by": control.catalog.owner(name)}
 
-    @app.get(prefix + "/models", tags=["models"], include_in_schema=in_schema)
+    @app.get(prefix + "/models", summary="Models that this key may use", tags=["models"], include_in_schema=in_schema)
     async def models(request: Request) -> Any:
         """What this key may use: routes first, then models."""
         names = control.catalog.names(_request(request).caller)
         return {"object": "list", "data": [entry(name) for name in names]}
 
-    @app.get(prefix + "/models/{model:path}", tags=["models"], include_in_schema=in_schema)
+    @app.get(prefix + "/models/{model:path}", summary="One model", tags=["models"], include_in_schema=in_schema)
     async def model(request: Request, model: str) -> Any:
         """One model that this key may use; its name may hold slashes, as they are or as `%2F`."""
         model = unquote(model)
@@ -206,12 +220,20 @@ def _add_models(app: FastAPI, control: Control, prefix: str) -> None:
 def _add_router(app: FastAPI, control: Control, prefix: str) -> None:
     in_schema = not prefix
 
-    @app.get(prefix + "/router/info", response_model=RouterInfo, tags=["router"], include_in_schema=in_schema)
+    @app.get(
+        prefix + "/router/info",
+        summary="Which router serves, and how it places the models",
+        response_model=RouterInfo,
+        tags=["router"],
+        include_in_schema=in_schema,
+    )
     async def router_info() -> Any:
         """Which router serves each route, and where each candidate stands in it."""
         return control.routing.info()
 
-    @app.post(prefix + "/router/reload", tags=["router"], include_in_schema=in_schema)
+    @app.post(
+        prefix + "/router/reload", summary="Read the router files again", tags=["router"], include_in_schema=in_schema
+    )
     async def router_reload() -> Any:
         """Read the router files again. A refused file changes nothing: 409 says why."""
         control.routing.reload()
@@ -220,6 +242,7 @@ def _add_router(app: FastAPI, control: Control, prefix: str) -> None:
 
     @app.post(
         prefix + "/router/route",
+        summary="Where a prompt would go, and why",
         response_model=RouteAnswer,
         tags=["router"],
         include_in_schema=in_schema,
@@ -286,7 +309,10 @@ def _add_pages(app: FastAPI) -> None:
 def described(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document: the control plane's own, and the proxied endpoints, which FastAPI never sees."""
     document = app.openapi()
-    document.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document.setdefault("components", {})["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer"},
+        "master key": {"type": "http", "scheme": "bearer"},
+    }
     for path, summary, required in (
         ("/v1/chat/completions", "Chat completion, plain or streamed", ("model", "messages")),
         ("/v1/completions", "Legacy completion, plain or streamed", ("model", "prompt")),
@@ -296,7 +322,7 @@ def described(app: FastAPI) -> dict[str, Any]:
     for path, endpoint in [*endpoints.paths(), ("/v1/models/{model}", endpoints.MODEL)]:
         for operation in document["paths"].get(path, {}).values():
             if endpoint.access != Access.OPEN:
-                operation["security"] = [{"key": []}]
+                operation["security"] = [{"master key" if endpoint.access == Access.MASTER else "key": []}]
     return document
 
 

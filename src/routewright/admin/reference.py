@@ -52,7 +52,8 @@ def reference_page(document: dict[str, Any]) -> tuple[str, str]:
 
 
 def _operation(document: dict[str, Any], path: str, verb: str, operation: dict[str, Any]) -> str:
-    needs_key = '<span class="key">needs a key</span>' if operation.get("security") else ""
+    keys = [name for scheme in operation.get("security", ()) for name in scheme]
+    needs_key = f'<span class="key">{escape(keys[0])}</span>' if keys else ""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     parts = [f"<p>{escape(operation.get('description', ''))}</p>"]
     if body is not None:

@@ -30,7 +30,7 @@ class Keys:
     def __init__(self, settings: Settings, limits_of: Callable[[str, KeySettings], Any]) -> None:
         self._callers: dict[bytes, Caller] = {}
         self._recent: dict[bytes, Caller] = {}
-        """Keys that were good lately, whole: they are found by their full text or not at all."""
+        """Authorization headers that were good lately: they are found by their full text or not at all."""
         for entry in settings.keys:
             key = entry.key.reveal().encode()
             digest = hash_of(key)
@@ -60,20 +60,25 @@ class Keys:
             if access == Access.MASTER:
                 raise PermissionDenied("this endpoint needs the master key, and none is configured")
             return ANONYMOUS
-        token = self._token(headers)
-        caller = self._recent.get(token)
+        stated = headers.get(b"authorization") if b"x-litellm-api-key" not in headers else None
+        caller = self._recent.get(stated) if stated is not None else None
         if caller is None:
-            digest = hashlib.sha256(token).digest()
-            caller = self._callers.get(digest)
-            if caller is None:
-                if self._master is None or not hmac.compare_digest(digest, self._master):
-                    raise AuthenticationError("Invalid API key")
-                caller = self._master_caller
-            if len(self._recent) >= MAX_RECENT_KEYS:
-                self._recent.clear()
-            self._recent[token] = caller
+            caller = self._find(self._token(headers))
+            if stated is not None:
+                if len(self._recent) >= MAX_RECENT_KEYS:
+                    self._recent.clear()
+                self._recent[stated] = caller
         if access == Access.MASTER and not caller.is_master:
             raise PermissionDenied("this endpoint needs the master key")
+        return caller
+
+    def _find(self, token: bytes) -> Caller:
+        digest = hashlib.sha256(token).digest()
+        caller = self._callers.get(digest)
+        if caller is None:
+            if self._master is None or not hmac.compare_digest(digest, self._master):
+                raise AuthenticationError("Invalid API key")
+            caller = self._master_caller
         return caller
 
     def _token(self, headers: Mapping[bytes, bytes]) -> bytes:

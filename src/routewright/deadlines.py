@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 TICK_S = 0.25
 log = logging.getLogger("routewright")
+
+
+Member = TypeVar("Member")
 
 
 class HasDeadline(Protocol):
@@ -34,6 +37,10 @@ class Deadlines:
         self._handle: asyncio.TimerHandle | None = None
         self.add = self._members.add
         self.discard = self._members.discard
+
+    def members(self, kind: type[Member]) -> list[Member]:
+        """Those of one kind, whether they have a deadline now or not."""
+        return [member for member in self._members if isinstance(member, kind)]
 
     def every_tick(self, callback: Callable[[float], None]) -> None:
         """Call `callback(now)` at each tick."""

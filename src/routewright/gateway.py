@@ -57,10 +57,7 @@ class Gateway:
         endpoint = request.endpoint.name
         call_id = self._new_id() if request.has_caller_id else request.request_id
         outcome = Outcome(endpoint, request.caller, request.request_id, call_id, time.monotonic())
-        outcome.fields = b"x-request-id: %b\r\nx-litellm-call-id: %b\r\n" % (
-            request.request_id.encode("ascii"),
-            call_id.encode("ascii"),
-        )
+        outcome.fields = f"x-request-id: {request.request_id}\r\nx-litellm-call-id: {call_id}\r\n".encode("ascii")
         reservation: Reservation | None = None
         try:
             if self.ledger.journal.is_full:

@@ -367,6 +367,8 @@ class Deployment:
 
     def cost_nusd(self, usage: Usage) -> int:
         """What an answer cost, in nano-dollars; 0 for an unpriced deployment (see `is_priced`)."""
+        if not usage.cached_tokens:
+            return round(usage.prompt_tokens * self.input_nusd + usage.completion_tokens * self.output_nusd)
         cached = min(usage.cached_tokens, usage.prompt_tokens)
         return round(
             (usage.prompt_tokens - cached) * self.input_nusd

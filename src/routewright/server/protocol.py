@@ -341,7 +341,7 @@ class HttpConnection(asyncio.Protocol):
         request.headers = head.headers
         request.body = b""
         request.peer = self._peer
-        request_id = caller_request_id(head.headers)
+        request_id = caller_request_id(head.headers) if b"x-request-id" in head.headers else None
         request.has_caller_id = request_id is not None
         request.request_id = request_id or worker.new_id()
         self._closes = not head.keeps_alive

@@ -44,7 +44,6 @@ class Upstream:
         self._settings = settings
         self._deadlines = deadlines
         self._rng = rng
-        self._running: set[Attempt] = set()
         self._waiting: set[Signal[object]] = set()
         """What waits for a connection or for the time to retry."""
         self._ending: GatewayError | None = None
@@ -78,7 +77,7 @@ class Upstream:
     def end_all(self, error: GatewayError) -> None:
         """End every running attempt with `error`: an answer that has begun says so to its client."""
         self._ending = error
-        for attempt in list(self._running):
+        for attempt in self._deadlines.members(Attempt):
             attempt.end(error)
         for is_over in list(self._waiting):
             is_over.set(None)
@@ -140,13 +139,11 @@ class Upstream:
                         return None
                 attempt = Attempt(call, deployment, client, outcome, self._settings, self._deadlines.now)
                 self._deadlines.add(attempt)
-                self._running.add(attempt)
                 try:
                     attempt.start(connection)
                     error = await attempt.done
                 finally:
                     self._deadlines.discard(attempt)
-                    self._running.discard(attempt)
                 if error is None or not attempt.is_stale or attempt.has_begun:
                     break
         except GatewayError as failure:

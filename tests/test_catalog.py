@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from routewright.catalog import MAX_WILDCARD_MODELS, Catalog, may_use
-from routewright.errors import ModelAccessDenied, ModelNotFound
+from routewright.errors import InvalidRequest, ModelAccessDenied, ModelNotFound
 from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
 from routewright.types import Caller, Candidates, Group, Price, Secret
 from values import HELLO, call, caller, deployment_settings
@@ -321,3 +321,9 @@ def test_plain_call_keeps_its_messages() -> None:
     parsed = call(model="big")
     catalog().candidates(parsed, caller())
     assert parsed.body["messages"] == HELLO
+
+
+def test_route_does_not_choose_for_embeddings() -> None:
+    with pytest.raises(InvalidRequest, match="name an embedding model") as refused:
+        found(catalog(), "auto", endpoint="embeddings")
+    assert refused.value.param == "model"

@@ -251,6 +251,8 @@ def serve(settings: Settings) -> int:
     server.data_dir.mkdir(parents=True, exist_ok=True)
     sockets = listening_sockets(server.host, server.port, server.workers)
     counters = Counters(len(settings.keys), server.workers)
+    if not settings.keys and settings.master_key is None:
+        log.warning("no key is configured: whoever reaches this port may use every model")
     scheme = "https" if server.tls_cert else "http"
     log.info("serving on %s://%s:%d", scheme, server.host, sockets[0].getsockname()[1])
     if server.workers == 1:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from routewright.errors import ModelAccessDenied, ModelNotFound, clean_text
+from routewright.errors import InvalidRequest, ModelAccessDenied, ModelNotFound, clean_text
 from routewright.providers import openai
 from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
 from routewright.types import (
@@ -188,6 +188,8 @@ class Catalog:
             candidates.content_policy_fallbacks = self._known(attempts.content_policy_fallbacks.get(name, ()), caller)
 
     def _routed(self, name: str, quality: float | None, call: Call, caller: Caller) -> Candidates:
+        if call.endpoint == "embeddings":
+            raise InvalidRequest(f'"{name}" chooses among chat models; name an embedding model', param="model")
         groups = self._route_groups[name]
         candidates = Candidates(groups, name)
         candidates.quality = quality

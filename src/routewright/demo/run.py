@@ -72,7 +72,7 @@ def run_demo(*, port: int, data_dir: Path | None, once: bool, real: bool) -> int
             f"[bold green]routewright[/] serves on [bold]http://127.0.0.1:{port}[/]\n"
             f"  key [bold]{KEY}[/], master key [bold]{MASTER_KEY}[/]\n  behind it: {behind}\n"
         )
-        failed = _send_prompts(console, folder, port)
+        failed = _send_prompts(console, folder, port, is_kept=data_dir is not None)
         if found and not real:
             console.print(f"{', '.join(found)} found: [bold]routewright demo --real[/] uses real models instead.")
         if once:
@@ -92,7 +92,7 @@ _CURL = """
 """
 
 
-def _send_prompts(console: Console, folder: Path, port: int) -> int:
+def _send_prompts(console: Console, folder: Path, port: int, *, is_kept: bool) -> int:
     """Send every sample prompt to `auto` and print where it went, why and what it cost; returns how many failed."""
     table = Table(
         title="Sample prompts, sent to the model `auto`", title_justify="left", box=box.SIMPLE_HEAD, expand=True
@@ -135,7 +135,8 @@ def _send_prompts(console: Console, folder: Path, port: int) -> int:
         console.print(
             f"Paid [bold]{cost / 1e9:.6f}[/] USD; always the best-rated model would have been {best / 1e9:.6f}: "
             f"[bold green]{1 - cost / best:.0%} saved[/]. "
-            f"\n[dim]{folder}/journal has a record of each; `routewright usage --data-dir {folder}` adds them up.[/]"
+            f"\n[dim]{folder}/journal has a record of each; "
+            f"`routewright usage --data-dir {folder}` adds them up{'' if is_kept else ' while this runs'}.[/]"
         )
     return failed
 

@@ -53,8 +53,8 @@ class Ledger:
                 usage_estimated=usage.is_estimated,
                 cost_nusd=outcome.cost_nusd,
                 is_priced=deployment.is_priced if deployment is not None else False,
-                latency_ms=round(latency_s * 1e3, 3),
-                ttft_ms=round((outcome.first_byte_s - outcome.started_s) * 1e3, 3) if outcome.first_byte_s else None,
+                latency_ms=_milliseconds(latency_s),
+                ttft_ms=_milliseconds(outcome.first_byte_s - outcome.started_s) if outcome.first_byte_s else None,
                 attempts=outcome.attempts,
                 fallbacks=outcome.fallbacks,
                 user=call.user if call is not None else None,
@@ -64,6 +64,11 @@ class Ledger:
             then,
         )
         self.metrics.count(outcome, now_s)
+
+
+def _milliseconds(seconds: float) -> float:
+    """Whole microseconds, as milliseconds."""
+    return int(seconds * 1e6) / 1e3
 
 
 def _model_asked(outcome: Outcome) -> str:

@@ -91,7 +91,6 @@ class WorkerProcess:
     def __init__(self, settings: Settings, counters: Counters, worker: int) -> None:
         self.settings = settings
         self._counters = counters
-        self._number = worker
         server = settings.server
         new_id = id_source()
         writes = Writes()
@@ -261,4 +260,4 @@ def serve(settings: Settings) -> int:
     def run_worker(worker: int, listener: socket.socket) -> int:
         return WorkerProcess(settings, counters, worker).run(listener)
 
-    return Supervisor(run_worker, sockets, counters.forget_worker, server.drain_s).run()
+    return Supervisor(run_worker, sockets, counters.forget_worker).run()

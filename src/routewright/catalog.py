@@ -153,11 +153,7 @@ class Catalog:
             if not (is_allowed or may_use(models or frozenset(), name)):
                 raise self._denied(call.model)
             return self._plain(group, call, caller)
-        quality = None
-        if name not in self.routes and ":" in name:
-            route_name, _, dial = name.rpartition(":")
-            if route_name in self.routes and dial in DIALS:
-                name, quality = route_name, DIALS[dial]
+        name, quality = self.split_dial(name)
         is_allowed = is_allowed or may_use(models or frozenset(), name)
         if name in self.routes:
             if not is_allowed:
@@ -169,6 +165,14 @@ class Catalog:
         if not is_allowed:
             raise self._denied(call.model)
         return self._plain(group, call, caller)
+
+    def split_dial(self, name: str) -> tuple[str, float | None]:
+        """A route's name and where its ending sets the dial; any other name as it is."""
+        if name not in self.routes and ":" in name:
+            route, _, dial = name.rpartition(":")
+            if route in self.routes and dial in DIALS:
+                return route, DIALS[dial]
+        return name, None
 
     def _plain(self, group: Group, call: Call, caller: Caller) -> Candidates:
         candidates = Candidates((group,))

@@ -15,7 +15,6 @@ from routewright.demo.config import demo_config
 from routewright.routing.live import LiveRouters
 from routewright.types import Prompt
 
-CHARS_PER_TOKEN = 4
 BAR_CELLS = 24
 
 
@@ -36,7 +35,7 @@ def print_decision(query: str, config: Path | None, route: str, quality: float |
         Console(stderr=True).print(f"route {route!r} is not served; served: {', '.join(catalog.routes) or 'none'}")
         return 2
     routing = LiveRouters(settings.router, catalog.routes, catalog.route_candidates, data_dir / "routers")
-    answer = routing.explain(route, Prompt(text=query), len(query) // CHARS_PER_TOKEN + 4, quality)
+    answer = routing.explain(route, Prompt(text=query), quality)
     console.print(decision_table(answer))
     console.print(str(answer.get("reason", "")))
     return 0

@@ -30,8 +30,6 @@ class FrontLimits:
     idle_timeout_s: float = 75.0
     write_stall_timeout_s: float = 60.0
     """A client that takes nothing for this long is cut off."""
-    max_held_bytes: int = 256 * 1024
-    """Per stream; beyond it the upstream's socket is not read."""
     max_in_flight_bytes: int = 512 * 1024 * 1024
     """Request bodies per worker; beyond it new bodies get 503."""
     max_connections_per_address: int = 1000

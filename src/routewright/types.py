@@ -82,7 +82,6 @@ class HttpRequest:
         "path",
         "peer",
         "query",
-        "received_s",
         "request_id",
     )
 
@@ -102,8 +101,6 @@ class HttpRequest:
     request_id: str
     has_caller_id: bool
     """`request_id` is the caller's choice, so it may come twice."""
-    received_s: float
-    """Monotonic time at which the request was complete."""
 
 
 class Responder(Protocol):
@@ -130,6 +127,9 @@ class Responder(Protocol):
     def release(self) -> None:
         """Send what is held; the exchange ends with it."""
 
+
+CHARS_PER_TOKEN = 4
+"""English averages 4.2 characters a token with current tokenizers; an estimate, marked as such where it is billed."""
 
 # --- what a client asks -------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from routewright.admin.exposition import exposition
 from routewright.admin.probes import Probes
 from routewright.admin.reference import reference_page
 from routewright.auth import Keys
-from routewright.catalog import AUTO, DIALS, Catalog
+from routewright.catalog import AUTO, Catalog
 from routewright.errors import (
     GatewayError,
     InvalidRequest,
@@ -256,17 +256,14 @@ def _add_router(app: FastAPI, control: Control, prefix: str) -> None:
     async def router_route(request: Request) -> Any:
         """Where a prompt would go, without sending it."""
         question = _question(decode_object(_request(request).body))
-        route, quality = question.route, question.quality
-        if route not in control.catalog.routes and ":" in route:
-            name, _, dial = route.rpartition(":")
-            if name in control.catalog.routes and dial in DIALS:
-                route, quality = name, DIALS[dial] if quality is None else quality
+        route, dial = control.catalog.split_dial(question.route)
+        quality = dial if question.quality is None else question.quality
         if route not in control.catalog.routes:
             raise ModelNotFound(
                 f'route "{clean_text(route)}" is not served here; served: {", ".join(control.catalog.routes)}'
             )
         prompt = Prompt(text=question.query, system=question.system)
-        return control.routing.explain(route, prompt, len(question.query) // 4 + 4, quality)
+        return control.routing.explain(route, prompt, quality)
 
 
 def _question(body: dict[str, Any]) -> RouteQuestion:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
@@ -10,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from routewright.record.metrics import Labels, Metrics
+from routewright.record.metrics import Metrics
 
 
 class _Collector(Collector):
@@ -19,25 +18,20 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         for counters in zip(*(metrics.counters() for metrics in self._workers), strict=True):
-            first = counters[0]
-            family = CounterMetricFamily(first.name, first.help_text, labels=first.label_names)
-            sums: defaultdict[Labels, float] = defaultdict(float)
-            for counter in counters:
-                for labels, value in counter.series.items():
-                    sums[labels] += value
-            for labels, value in sums.items():
+            total = counters[0].copy()
+            for other in counters[1:]:
+                total.add_all(other)
+            family = CounterMetricFamily(total.name, total.help_text, labels=total.label_names)
+            for labels, value in total.series.items():
                 family.add_metric(labels, value)
             yield family
         for histograms in zip(*(metrics.histograms() for metrics in self._workers), strict=True):
-            top = histograms[0]
-            histogram_family = HistogramMetricFamily(top.name, top.help_text, labels=top.label_names)
-            added: dict[Labels, list[float]] = {}
-            for histogram in histograms:
-                for labels, counts in histogram.series.items():
-                    known = added.setdefault(labels, [0.0] * len(counts))
-                    added[labels] = [a + b for a, b in zip(known, counts, strict=True)]
-            for labels, counts in added.items():
-                histogram_family.add_metric(labels, top.buckets(counts), sum_value=counts[-1])
+            whole = histograms[0].copy()
+            for histogram in histograms[1:]:
+                whole.add_all(histogram)
+            histogram_family = HistogramMetricFamily(whole.name, whole.help_text, labels=whole.label_names)
+            for labels, counts in whole.series.items():
+                histogram_family.add_metric(labels, whole.buckets(counts), sum_value=counts[-1])
             yield histogram_family
 
 

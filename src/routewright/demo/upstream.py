@@ -19,13 +19,12 @@ from routewright.deadlines import Deadlines
 from routewright.errors import FrontError, GatewayError, InvalidRequest
 from routewright.server.protocol import HttpConnection, Worker
 from routewright.settings import FrontLimits
-from routewright.types import Access, Caller, Endpoint, HttpRequest
+from routewright.types import CHARS_PER_TOKEN, Access, Caller, Endpoint, HttpRequest
 from routewright.wire.json import decode_object, encode
 
 # Seconds to the first token, and between tokens.
 PACES = {"mini": (0.15, 0.008), "haiku": (0.15, 0.008), "8b": (0.1, 0.005), "": (0.35, 0.015)}
 DIMENSIONS = 256
-CHARS_PER_TOKEN = 4
 ANYBODY = Caller(key_hash="", alias=None, is_master=False, models=None)
 JSON = b"content-type: application/json\r\n"
 EVENTS = b"content-type: text/event-stream\r\n"

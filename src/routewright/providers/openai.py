@@ -30,12 +30,11 @@ from routewright.errors import (
     error_body,
 )
 from routewright.settings import DeploymentSettings
-from routewright.types import Call, Deployment, Secret, Usage
+from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Secret, Usage
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
 MAX_TOKENS_BELIEVED = 100_000_000
 """A usage figure above this is no usage figure."""
-CHARS_PER_TOKEN = 4
 MAX_RETRY_AFTER_S = 60
 DONE = b"data: [DONE]\n\n"
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from routewright.errors import ArtefactRefused, GatewayError
+from routewright.errors import ArtefactRefused
 from routewright.routing.artefact import Artefact, read_artefact
 from routewright.routing.decide import RoutePlan
 from routewright.settings import RouterSettings, RouteSettings
 from routewright.types import Call, Candidates, Decision, Prompt, Rating, RouteCandidate
-from routewright.wire.chat import prompt_of
+from routewright.wire.chat import estimated_tokens, prompt_of
 
 PACKAGED = Path(__file__).with_name("default_router.safetensors")
 log = logging.getLogger("routewright")
@@ -44,8 +44,6 @@ class LiveRouters:
         self.last_reload = ""
         self.last_error: str | None = None
         self.warnings: list[str] = []
-        self.generation = 0
-        """Counts swaps; workers compare it to spread a reload."""
         self._start()
 
     # --- loading --------------------------------------------------------------------------------------------------
@@ -121,7 +119,6 @@ class LiveRouters:
         self.last_reload = _now()
         self.last_error = None
         self.warnings = []
-        self.generation += 1
 
     def poll(self) -> None:
         """Reload if a file has changed since it was last looked at. A bad file is looked at once, and reported."""
@@ -153,8 +150,6 @@ class LiveRouters:
                 quality=quality,
                 allowed=candidates.allowed,
             )
-        except GatewayError:
-            raise
         except Exception:
             log.exception("route %s could not rate a request; its default model is tried first", route)
             rating = self._unrated(route, candidates)
@@ -175,8 +170,9 @@ class LiveRouters:
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def explain(self, route: str, prompt: Prompt, prompt_tokens: int, quality: float | None) -> dict[str, Any]:
+    def explain(self, route: str, prompt: Prompt, quality: float | None) -> dict[str, Any]:
         """Everything that `rate` weighed, for a person. Shapes are those of `RoutePlan.explain`."""
+        prompt_tokens = estimated_tokens(len(prompt.text), n_messages=1)
         return self._plans[route].explain(prompt, prompt_tokens, None, quality=quality)
 
     def info(self) -> dict[str, Any]:

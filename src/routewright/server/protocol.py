@@ -414,7 +414,6 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = 0.0
         self._held = None
         self._streams = False
-        self._request.received_s = self._worker.deadlines.now
         Flow(self._worker.application.handle(self._request, self), self._crashed)
 
     def _crashed(self, error: BaseException) -> None:
@@ -428,8 +427,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer an error that arose before the request was whole."""
-        head = self._head
-        has_unread_body = self._state is _State.BODY or (head.is_chunked or self._content_length > 0)
+        has_unread_body = self._head.is_chunked or self._content_length > 0
         if error.close or has_unread_body:
             self._closes = True
         if self._request is _NO_REQUEST:

@@ -66,12 +66,10 @@ class Supervisor:
         run_worker: Callable[[int, socket.socket], int],
         sockets: list[socket.socket],
         forget_worker: Callable[[int], None],
-        drain_s: float,
     ) -> None:
         self._run_worker = run_worker
         self._sockets = sockets
         self._forget_worker = forget_worker
-        self._drain_s = drain_s
         self._pids: dict[int, int] = {}
         self._started_s: dict[int, float] = {}
         self._fast_deaths = 0

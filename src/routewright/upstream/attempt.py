@@ -43,7 +43,6 @@ class Attempt:
         "_pending",
         "_pinged_s",
         "_settings",
-        "_started_s",
         "_state",
         "_status",
         "_stream",
@@ -89,7 +88,7 @@ class Attempt:
         total = asked if asked is not None else settings.total_timeout_s
         self._idle_limit_s = settings.idle_timeout_s
         self._total_until_s = now + total
-        self._started_s = self._last_byte_s = self._pinged_s = now
+        self._last_byte_s = self._pinged_s = now
         self.deadline = now + min(first_byte, total)
 
     def start(self, connection: UpstreamConnection) -> None:
@@ -245,11 +244,9 @@ class Attempt:
         outcome = self._outcome
         outcome.bill(stream.counted_usage(self._call))
         outcome.ended = "complete"
-        if self.has_begun:
-            self._client.hold(out + stream.last)
-        else:
+        if not self.has_begun:
             self._send(b"")
-            self._client.hold(out + stream.last)
+        self._client.hold(out + stream.last)
         if not is_last:
             self._connection.detach()
         self._end(None)

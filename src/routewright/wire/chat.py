@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from routewright.errors import InvalidRequest, MissingField, RefusedField
-from routewright.types import Call, HttpRequest, Prompt
+from routewright.types import CHARS_PER_TOKEN, Call, HttpRequest, Prompt
 from routewright.wire.json import decode_object
 
 # Each of these would let a caller choose a host, a credential or what the gateway does for others.
@@ -47,8 +47,6 @@ _PROXY_METADATA = frozenset(
      "spend_logs_metadata", "requester_metadata", "version", "release", "existing_trace_id"}
 )  # fmt: skip
 
-CHARS_PER_TOKEN = 4
-"""English averages 4.2 characters a token with current tokenizers; an estimate, marked as such where it is billed."""
 TOKENS_PER_IMAGE = 800
 TOKENS_PER_MESSAGE = 4
 MAX_CHOICES = 128
@@ -90,9 +88,7 @@ def parse_chat(request: HttpRequest) -> Call:
     call.has_tools = bool(body.get("tools") or body.get("functions"))
     response_format = body.get("response_format")
     call.wants_json = type(response_format) is dict and response_format.get("type") in ("json_schema", "json_object")
-    call.prompt_tokens_estimate = (
-        chars // CHARS_PER_TOKEN + images * TOKENS_PER_IMAGE + len(messages) * TOKENS_PER_MESSAGE
-    )
+    call.prompt_tokens_estimate = estimated_tokens(chars, n_messages=len(messages), n_images=images)
     return call
 
 
@@ -149,6 +145,11 @@ def prompt_of(call: Call) -> Prompt:
     if first["role"] in ("system", "developer"):
         prompt.system = _text(first.get("content"))
     return prompt
+
+
+def estimated_tokens(chars: int, *, n_messages: int, n_images: int = 0) -> int:
+    """Prompt tokens of a chat, from the characters in it."""
+    return chars // CHARS_PER_TOKEN + n_images * TOKENS_PER_IMAGE + n_messages * TOKENS_PER_MESSAGE
 
 
 def count_input(given: Any, param: str) -> int:

@@ -389,3 +389,24 @@ def _is_healthy(gateway: Gateway) -> bool:
         return gateway.request("GET", "/health", key=None).status == 200
     except (ConnectionError, AssertionError, TimeoutError):
         return False
+
+
+@pytest.mark.parametrize("rubbish", [b"rubbish\r\n", b"GET / HTTP/1.1\r\nHost : h\r\nA: b\r\n"])
+def test_refusal_of_a_second_head_has_an_id_of_its_own(rubbish: bytes, gateway: Gateway) -> None:
+    """E: the log line of one request is not found under the id of another, on the same connection."""
+    with gateway.connect() as client:
+        client.send(HEALTH)
+        first = client.reply()
+        client.send(rubbish)
+        second = client.reply()
+    assert second.status == 400
+    assert second.headers["x-request-id"] != first.headers["x-request-id"]
+
+
+def test_refusal_after_a_head_request_has_a_body(gateway: Gateway) -> None:
+    """E, G20: only the answer to HEAD itself goes without."""
+    with gateway.connect() as client:
+        client.send(request_bytes("HEAD", "/health"))
+        client.wait_for(b"\r\n\r\n")
+        client.send(b"rubbish\r\n")
+        client.wait_for(b'"error"')

@@ -49,6 +49,7 @@ REASONS = {
 }  # fmt: skip
 _STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()}
 _NO_REQUEST = HttpRequest()
+_NO_REQUEST.request_id = ""
 _UNSAFE_IN_FIELD = re.compile(r"[\r\n\x00]")
 _JSON_TYPE = re.compile(rb"application/(?:[a-z0-9.+-]+\+)?json(?:\s*;\s*charset=\"?utf-?8\"?)?\s*", re.IGNORECASE)
 
@@ -320,9 +321,6 @@ class HttpConnection(asyncio.Protocol):
         end += 4
         self._probe = None
         self._empty_lines = 0
-        self._head = NO_HEAD
-        self._content_length = 0
-        self._request = _NO_REQUEST
         head, self._content_length = self._worker.heads.read(data[:end] if end < len(data) else data)
         try:
             self._start(head)
@@ -516,6 +514,8 @@ class HttpConnection(asyncio.Protocol):
             self._start_lingering()
             return
         self._state = _State.HEAD
+        # What is said of the next request must not carry this one's id, method or length.
+        self._head, self._content_length, self._request = NO_HEAD, 0, _NO_REQUEST
         if not self._is_paused:
             self.deadline = self._worker.deadlines.now + self._worker.limits.idle_timeout_s
         if self._resume_reading:

@@ -5,8 +5,9 @@ import pytest
 from made_up_sets import write_set
 
 from routewright.errors import ArtefactRefused
+from routewright.learning.bootstrap import bootstrap_interval
 from routewright.learning.datasets import DatasetError, read_dataset
-from routewright.learning.fit import bootstrap_interval, fit_command, fit_router, judge
+from routewright.learning.fit import fit_command, fit_router, judge
 from routewright.routing.artefact import artefact_bytes, read_artefact
 from routewright.routing.registry import ROUTERS
 from routewright.types import Prompt

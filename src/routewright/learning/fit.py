@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from routewright.errors import ArtefactRefused
+from routewright.learning.bootstrap import bootstrap_interval
+from routewright.learning.costs import cost_weights
 from routewright.learning.datasets import Dataset, DatasetError, read_dataset
 from routewright.routing.artefact import Artefact, Label, read_artefact, write_artefact
 from routewright.routing.calibrate import Isotonic, brier, ece
@@ -20,7 +21,6 @@ from routewright.routing.router import Float32, mean_known
 
 SAMPLE_ROWS: Final = 256
 """Validation prompts whose expected scores travel with the artefact, so that a dial can be cut for any candidates."""
-BOOTSTRAP_ROUNDS: Final = 1000
 
 
 def fit_router(
@@ -126,25 +126,6 @@ def judge(
         "cost_share": round(float(cost[rows, chosen].mean() / allowed), 4) if allowed > 0 else 1.0,
         "cost_weight": float(f"{weight:.6g}"),
     }
-
-
-def cost_weights(usual_cost: Float32, steps: int = 160) -> list[float]:
-    """Weights of a US dollar that sweep from "cost is nothing" to "cost is all", 0 first."""
-    known = np.asarray(usual_cost, dtype=np.float64)
-    dearest = float(known.max(initial=0.0))
-    if dearest <= 0:
-        return [0.0]
-    return [0.0, *(np.geomspace(1e-3, 1e5, steps) / dearest).tolist()]
-
-
-def bootstrap_interval(
-    values: NDArray[np.floating], *, seed: int, rounds: int = BOOTSTRAP_ROUNDS
-) -> tuple[float, float]:
-    """95 % interval of the mean of `values` (n,), by resampling rows. Source: Efron, 1979."""
-    values = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(rounds)]
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 def fit_command(data: Path, set_name: str, router: str, features: str, out: Path, seed: int, force: bool) -> int:

@@ -57,10 +57,14 @@ def make_deployment(
     deployment.secrets = tuple([value.reveal() for value in hidden if isinstance(value, Secret)])
     price = settings.price
     deployment.is_priced = price.is_known
-    deployment.input_nusd = (price.input_usd_per_token or 0.0) * NUSD_PER_USD
-    deployment.output_nusd = (price.output_usd_per_token or 0.0) * NUSD_PER_USD
-    cached = price.cached_input_usd_per_token
-    deployment.cached_nusd = deployment.input_nusd if cached is None else cached * NUSD_PER_USD
+    deployment.price_version = price.version
+    input_nusd = deployment.input_nusd = (price.input_usd_per_token or 0.0) * NUSD_PER_USD
+    output_nusd = deployment.output_nusd = (price.output_usd_per_token or 0.0) * NUSD_PER_USD
+    deployment.cached_nusd = _own_price(price.cached_input_usd_per_token, input_nusd)
+    deployment.cache_creation_nusd = _own_price(price.cache_creation_usd_per_token, input_nusd)
+    deployment.audio_input_nusd = _own_price(price.audio_input_usd_per_token, input_nusd)
+    deployment.audio_output_nusd = _own_price(price.audio_output_usd_per_token, output_nusd)
+    deployment.reasoning_nusd = _own_price(price.reasoning_usd_per_token, output_nusd)
     weight = settings.weight if settings.weight is not None else settings.rpm or settings.tpm
     deployment.weight = 1.0 if weight is None else float(weight)
     deployment.order = settings.order
@@ -72,6 +76,10 @@ def make_deployment(
     deployment.drop_params = settings.drop_params
     deployment.health = health
     return deployment
+
+
+def _own_price(usd_per_token: float | None, usual_nusd: float) -> float:
+    return usual_nusd if usd_per_token is None else usd_per_token * NUSD_PER_USD
 
 
 def _header_text(text: str) -> str:

@@ -208,8 +208,14 @@ class Price:
     input_usd_per_token: float | None = None
     output_usd_per_token: float | None = None
     cached_input_usd_per_token: float | None = None
+    cache_creation_usd_per_token: float | None = None
+    reasoning_usd_per_token: float | None = None
+    audio_input_usd_per_token: float | None = None
+    audio_output_usd_per_token: float | None = None
     source: str = "none"
     """`config`, `genai-prices` or `none`."""
+    version: str = ""
+    """Of the price list that it was taken from, for the record."""
 
     @property
     def is_known(self) -> bool:
@@ -261,13 +267,19 @@ class Rating:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens of one answer."""
+    """Tokens of one answer. The whole of a prompt is `prompt_tokens`, of an answer `completion_tokens`; the others say
+    how much of it was of a kind that may have a price of its own."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    """Of the prompt: read from the provider's cache."""
     reasoning_tokens: int = 0
     is_estimated: bool = False
+    cache_creation_tokens: int = 0
+    """Of the prompt: written to the provider's cache."""
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
 
 
 class Health:
@@ -305,6 +317,9 @@ class Deployment:
     """Where a request can be sent, with everything that can be had before one comes."""
 
     __slots__ = (
+        "audio_input_nusd",
+        "audio_output_nusd",
+        "cache_creation_nusd",
         "cached_nusd",
         "cooldown_s",
         "default_params",
@@ -320,7 +335,9 @@ class Deployment:
         "order",
         "origin",
         "output_nusd",
+        "price_version",
         "provider",
+        "reasoning_nusd",
         "reply_fields",
         "request_heads",
         "routed_field",
@@ -354,7 +371,13 @@ class Deployment:
     """Nano-dollars per token, here and below."""
     output_nusd: float
     cached_nusd: float
+    cache_creation_nusd: float
+    reasoning_nusd: float
+    audio_input_nusd: float
+    audio_output_nusd: float
     is_priced: bool
+    price_version: str
+    """Where the price comes from, and which one it is; empty for an unpriced deployment."""
     weight: float
     order: int
     timeout_s: float | None
@@ -367,14 +390,21 @@ class Deployment:
 
     def cost_nusd(self, usage: Usage) -> int:
         """What an answer cost, in nano-dollars; 0 for an unpriced deployment (see `is_priced`)."""
-        if not usage.cached_tokens:
-            return round(usage.prompt_tokens * self.input_nusd + usage.completion_tokens * self.output_nusd)
-        cached = min(usage.cached_tokens, usage.prompt_tokens)
-        return round(
-            (usage.prompt_tokens - cached) * self.input_nusd
-            + cached * self.cached_nusd
-            + usage.completion_tokens * self.output_nusd
-        )
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        cost = prompt * self.input_nusd + completion * self.output_nusd
+        # Each kind of token that has its own price moves the sum by how much that differs from the usual one.
+        if usage.cached_tokens:
+            cost += min(usage.cached_tokens, prompt) * (self.cached_nusd - self.input_nusd)
+        if usage.reasoning_tokens:
+            cost += min(usage.reasoning_tokens, completion) * (self.reasoning_nusd - self.output_nusd)
+        if usage.cache_creation_tokens or usage.audio_input_tokens or usage.audio_output_tokens:
+            left = prompt - min(usage.cached_tokens, prompt)
+            written = min(usage.cache_creation_tokens, left)
+            spoken = min(usage.audio_output_tokens, completion - min(usage.reasoning_tokens, completion))
+            cost += written * (self.cache_creation_nusd - self.input_nusd)
+            cost += min(usage.audio_input_tokens, left - written) * (self.audio_input_nusd - self.input_nusd)
+            cost += spoken * (self.audio_output_nusd - self.output_nusd)
+        return round(cost)
 
 
 class Group:

@@ -268,6 +268,7 @@ def test_a_deployment_holds_all_that_its_entry_says() -> None:
         5e-7,
     )
     assert price.source == "config"
+    assert price.version.startswith("config ")
     assert (found.max_output_tokens, found.max_input_tokens, found.quality) == (100, 1000, 0.9)
     assert (found.supports_vision, found.supports_tools, found.supports_json) == (True, False, True)
 

@@ -307,8 +307,25 @@ def test_details_are_read_and_never_exceed_their_whole() -> None:
         "completion_tokens_details": {"reasoning_tokens": 7},
     }
     assert usage_of({**USAGE, **details}) == Usage(9, 12, cached_tokens=4, reasoning_tokens=7)
+    details = {
+        "prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 3, "cache_creation_tokens": 1},
+        "completion_tokens_details": {"reasoning_tokens": 7, "audio_tokens": 5},
+    }
+    read_all = Usage(9, 12, 2, 7, cache_creation_tokens=1, audio_input_tokens=3, audio_output_tokens=5)
+    assert usage_of({**USAGE, **details}) == read_all
+    assert read(answer(usage={**USAGE, **details}))[1] == read_all
+    written = {**USAGE, "cache_creation_input_tokens": 6}
+    assert usage_of(written) == read(answer(usage=written))[1] == Usage(9, 12, cache_creation_tokens=6)
     assert usage_of({**USAGE, "prompt_tokens_details": {"cached_tokens": 400}}) == Usage(9, 12, cached_tokens=9)
-    for nonsense in (None, "x", [], {"cached_tokens": -1}, {"cached_tokens": "4"}, {"reasoning_tokens": True}):
+    for nonsense in (
+        None,
+        "x",
+        [],
+        {"cached_tokens": -1},
+        {"audio_tokens": -1},
+        {"cached_tokens": "4"},
+        {"reasoning_tokens": True},
+    ):
         hostile = {**USAGE, "prompt_tokens_details": nonsense, "completion_tokens_details": nonsense}
         assert usage_of(hostile) == Usage(9, 12)
 

@@ -15,7 +15,7 @@ from routewright.record.metrics import Metrics
 from routewright.types import Candidates, Decision, Group, Outcome, Price, Rating, Usage
 from values import call, caller, deployment
 
-PRICE = Price(input_usd_per_token=1e-6, output_usd_per_token=4e-6, cached_input_usd_per_token=2.5e-7)
+PRICE = Price(input_usd_per_token=1e-6, output_usd_per_token=4e-6, cached_input_usd_per_token=2.5e-7, version="list 7")
 
 
 def outcome(**changed: Any) -> Outcome:
@@ -48,6 +48,7 @@ def test_answer_is_recorded_with_its_tokens_and_its_cost_in_nano_dollars(tmp_pat
         100, 20, 40, 5,
     )  # fmt: skip
     assert row["cost_nusd"] == 60 * 1000 + 40 * 250 + 20 * 4000
+    assert row["price_version"] == "list 7"
     assert (row["call_id"], row["request_id"], row["key_alias"], row["user"], row["tags"]) == (
         "call-1", "request-1", "team", "u-1", ["x"],
     )  # fmt: skip

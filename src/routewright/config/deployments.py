@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routewright.config import schema
-from routewright.config.prices import look_up
+from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Notes, Section, kind, plain, url_fault, variable_of
 from routewright.config.source import Node
@@ -363,15 +363,19 @@ def _price(params: Section, info: Section) -> Price:
         own, general = params.number(key, most=10.0), info.number(key, most=10.0)
         return own if own is not None else general
 
-    values = cost("input_cost_per_token"), cost("output_cost_per_token"), cost("cache_read_input_token_cost")
-    if values[0] is None and values[1] is None:
-        return Price()
-    return Price(
-        input_usd_per_token=values[0],
-        output_usd_per_token=values[1],
-        cached_input_usd_per_token=values[2],
+    price = Price(
+        input_usd_per_token=cost("input_cost_per_token"),
+        output_usd_per_token=cost("output_cost_per_token"),
+        cached_input_usd_per_token=cost("cache_read_input_token_cost"),
+        cache_creation_usd_per_token=cost("cache_creation_input_token_cost"),
+        reasoning_usd_per_token=cost("output_cost_per_reasoning_token"),
+        audio_input_usd_per_token=cost("input_cost_per_audio_token"),
+        audio_output_usd_per_token=cost("output_cost_per_audio_token"),
         source="config",
     )
+    if price.input_usd_per_token is None and price.output_usd_per_token is None:
+        return Price()
+    return with_version(price, "config")
 
 
 def _likely_mode(provider_name: str | None, model: str) -> str:

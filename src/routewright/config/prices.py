@@ -6,8 +6,11 @@ configuration that leaves a price open does.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib.metadata import version
 from typing import Any
 
 from routewright.types import Price
@@ -35,9 +38,28 @@ def look_up(prices_as: str, model: str) -> tuple[Price, int | None] | None:
         input_usd_per_token=base,
         output_usd_per_token=_per_token(prices.output_mtok),
         cached_input_usd_per_token=_per_token(prices.cache_read_mtok),
+        cache_creation_usd_per_token=_per_token(prices.cache_write_mtok),
+        audio_input_usd_per_token=_per_token(prices.input_audio_mtok),
+        audio_output_usd_per_token=_per_token(prices.output_audio_mtok),
         source="genai-prices",
     )
-    return price, found.context_window
+    return with_version(price, f"genai-prices {version('genai-prices')}"), found.context_window
+
+
+def with_version(price: Price, origin: str) -> Price:
+    """`origin` and a digest of the figures: two records with the same version were priced alike."""
+    figures = repr(
+        (
+            price.input_usd_per_token,
+            price.output_usd_per_token,
+            price.cached_input_usd_per_token,
+            price.cache_creation_usd_per_token,
+            price.reasoning_usd_per_token,
+            price.audio_input_usd_per_token,
+            price.audio_output_usd_per_token,
+        )
+    )
+    return replace(price, version=f"{origin} {hashlib.sha256(figures.encode()).hexdigest()[:8]}")
 
 
 def _per_token(per_mtok: Any) -> float | None:

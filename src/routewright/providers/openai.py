@@ -106,10 +106,13 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
 
 class _InputDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    audio_tokens: int | None = None
+    cache_creation_tokens: int | None = None
 
 
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class _Figures(msgspec.Struct):
@@ -117,6 +120,8 @@ class _Figures(msgspec.Struct):
     completion_tokens: int | None = None
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
+    cache_creation_input_tokens: int | None = None
+    """Not OpenAI's: gateways that pass Anthropic's figures on put it here."""
 
 
 class _Message(msgspec.Struct):
@@ -237,11 +242,16 @@ def usage_of(given: Any) -> Usage | None:
         return None
     usage = Usage(prompt, completion)
     details = given.get("prompt_tokens_details")
-    if type(details) is dict and _is_count(details.get("cached_tokens")):
-        usage.cached_tokens = min(details["cached_tokens"], prompt)
+    if type(details) is dict:
+        usage.cached_tokens = min(_count(details.get("cached_tokens")), prompt)
+        usage.audio_input_tokens = _count(details.get("audio_tokens"))
+        usage.cache_creation_tokens = _count(details.get("cache_creation_tokens"))
+    if "cache_creation_input_tokens" in given:
+        usage.cache_creation_tokens = _count(given["cache_creation_input_tokens"])
     details = given.get("completion_tokens_details")
-    if type(details) is dict and _is_count(details.get("reasoning_tokens")):
-        usage.reasoning_tokens = details["reasoning_tokens"]
+    if type(details) is dict:
+        usage.reasoning_tokens = _count(details.get("reasoning_tokens"))
+        usage.audio_output_tokens = _count(details.get("audio_tokens"))
     return usage
 
 
@@ -252,12 +262,27 @@ def _usual_usage(given: _Figures) -> Usage | None:
         return None
     usage = Usage(prompt, completion)
     details = given.prompt_tokens_details
-    if details is not None and details.cached_tokens and 0 < details.cached_tokens <= prompt:
-        usage.cached_tokens = details.cached_tokens
+    if details is not None:
+        if details.cached_tokens and 0 < details.cached_tokens <= prompt:
+            usage.cached_tokens = details.cached_tokens
+        if details.audio_tokens:
+            usage.audio_input_tokens = _count(details.audio_tokens)
+        if details.cache_creation_tokens:
+            usage.cache_creation_tokens = _count(details.cache_creation_tokens)
+    if given.cache_creation_input_tokens:
+        usage.cache_creation_tokens = _count(given.cache_creation_input_tokens)
     reasoned = given.completion_tokens_details
-    if reasoned is not None and reasoned.reasoning_tokens and 0 < reasoned.reasoning_tokens <= MAX_TOKENS_BELIEVED:
-        usage.reasoning_tokens = reasoned.reasoning_tokens
+    if reasoned is not None:
+        if reasoned.reasoning_tokens and 0 < reasoned.reasoning_tokens <= MAX_TOKENS_BELIEVED:
+            usage.reasoning_tokens = reasoned.reasoning_tokens
+        if reasoned.audio_tokens:
+            usage.audio_output_tokens = _count(reasoned.audio_tokens)
     return usage
+
+
+def _count(value: Any) -> int:
+    """A figure that can be believed; anything else counts as none."""
+    return value if _is_count(value) else 0
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

@@ -70,6 +70,10 @@ class Record(msgspec.Struct, kw_only=True):
     ttft_ms: float | None
     attempts: int
     fallbacks: int
+    cache_creation_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    price_version: str = ""
     user: str | None = None
     tags: tuple[str, ...] = ()
     decision: DecisionRecord | None = None

@@ -12,6 +12,7 @@ import pytest
 
 from harness.gateway import Gateway, base_config, deployment, running
 from harness.models import Model
+from harness.postgres import Postgres
 from harness.upstream import Upstream, closed_port, port_that_never_accepts
 
 ONES, TWOS, HASTY_ONES = 120, 60, 250
@@ -44,6 +45,13 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
     server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
     yield server
     server.close()
 

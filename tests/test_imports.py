@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "server": BASE,
     "endpoints": BASE,
     "config": BASE | {"providers"},
+    "store": BASE,
     "admission": BASE,
     "auth": BASE,
     "record": BASE,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
-from harness.gateway import free_port
+from harness.ports import free_port
 from routewright.demo.config import KEY, PRICES
 from routewright.record.journal import read_journal
 

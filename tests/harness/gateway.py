@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
+from harness.ports import free_port
 from harness.upstream import Upstream
 from harness.wire import NotHttpError, Reply, Wire, assert_no_secret, request_bytes, secret
 
@@ -29,12 +29,6 @@ SMALL_KEY = secret("small")
 TIGHT_KEY = secret("tight")
 """Three requests a minute."""
 START_TIMEOUT_S = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def eventually(is_true: Callable[[], Any], *, within_s: float = 5.0, what: str = "") -> Any:

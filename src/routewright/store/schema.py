@@ -1,0 +1,337 @@
+"""The tables, once for SQLite and Postgres.
+
+Money is whole nano-dollars (`_nusd`), time whole milliseconds since 1970 UTC (`_at_ms`), a window a text such as
+`30d`. What LiteLLM's clients may set and nothing here acts on is kept in `extra`, so that they read back what they
+wrote. No foreign keys: spend and audit outlive what they speak of.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rows by itself only in a column of exactly this type.
+_RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _text(name: str, *, required: bool = False) -> Column[str]:
+    return Column(name, String, nullable=not required)
+
+
+def _whole(name: str, *, required: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=not required)
+
+
+def _json(name: str) -> Column[Any]:
+    return Column(name, JSON(none_as_null=True))
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _limits() -> list[Column[Any]]:
+    """Requests and tokens a minute, and requests at one time; NULL is none."""
+    return [_whole("rpm_limit"), _whole("tpm_limit"), _whole("max_parallel_requests")]
+
+
+def _limits_by_model() -> list[Column[Any]]:
+    """Name -> limit; a budget by model is `{name: {"max_budget_nusd": ..., "budget_duration": ...}}`."""
+    return [_json("model_rpm_limit"), _json("model_tpm_limit"), _json("model_max_budget")]
+
+
+def _budget() -> list[Column[Any]]:
+    """A cap on spend, and the window that it is for; without one it is for good."""
+    return [
+        _whole("max_budget_nusd"),
+        _whole("soft_budget_nusd"),
+        _text("budget_duration"),
+        _whole("budget_started_at_ms"),
+        _text("budget_id"),
+    ]
+
+
+def _spent_before() -> Column[int]:
+    """Spend from before the ledger: what an import brought, or an administrator set."""
+    return Column("spend_before_nusd", BigInteger, nullable=False, server_default="0")
+
+
+def _history() -> list[Column[Any]]:
+    return [
+        _whole("created_at_ms", required=True),
+        _text("created_by"),
+        _whole("updated_at_ms", required=True),
+        _text("updated_by"),
+    ]
+
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    _text("key_name", required=True),
+    Column("key_alias", String, unique=True),
+    _text("user_id"),
+    _text("team_id"),
+    _text("organization_id"),
+    _text("key_type", required=True),
+    _flag("blocked"),
+    _flag("is_service_account"),
+    _whole("expires_at_ms"),
+    _json("models"),
+    _json("aliases"),
+    _json("allowed_routes"),
+    *_limits(),
+    *_limits_by_model(),
+    *_budget(),
+    _whole("temp_budget_increase_nusd"),
+    _whole("temp_budget_expires_at_ms"),
+    _spent_before(),
+    _json("metadata"),
+    _json("tags"),
+    _json("extra"),
+    *_history(),
+    Index(None, "user_id"),
+    Index(None, "team_id"),
+    Index(None, "budget_id"),
+)
+"""`key_hash`: lower-case hex SHA-256 of the whole key. `models`: NULL or empty is all."""
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("team_id", String, primary_key=True),
+    _text("team_alias"),
+    _text("organization_id"),
+    _flag("blocked"),
+    _json("models"),
+    _json("model_aliases"),
+    *_limits(),
+    *_limits_by_model(),
+    *_budget(),
+    _spent_before(),
+    _whole("team_member_budget_nusd"),
+    _whole("team_member_rpm_limit"),
+    _whole("team_member_tpm_limit"),
+    _text("team_member_key_duration"),
+    _json("metadata"),
+    _json("tags"),
+    _json("extra"),
+    *_history(),
+    Index(None, "budget_id"),
+)
+
+team_members = Table(
+    "team_members",
+    metadata,
+    _text("team_id", required=True),
+    _text("user_id", required=True),
+    _text("role", required=True),
+    *_limits(),
+    *_budget(),
+    _spent_before(),
+    *_history(),
+    PrimaryKeyConstraint("team_id", "user_id"),
+    Index(None, "user_id"),
+)
+"""`role`: `admin` or `user`."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", String, primary_key=True),
+    Column("user_email", String, unique=True),
+    _text("user_alias"),
+    _text("user_role", required=True),
+    _json("models"),
+    *_limits(),
+    *_limits_by_model(),
+    *_budget(),
+    _spent_before(),
+    _json("metadata"),
+    _json("extra"),
+    *_history(),
+    Index(None, "budget_id"),
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("customer_id", String, primary_key=True),
+    _text("alias"),
+    _flag("blocked"),
+    _text("default_model"),
+    *_limits(),
+    *_budget(),
+    _spent_before(),
+    _json("extra"),
+    *_history(),
+    Index(None, "budget_id"),
+)
+"""End users of a key's holder: the `user` of a request."""
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("budget_id", String, primary_key=True),
+    _whole("max_budget_nusd"),
+    _whole("soft_budget_nusd"),
+    _text("budget_duration"),
+    *_limits(),
+    _json("model_max_budget"),
+    *_history(),
+)
+"""Budgets with a name, which keys, teams, users, members and customers point to by `budget_id`."""
+
+models = Table(
+    "models",
+    metadata,
+    Column("model_id", String, primary_key=True),
+    _text("model_name", required=True),
+    _json("params"),
+    _text("sealed"),
+    _json("info"),
+    *_history(),
+    Index(None, "model_name"),
+)
+"""`params`: `litellm_params` without credentials; `sealed`: those, encrypted."""
+
+spend = Table(
+    "spend",
+    metadata,
+    Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    _text("call_id", required=True),
+    Column("attempt", Integer, nullable=False),
+    _text("request_id", required=True),
+    _whole("started_at_ms", required=True),
+    _whole("first_byte_at_ms"),
+    _whole("ended_at_ms", required=True),
+    _text("endpoint", required=True),
+    _text("key_hash", required=True),
+    _text("key_alias"),
+    _text("user_id"),
+    _text("team_id"),
+    _text("organization_id"),
+    _text("customer_id"),
+    _text("model_asked"),
+    _text("model"),
+    _text("deployment_id"),
+    _text("provider"),
+    _text("route"),
+    Column("status", Integer, nullable=False),
+    _text("error_code"),
+    _text("ended", required=True),
+    _flag("is_stream"),
+    _whole("prompt_tokens", required=True),
+    _whole("completion_tokens", required=True),
+    _whole("cached_tokens", required=True),
+    _whole("cache_creation_tokens", required=True),
+    _whole("reasoning_tokens", required=True),
+    _whole("audio_tokens", required=True),
+    _flag("is_estimated"),
+    _whole("cost_nusd", required=True),
+    _flag("is_priced"),
+    _text("price_version"),
+    _text("session_id"),
+    _text("peer"),
+    _json("tags"),
+    _json("extra"),
+    UniqueConstraint("call_id", "attempt"),
+    Index(None, "key_hash", "started_at_ms"),
+    Index(None, "team_id", "started_at_ms"),
+    Index(None, "user_id", "started_at_ms"),
+    Index(None, "customer_id", "started_at_ms"),
+    Index(None, "started_at_ms"),
+    Index(None, "request_id"),
+    sqlite_autoincrement=True,
+)
+"""Insert-only: one row per upstream answer that cost something, or per call that ended without one."""
+
+spend_hours = Table(
+    "spend_hours",
+    metadata,
+    _whole("hour_at_ms", required=True),
+    _text("key_hash", required=True),
+    _text("user_id", required=True),
+    _text("team_id", required=True),
+    _text("customer_id", required=True),
+    _text("model", required=True),
+    _text("provider", required=True),
+    _whole("cost_nusd", required=True),
+    _whole("prompt_tokens", required=True),
+    _whole("completion_tokens", required=True),
+    _whole("cached_tokens", required=True),
+    _whole("cache_creation_tokens", required=True),
+    _whole("requests", required=True),
+    _whole("failed_requests", required=True),
+    PrimaryKeyConstraint("hour_at_ms", "key_hash", "user_id", "team_id", "customer_id", "model", "provider"),
+    Index(None, "team_id", "hour_at_ms"),
+    Index(None, "user_id", "hour_at_ms"),
+    Index(None, "customer_id", "hour_at_ms"),
+    Index(None, "key_hash", "hour_at_ms"),
+)
+"""Sums of `spend` by the hour that a call ended in; `""` stands for none, since a key column can't be NULL."""
+
+spend_tags = Table(
+    "spend_tags",
+    metadata,
+    _whole("hour_at_ms", required=True),
+    _text("tag", required=True),
+    _whole("cost_nusd", required=True),
+    _whole("total_tokens", required=True),
+    _whole("requests", required=True),
+    PrimaryKeyConstraint("hour_at_ms", "tag"),
+    Index(None, "tag", "hour_at_ms"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", _RowId, primary_key=True, autoincrement=True),
+    _whole("at_ms", required=True),
+    _text("actor", required=True),
+    _text("actor_role", required=True),
+    _text("request_id"),
+    _text("action", required=True),
+    _text("kind", required=True),
+    _text("object_id", required=True),
+    _json("before"),
+    _json("after"),
+    Index(None, "at_ms"),
+    Index(None, "kind", "object_id"),
+    sqlite_autoincrement=True,
+)
+"""Who changed what. `before` and `after` hold no credential."""
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("change_id", _RowId, primary_key=True, autoincrement=True),
+    _whole("at_ms", required=True),
+    _text("kind", required=True),
+    _text("object_id", required=True),
+    Index(None, "at_ms"),
+    sqlite_autoincrement=True,
+)
+"""What the workers of every replica have to look at again, in the order of the commits; kept for a day."""

@@ -161,6 +161,17 @@ class RouterSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingsSettings:
+    """An OpenAI-compatible embeddings endpoint, for routers whose features are `remote`."""
+
+    api_base: str
+    """Address with path, without a slash at its end."""
+    model: str
+    """As the endpoint names it."""
+    api_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """The process: where it listens, how many workers, how it ends."""
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from made_up import make_prompts, make_scores
 
 from routewright.routing.features import hashed
-from routewright.routing.features.hashed import CHEAP_NAMES, Folded, HashedFeatures, cut
+from routewright.routing.features.cheap import CHEAP_NAMES, cut
+from routewright.routing.features.hashed import Folded, HashedFeatures
 from routewright.routing.router import NotFitted
 from routewright.types import Prompt
 

@@ -18,7 +18,7 @@ from routewright.learning.datasets import Dataset, DatasetError, read_dataset
 from routewright.learning.metrics import Metrics, Split, measure, measure_random, measure_zero
 from routewright.learning.report import print_report
 from routewright.routing.baselines import OracleRouter, TaskMeanRouter
-from routewright.routing.features import FEATURES
+from routewright.routing.features import make_features
 from routewright.routing.registry import find_router
 from routewright.routing.router import Float32, mean_known
 
@@ -42,8 +42,7 @@ def evaluate(
     say = progress or (lambda _: None)
     for name in routers:
         find_router(name)
-    if features_name not in FEATURES:
-        raise ValueError(f'no features "{features_name}"; known: {", ".join(sorted(FEATURES))}')
+    features = make_features(features_name, seed=seed)
     train = dataset.rows("train")
     mean, usual_cost = mean_known(dataset.quality[train]), mean_known(dataset.cost_usd[train])
     valid, test = Split(dataset, "valid", mean, usual_cost), Split(dataset, "test", mean, usual_cost)
@@ -83,7 +82,6 @@ def evaluate(
         add("task-mean", "baseline", measure(expected, costs, valid, test, mean, seed=seed))
 
     say(f"features {features_name} on {len(train)} prompts")
-    features = FEATURES[features_name](seed=seed)
     X = features.fit_transform([dataset.prompts[row] for row in train], dataset.quality[train])
     vectors = {"valid": features.transform(valid.prompts), "test": features.transform(test.prompts)}
     for name in routers:

@@ -15,7 +15,7 @@ from routewright.learning.costs import cost_weights
 from routewright.learning.datasets import Dataset, DatasetError, read_dataset
 from routewright.routing.artefact import Artefact, Label, read_artefact, write_artefact
 from routewright.routing.calibrate import Isotonic, brier, ece
-from routewright.routing.features import FEATURES
+from routewright.routing.features import make_features
 from routewright.routing.registry import find_router
 from routewright.routing.router import Float32, mean_known
 
@@ -37,15 +37,13 @@ def fit_router(
 
     Raises ValueError for an unknown name or a set too small, KeyError for an unknown router.
     """
-    if features_name not in FEATURES:
-        raise ValueError(f'no features "{features_name}"; known: {", ".join(sorted(FEATURES))}')
     router_class = find_router(router_name)
     train, valid = dataset.rows("train"), dataset.rows("valid")
     if len(train) < 2 or not len(valid):
         raise DatasetError(
             f'set "{dataset.name}" has {len(train)} train and {len(valid)} valid rows; at least 2 and 1 are needed'
         )
-    features = FEATURES[features_name](seed=seed, **(feature_arguments or {}))
+    features = make_features(features_name, seed=seed, arguments=feature_arguments)
     prompts = [dataset.prompts[row] for row in train]
     X = features.fit_transform(prompts, dataset.quality[train])
     arguments = dict(router_arguments or {})

@@ -16,7 +16,6 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routewright.errors import ArtefactRefused
+from routewright.routing.arguments import check_arguments
 from routewright.routing.calibrate import Isotonic
-from routewright.routing.features import FEATURES
-from routewright.routing.features.hashed import HashedFeatures
+from routewright.routing.features import load_features
+from routewright.routing.features.contract import Features
+from routewright.routing.features.joined import under
 from routewright.routing.registry import ROUTERS
 from routewright.routing.router import Array, Router
+from routewright.settings import EmbeddingsSettings
 from routewright.types import Prompt
 
 FORMAT_VERSION: Final = 1
@@ -78,7 +80,7 @@ class Artefact:
     """A router with its features, labels, and how it was made. Never changed after it was built."""
 
     router: Router
-    features: HashedFeatures
+    features: Features
     labels: tuple[Label, ...]
     """One for each of the router's models, in its order."""
     sample_scores: NDArray[np.float16]
@@ -211,15 +213,22 @@ def write_artefact(artefact: Artefact, path: Path) -> str:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def read_artefact(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, force: bool = False) -> Artefact:
+def read_artefact(
+    path: str | os.PathLike[str],
+    *,
+    max_bytes: int = MAX_BYTES,
+    force: bool = False,
+    embeddings: EmbeddingsSettings | None = None,
+) -> Artefact:
     """Read, check and try a router file. Raises ArtefactRefused naming the fault, and nothing else.
 
-    force: also take a router whose gate says that it is worse than the best single model.
+    force: also take a router whose gate says that it is worse than the best single model. embeddings: the endpoint that
+    `remote` features ask; the file has no say in it.
     """
     name = os.path.basename(os.fspath(path)) or os.fspath(path)
     content = _read(path, name, max_bytes)
     try:
-        return _parse(content, os.fspath(path), force=force)
+        return _parse(content, os.fspath(path), force=force, embeddings=embeddings)
     except ArtefactRefused as error:
         raise ArtefactRefused(f'router file "{name}" refused: {error.message}') from None
     except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, IndexError, RecursionError) as error:
@@ -335,7 +344,7 @@ def _unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Array], str]:
     return header, arrays, digest
 
 
-def _parse(content: bytes, path: str, *, force: bool) -> Artefact:
+def _parse(content: bytes, path: str, *, force: bool, embeddings: EmbeddingsSettings | None) -> Artefact:
     header, arrays, digest = _unpack(content)
     for name, array in arrays.items():
         if array.dtype.kind == "f":
@@ -344,18 +353,15 @@ def _parse(content: bytes, path: str, *, force: bool) -> Artefact:
                 raise ArtefactRefused(f'array "{name}" holds NaN or infinity')
 
     spec = _part(header, "features")
-    if spec["name"] not in FEATURES:
-        raise ArtefactRefused(f"unknown features {spec['name']!r}; known: {', '.join(sorted(FEATURES))}")
-    features_class = FEATURES[spec["name"]]
-    arguments = _arguments(features_class, spec, "features")
-    features = features_class.from_state(arguments, _under("features.", arrays))
+    features = load_features(spec["name"], spec.get("arguments", {}), under("features.", arrays), embeddings=embeddings)
 
     spec = _part(header, "router")
     if spec["name"] not in ROUTERS:
         raise ArtefactRefused(f"unknown router class {spec['name']!r}; known: {', '.join(sorted(ROUTERS))}")
     router_class = ROUTERS[spec["name"]]
-    arguments = _arguments(router_class, spec, "router")
-    router = router_class.from_state(arguments, _under("router.", arrays), n_features=features.n_features)
+    arguments = spec.get("arguments", {})
+    check_arguments(router_class, arguments, "router.arguments")
+    router = router_class.from_state(arguments, under("router.", arrays), n_features=features.n_features)
 
     labels = _labels(header.get("labels"))
     if len(labels) != router.n_models:
@@ -376,7 +382,7 @@ def _parse(content: bytes, path: str, *, force: bool) -> Artefact:
 
     with np.errstate(all="ignore"):  # a bad router's overflows are told below, not as warnings
         for number, canary in enumerate(CANARIES, start=1):
-            x = features.vector(canary)
+            x = features.rehearsal(canary)
             if not np.isfinite(x).all():
                 raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got a vector that is not finite")
             rating = router.rate_one(x)
@@ -415,22 +421,6 @@ def _part(header: Mapping[str, Any], name: str, *, required: bool = True) -> dic
     return part
 
 
-def _arguments(made: type[Router] | type[HashedFeatures], spec: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """Constructor arguments from the header, each of the type of its default."""
-    arguments = spec.get("arguments", {})
-    if not isinstance(arguments, dict):
-        raise ArtefactRefused(f'field "{part}.arguments" is no object')
-    known = signature(made).parameters
-    for name, value in arguments.items():
-        if name not in known:
-            raise ArtefactRefused(f'unknown argument "{name}" in "{part}.arguments"')
-        default = known[name].default
-        right = type(value) is type(default) or (type(default) is float and type(value) is int)
-        if not right or (isinstance(value, (int, float)) and not abs(value) < 2**53):
-            raise ArtefactRefused(f'argument "{name}" in "{part}.arguments" must be {type(default).__name__}')
-    return arguments
-
-
 def _labels(entries: Any) -> tuple[Label, ...]:
     if not isinstance(entries, list) or not entries:
         raise ArtefactRefused('field "labels" is missing or empty')
@@ -460,7 +450,3 @@ def _labels(entries: Any) -> tuple[Label, ...]:
     if len({label.name for label in labels}) != len(labels):
         raise ArtefactRefused('field "labels" names a model twice')
     return tuple(labels)
-
-
-def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import exp, inf, isfinite, log
 from time import perf_counter
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from routewright.routing.artefact import Artefact
-from routewright.routing.features.hashed import SYSTEM_CHARACTERS, Folded
+from routewright.routing.features.contract import SYSTEM_CHARACTERS
 from routewright.routing.objective import Dial
 from routewright.routing.profiles import Placement, place
 from routewright.routing.router import Float32
@@ -107,7 +107,7 @@ class RoutePlan:
 
     # --- at start -------------------------------------------------------------------------------------------------
 
-    def _fold(self) -> Folded | None:
+    def _fold(self) -> Callable[[Prompt], list[float]] | None:
         """The candidates' log-odds straight from a prompt, where router and mix are both affine in them."""
         head = self._router.log_odds()
         if head is None:
@@ -115,9 +115,9 @@ class RoutePlan:
         weights, intercept = head
         if self._taken is not None:
             self._highest = 30.0
-            return Folded(self._features, weights[:, self._taken], intercept[self._taken])
+            return self._features.fold(weights[:, self._taken], intercept[self._taken])
         self._highest = log(1.0 / float(_ODDS_LIMIT) - 1.0)
-        return Folded(self._features, weights @ self._mix, intercept @ self._mix + self._offset)
+        return self._features.fold(weights @ self._mix, intercept @ self._mix + self._offset)
 
     def _prices(self) -> tuple[list[float], list[float], list[str]]:
         """Input and output USD per token of each candidate, and what had to be assumed."""

@@ -1,0 +1,138 @@
+"""The contract every feature maker keeps: text to vectors, learned from prompts, saved and loaded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+
+from routewright.routing.router import Array, Float32, NotFitted
+from routewright.settings import EmbeddingsSettings
+from routewright.types import Prompt
+
+SYSTEM_CHARACTERS: Final = 2000
+"""So much of a system prompt can make a difference to a vector."""
+
+
+class MissingExtra(ValueError):
+    """Features were named whose library is not installed; the message says how to install it."""
+
+    def __init__(self, features: str, extra: str, error: ImportError | None = None, also: str = "") -> None:
+        what = f" ({error})" if error is not None else ""
+        super().__init__(f"features \"{features}\" need `pip install 'routewright[{extra}]'`{also}{what}")
+
+
+class NoVector(Exception):
+    """A maker could not make a vector this time; the message says why in a few words."""
+
+
+class Features(ABC):
+    """Makes a prompt a vector.
+
+    The constructor stores its arguments, nothing else. What `fit` learned ends in `_`. A vector is float32
+    (n_features,), finite whatever the text, and the same alone as in a batch; each maker says how far the same text
+    gives the same vector on another machine. The time it takes is linear in the text: what is long is cut first.
+    """
+
+    name: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]]
+    """Names of the constructor's arguments, all of them numbers, booleans or strings."""
+    arrays: ClassVar[tuple[str, ...]]
+    """Names of the learned arrays, without the closing underscore."""
+
+    is_quick: bool = True
+    """Cheap enough for the event loop. A slow maker's `transform` is called in a thread, a few prompts at a time."""
+    batch_size: int = 1
+    """Prompts that a slow maker takes at once, where several wait."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Length of a vector."""
+
+    @abstractmethod
+    def vector(self, prompt: Prompt) -> Float32:
+        """float32 (n_features,). Raises NotFitted; NoVector where what makes it failed."""
+
+    def transform(self, prompts: Sequence[Prompt]) -> Float32:
+        """float32 (n, n_features), each row as `vector` gives it."""
+        self.check_is_fitted()
+        out = np.empty((len(prompts), self.n_features), dtype=np.float32)
+        for row, prompt in enumerate(prompts):
+            out[row] = self.vector(prompt)
+        return out
+
+    def rehearsal(self, prompt: Prompt) -> Float32:
+        """What a loaded maker is tried with: its vector, or one like it where making it would ask another machine."""
+        return self.vector(prompt)
+
+    @abstractmethod
+    def fit_transform(self, prompts: Sequence[Prompt], quality: Float32 | None = None) -> Float32:
+        """Learn from prompts, and from their scores float32 (n, n_models), NaN where not recorded; their vectors.
+
+        What was learned from a row's own scores is left out of its vector, so that a router sees training rows as it
+        will see new ones. Raises ValueError for an argument out of range, or no prompts.
+        """
+
+    def fit(self, prompts: Sequence[Prompt], quality: Float32 | None = None) -> Self:
+        """`fit_transform` without the vectors."""
+        self.fit_transform(prompts, quality)
+        return self
+
+    def why_unlike(self, prompt: Prompt) -> str:
+        """Why the prompt is out of the range that was learned from, in a few plain words; empty where it is not."""
+        text = prompt.text
+        return "" if text and not text.isspace() else "empty prompt"
+
+    def fold(self, weights: Float32, offset: Float32) -> Callable[[Prompt], list[float]] | None:
+        """`vector(prompt) @ weights + offset` by a shorter way, where the maker has one.
+
+        weights: (n_features, n). offset: (n,).
+        """
+        return None
+
+    # --- what it needs beside its arrays --------------------------------------------------------------------------
+
+    def open(self, embeddings: EmbeddingsSettings | None = None, encodings: Path | None = None) -> Self:
+        """Load what the maker needs beside what it learned. Called once, before anything else is asked of it.
+
+        embeddings: the endpoint of the configuration. encodings: a folder where a slow maker keeps what it has made
+        while learning. Raises MissingExtra; ValueError where the configuration lacks something.
+        """
+        return self
+
+    # --- saving and loading ---------------------------------------------------------------------------------------
+
+    def check_is_fitted(self) -> None:
+        if not all(hasattr(self, f"{name}_") for name in self.arrays):
+            raise NotFitted("fit or load these features before asking them for vectors")
+
+    def params(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {argument: getattr(self, argument) for argument in self.arguments}
+
+    def state(self) -> dict[str, Array]:
+        """Learned arrays by name; with `params` all that `from_state` needs."""
+        self.check_is_fitted()
+        return {name: getattr(self, f"{name}_") for name in self.arrays}
+
+    @classmethod
+    def from_state(cls, params: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
+        """The features that `params` and `state` were taken from. Raises ValueError naming what does not fit."""
+        unknown = sorted(set(params) - set(cls.arguments))
+        if unknown:
+            raise ValueError(f'unknown argument "{unknown[0]}" of features "{cls.name}"')
+        features = cls(**params)
+        for name in cls.arrays:
+            if name not in arrays:
+                raise ValueError(f'array "{name}" is missing')
+            setattr(features, f"{name}_", arrays[name])
+        features.check_state()
+        return features
+
+    @abstractmethod
+    def check_state(self) -> None:
+        """Raise ValueError, naming it, when a loaded argument or array does not fit; prepare `vector`."""

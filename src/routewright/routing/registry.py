@@ -10,6 +10,7 @@ from routewright.routing.ensemble import EnsembleRouter
 from routewright.routing.knn import KNNRouter
 from routewright.routing.linear import LinearRouter
 from routewright.routing.logistic import LogisticRouter
+from routewright.routing.mlp import MLPRouter
 from routewright.routing.router import Router
 
 ROUTERS: Final[dict[str, type[Router]]] = {
@@ -20,6 +21,7 @@ ROUTERS: Final[dict[str, type[Router]]] = {
         LogisticRouter,
         EnsembleRouter,
         LinearRouter,
+        MLPRouter,
         BestRouter,
         CheapestRouter,
         RandomRouter,

@@ -8,7 +8,7 @@ from routewright.routing.features import load_features, make_features
 
 
 def test_an_unknown_maker_is_refused_by_name():
-    with pytest.raises(ValueError, match='unknown features "tfidf"; known: .*hashed'):
+    with pytest.raises(ValueError, match=r'unknown features "tfidf"; known: .*hashed'):
         make_features("tfidf")
     with pytest.raises(ValueError, match='unknown features "__init__"'):
         load_features("__init__", {}, {})

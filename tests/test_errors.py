@@ -61,6 +61,7 @@ TABLE = {
     "ShuttingDown": (503, "api_error", "shutting_down", None),
     "StorageUnavailable": (503, "api_error", "storage_unavailable", None),
     "Unavailable": (503, "api_error", "unavailable", None),
+    "UnsupportedField": (400, "invalid_request_error", "unsupported_parameter", None),
     "UpstreamAuthError": (502, "api_error", "upstream_auth_error", None),
     "UpstreamBadResponse": (502, "api_error", "upstream_bad_response", None),
     "UpstreamError": (502, "api_error", "upstream_error", None),
@@ -115,8 +116,8 @@ def test_only_what_another_deployment_may_do_better_is_tried_elsewhere() -> None
     elsewhere = {kind.__name__ for kind in ALL if kind.try_next}
     again = {kind.__name__ for kind in ALL if kind.try_again}
     assert elsewhere == {
-        "ContentPolicyViolation", "ContextLengthExceeded", "UpstreamAuthError", "UpstreamBadResponse", "UpstreamError",
-        "UpstreamRateLimited", "UpstreamTimeout", "UpstreamUnavailable",
+        "ContentPolicyViolation", "ContextLengthExceeded", "UnsupportedField", "UpstreamAuthError",
+        "UpstreamBadResponse", "UpstreamError", "UpstreamRateLimited", "UpstreamTimeout", "UpstreamUnavailable",
     }  # fmt: skip
     assert again == {"UpstreamError", "UpstreamRateLimited", "UpstreamUnavailable"}
 

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from routewright.errors import InvalidRequest, ModelAccessDenied, ModelNotFound, clean_text
-from routewright.providers import openai
+from routewright.providers import dialects
+from routewright.providers.head import origin_of
 from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
 from routewright.types import (
     NUSD_PER_USD,
@@ -46,8 +47,8 @@ def make_deployment(
     deployment.metrics_model = settings.model_name
     deployment.provider = settings.provider
     deployment.upstream_model = upstream_model
-    deployment.origin = openai.origin_of(settings)
-    deployment.request_heads = openai.request_heads(settings, upstream_model)
+    deployment.origin = origin_of(settings)
+    deployment.exchanges, deployment.request_heads = dialects.spoken(settings, upstream_model)
     deployment.reply_fields = (
         f"x-litellm-model-id: {_header_text(settings.id)}\r\nx-litellm-model-group: {_header_text(model_name)}\r\n"
     ).encode("ascii")
@@ -62,6 +63,9 @@ def make_deployment(
     output_nusd = deployment.output_nusd = (price.output_usd_per_token or 0.0) * NUSD_PER_USD
     deployment.cached_nusd = _own_price(price.cached_input_usd_per_token, input_nusd)
     deployment.cache_creation_nusd = _own_price(price.cache_creation_usd_per_token, input_nusd)
+    deployment.cache_creation_long_nusd = _own_price(
+        price.cache_creation_long_usd_per_token, deployment.cache_creation_nusd
+    )
     deployment.audio_input_nusd = _own_price(price.audio_input_usd_per_token, input_nusd)
     deployment.audio_output_nusd = _own_price(price.audio_output_usd_per_token, output_nusd)
     deployment.reasoning_nusd = _own_price(price.reasoning_usd_per_token, output_nusd)
@@ -74,6 +78,8 @@ def make_deployment(
     deployment.cooldown_s = settings.cooldown_s
     deployment.default_params = settings.default_params
     deployment.drop_params = settings.drop_params
+    deployment.drops_unsupported = settings.drops_unsupported
+    deployment.max_output_tokens = settings.max_output_tokens
     deployment.health = health
     return deployment
 

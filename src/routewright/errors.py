@@ -3,6 +3,7 @@
 GatewayError
 ├── InvalidRequest          400   body or field not understood
 │   ├── InvalidJson, MissingField, RefusedField
+│   ├── UnsupportedField         the chosen model's provider has no word for it
 │   ├── ContextLengthExceeded, ContentPolicyViolation
 │   ├── UpstreamRefusedRequest   the upstream's own 400, 404 or 422, cleaned
 │   ├── ModelNotFound       404
@@ -80,6 +81,12 @@ class RefusedField(InvalidRequest):
     """The field would steer the gateway, its hosts or its credentials; only the configuration may."""
 
     code = "field_not_allowed"
+
+
+class UnsupportedField(InvalidRequest):
+    """The dialect of this model's provider can't say it; the next candidate's may. `drop_params` leaves it out."""
+
+    code, try_next = "unsupported_parameter", True
 
 
 class ContextLengthExceeded(InvalidRequest):
@@ -263,8 +270,23 @@ def error_object(error: GatewayError) -> dict[str, dict[str, str | None]]:
     }
 
 
-def error_body(error: GatewayError) -> bytes:
-    """`error_object` as UTF-8 JSON."""
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
+    413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error",
+}  # fmt: skip
+
+
+def anthropic_error_object(error: GatewayError, request_id: str) -> dict[str, object]:
+    """What Anthropic's clients read: `{"type": "error", "error": {"type", "message"}, "request_id"}`."""
+    kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+    message = f"{error.param}: {error.message}" if error.param is not None else error.message
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+
+
+def error_body(error: GatewayError, speaks: str = "openai", request_id: str = "") -> bytes:
+    """The error as UTF-8 JSON, in the shape that clients of the dialect `speaks` read."""
+    if speaks == "anthropic":
+        return _encode(anthropic_error_object(error, request_id))
     return _encode(error_object(error))
 
 

@@ -71,10 +71,11 @@ class Gateway:
             outcome.fields += decision.fields
             await self.upstream.relay(call, decision, client, outcome)  # call the provider, stream back
         except GatewayError as error:
-            self._refuse(client, outcome, error)
+            self._refuse(client, outcome, error, request.endpoint.speaks)
         except Exception:
             log.exception("request %s failed", outcome.request_id)
-            self._refuse(client, outcome, InternalError("internal error; the log has it under this request id"))
+            failure = InternalError("internal error; the log has it under this request id")
+            self._refuse(client, outcome, failure, request.endpoint.speaks)
         finally:
             if reservation is not None:
                 usage = outcome.usage
@@ -83,7 +84,7 @@ class Gateway:
                 )
             self.ledger.settle(outcome, client.release)  # record
 
-    def _refuse(self, client: Responder, outcome: Outcome, error: GatewayError) -> None:
+    def _refuse(self, client: Responder, outcome: Outcome, error: GatewayError, speaks: str) -> None:
         """Answer with an error; nothing has gone to the client yet."""
         outcome.status = error.status
         outcome.error = error.code
@@ -99,4 +100,5 @@ class Gateway:
                 max(0, outcome.attempts - 1 - outcome.fallbacks),
                 outcome.fallbacks,
             )
-        client.hold_response(error.status, fields, error_body(error), close=error.close)
+        body = error_body(error, speaks, outcome.request_id)
+        client.hold_response(error.status, fields, body, close=error.close)

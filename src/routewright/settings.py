@@ -87,6 +87,8 @@ class DeploymentSettings:
     """Request fields filled in where the client left them out."""
     drop_params: tuple[str, ...] = ()
     """`additional_drop_params`: request fields taken out."""
+    drops_unsupported: bool = False
+    """`drop_params`, here or in `litellm_settings`: what the provider's dialect has no word for is left out."""
     mode: str = "chat"
     """`chat`, `completion` or `embedding`."""
     max_input_tokens: int | None = None
@@ -199,8 +201,6 @@ class Settings:
     keys: tuple[KeySettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     deployments: tuple[DeploymentSettings, ...] = ()
-    drop_unknown_params: bool = False
-    """`litellm_settings.drop_params`."""
     allow_mock_response: bool = False
     warnings: tuple[str, ...] = ()
     """What the start says: keys not supported, deployments without a credential, models without a price."""

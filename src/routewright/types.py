@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from routewright.dialect import ClientDialect, Exchange
 
 
 class Secret:
@@ -52,6 +55,8 @@ class Endpoint:
     is_proxied: bool
     """Goes to the gateway; everything else goes to the control plane."""
     takes_body: bool = True
+    speaks: str = "openai"
+    """The client dialect in which its errors are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +158,11 @@ class Call:
 
     __slots__ = (
         "body",
+        "client",
+        "drop_params",
         "endpoint",
         "fallbacks",
+        "forwarded",
         "has_images",
         "has_tools",
         "is_stream",
@@ -174,11 +182,16 @@ class Call:
     )
 
     endpoint: str
-    """`chat`, `completions` or `embeddings`."""
+    """`chat`, `completions`, `embeddings` or one of another dialect's, by the table of endpoints."""
+    client: ClientDialect
     model: str
     """As the client wrote it."""
     body: dict[str, Any]
-    """Checked and without our extensions; `model` still the client's word."""
+    """In the client's dialect, checked and without our extensions; `model` still the client's word."""
+    forwarded: Mapping[str, str]
+    """Headers of the client's that an upstream of its own dialect may read: a short list, named in lower case."""
+    drop_params: bool | None
+    """Leave out what can't be carried over to another dialect, rather than refuse it; None: the deployment's word."""
     is_stream: bool
     wants_usage: bool
     """The client asked for `stream_options.include_usage`."""
@@ -209,6 +222,8 @@ class Price:
     output_usd_per_token: float | None = None
     cached_input_usd_per_token: float | None = None
     cache_creation_usd_per_token: float | None = None
+    cache_creation_long_usd_per_token: float | None = None
+    """For what is kept an hour."""
     reasoning_usd_per_token: float | None = None
     audio_input_usd_per_token: float | None = None
     audio_output_usd_per_token: float | None = None
@@ -278,6 +293,8 @@ class Usage:
     is_estimated: bool = False
     cache_creation_tokens: int = 0
     """Of the prompt: written to the provider's cache."""
+    cache_creation_long_tokens: int = 0
+    """Of those: to be kept for an hour rather than minutes."""
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
 
@@ -319,15 +336,19 @@ class Deployment:
     __slots__ = (
         "audio_input_nusd",
         "audio_output_nusd",
+        "cache_creation_long_nusd",
         "cache_creation_nusd",
         "cached_nusd",
         "cooldown_s",
         "default_params",
         "drop_params",
+        "drops_unsupported",
+        "exchanges",
         "health",
         "id",
         "input_nusd",
         "is_priced",
+        "max_output_tokens",
         "max_retries",
         "metrics_model",
         "model_field",
@@ -357,8 +378,10 @@ class Deployment:
     upstream_model: str
     origin: tuple[str, str, int]
     """Scheme, host and port."""
-    request_heads: dict[str, bytes]
-    """Per endpoint, up to and with `content-length: `."""
+    exchanges: Mapping[str, Exchange]
+    """Per endpoint of ours, how the upstream's dialect serves it."""
+    request_heads: Mapping[str, bytes]
+    """Per endpoint of the upstream's dialect, up to and with `content-length: `."""
     reply_fields: bytes
     """Header lines that name this deployment to the client."""
     routed_field: bytes
@@ -372,6 +395,7 @@ class Deployment:
     output_nusd: float
     cached_nusd: float
     cache_creation_nusd: float
+    cache_creation_long_nusd: float
     reasoning_nusd: float
     audio_input_nusd: float
     audio_output_nusd: float
@@ -386,6 +410,9 @@ class Deployment:
     cooldown_s: float | None
     default_params: Mapping[str, Any]
     drop_params: tuple[str, ...]
+    drops_unsupported: bool
+    """Leave out what the dialect has no word for, rather than refuse the request."""
+    max_output_tokens: int | None
     health: Health
 
     def cost_nusd(self, usage: Usage) -> int:
@@ -401,7 +428,9 @@ class Deployment:
             left = prompt - min(usage.cached_tokens, prompt)
             written = min(usage.cache_creation_tokens, left)
             spoken = min(usage.audio_output_tokens, completion - min(usage.reasoning_tokens, completion))
+            long = min(usage.cache_creation_long_tokens, written)
             cost += written * (self.cache_creation_nusd - self.input_nusd)
+            cost += long * (self.cache_creation_long_nusd - self.cache_creation_nusd)
             cost += min(usage.audio_input_tokens, left - written) * (self.audio_input_nusd - self.input_nusd)
             cost += spoken * (self.audio_output_nusd - self.output_nusd)
         return round(cost)

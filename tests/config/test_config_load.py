@@ -414,7 +414,7 @@ def test_a_variable_may_stand_wherever_a_text_may() -> None:
     assert (found.model_name, found.upstream_model, found.api_base) == ("n", "x", "http://h/v1")
     assert (found.rpm, found.timeout_s, found.default_params, found.tags) == (7, 2.5, {"temperature": 0.5}, ("t",))
     assert found.price.input_usd_per_token == 1e-6
-    assert settings.drop_unknown_params is True
+    assert found.drops_unsupported is True
     assert settings.keys[0].key.reveal() == "tk"
     assert settings.keys[0].models == ("n",)
     assert (settings.routes[0].candidates, settings.routes[0].quality) == (("n",), 0.25)
@@ -484,8 +484,8 @@ def test_router_settings_win_over_litellm_settings() -> None:
     assert attempts.fallbacks == {"m": ("auto",)}
     assert attempts.context_window_fallbacks == {"m": ("auto",)}
     assert settings.upstream.total_timeout_s == 50.0
-    assert settings.drop_unknown_params
     [found] = settings.deployments
+    assert found.drops_unsupported
     assert (found.stream_timeout_s, found.max_parallel_requests) == (20.0, 4)
     assert found.default_params == {"temperature": 1}
 

@@ -23,17 +23,16 @@ from routewright.errors import (
     UpstreamRefusedRequest,
     UpstreamTimeout,
 )
+from routewright.providers.failures import retry_after_s
+from routewright.providers.head import origin_of
 from routewright.providers.openai import (
     DONE,
     MAX_TOKENS_BELIEVED,
     EventStream,
-    error_event,
     error_of,
-    origin_of,
     read_answer,
     request_bytes,
     request_heads,
-    retry_after_s,
     usage_of,
 )
 from routewright.types import Call, Secret, Usage
@@ -607,15 +606,6 @@ def test_any_chunk_is_passed_on_or_is_an_upstream_s_fault(changes: list[dict[str
         return
     assert all(value["model"] == OURS for value in [*fed.events, *fed.last])
     assert 0 <= fed.usage.completion_tokens <= MAX_TOKENS_BELIEVED
-
-
-def test_stream_that_failed_says_so_and_ends() -> None:
-    """R16, S: an error event, then the end; no invented reason to finish."""
-    text = error_event(UpstreamTimeout("too slow"))
-    told, done, end = text.split(b"\n\n")
-    assert json.loads(told.removeprefix(b"data: "))["error"]["code"] == "upstream_timeout"
-    assert (done, end) == (b"data: [DONE]", b"")
-    assert b"finish_reason" not in text
 
 
 # --- errors --------------------------------------------------------------------------------------------------------

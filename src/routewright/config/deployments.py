@@ -57,13 +57,14 @@ class Credentials:
 class Deployments:
     """Reads the entries one by one; `usable` ones are deployments, all others are at least names that exist."""
 
-    def __init__(self, notes: Notes, credentials: Credentials, defaults: Section) -> None:
+    def __init__(self, notes: Notes, credentials: Credentials, defaults: Section, *, drops_unsupported: bool) -> None:
         self.usable: list[DeploymentSettings] = []
         self.names: dict[str, str] = {}
         """Each `model_name` of the file -> mode of its first entry."""
         self._notes = notes
         self._credentials = credentials
         self._defaults = _Defaults(defaults)
+        self._drops_unsupported = drops_unsupported
         self._explicit_ids: dict[str, Node] = {}
         self._ids: set[str] = set()
         self._unpriced: dict[str, None] = {}
@@ -134,6 +135,7 @@ class Deployments:
         params.know("base_model")
         default_params = self._default_params(params)
         drop_params = params.names("additional_drop_params") or ()
+        drops_unsupported = params.boolean("drop_params")
         tags = params.names("tags") or ()
         mode = info.text("mode")
         identity = self._identity(params, info, name)
@@ -216,6 +218,7 @@ class Deployments:
             price=price,
             default_params={**self._defaults.params, **default_params},
             drop_params=drop_params,
+            drops_unsupported=self._drops_unsupported if drops_unsupported is None else drops_unsupported,
             mode=mode,
             tags=tags,
             **{**numbers, **about, "max_input_tokens": about["max_input_tokens"] or context_window},
@@ -368,6 +371,7 @@ def _price(params: Section, info: Section) -> Price:
         output_usd_per_token=cost("output_cost_per_token"),
         cached_input_usd_per_token=cost("cache_read_input_token_cost"),
         cache_creation_usd_per_token=cost("cache_creation_input_token_cost"),
+        cache_creation_long_usd_per_token=cost("cache_creation_input_token_cost_above_1hr"),
         reasoning_usd_per_token=cost("output_cost_per_reasoning_token"),
         audio_input_usd_per_token=cost("input_cost_per_audio_token"),
         audio_output_usd_per_token=cost("output_cost_per_audio_token"),

@@ -89,9 +89,9 @@ def _build(
     limits = _front_limits(general, limits or FrontLimits())
     upstream = _upstream(general, litellm, router, upstream or UpstreamSettings())
     allow_mock_response = general.boolean("allow_mock_response") or False
-    drop_params = litellm.boolean("drop_params") or False
+    drops_unsupported = litellm.boolean("drop_params") or False
 
-    deployments = Deployments(notes, Credentials(top), router)
+    deployments = Deployments(notes, Credentials(top), router, drops_unsupported=drops_unsupported)
     for entry in top.sections("model_list", path=""):
         deployments.read(entry)
     deployments.finish()
@@ -131,7 +131,6 @@ def _build(
         keys=keys,
         routes=routes,
         deployments=tuple(deployments.usable),
-        drop_unknown_params=drop_params,
         allow_mock_response=allow_mock_response,
         warnings=_warnings(notes, master_key, keys, deployments, upstream),
     )

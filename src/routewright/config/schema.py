@@ -25,12 +25,12 @@ LITELLM_PARAMS = _words("""
     region_name azure_ad_token tenant_id client_id client_secret azure_scope azure_username azure_password
     azure_ad_token_provider bucket_name gcs_bucket_name itpm otpm
     default_api_key_tpm_limit default_api_key_rpm_limit max_budget budget_duration
-    cache_creation_input_token_cost_above_1hr cache_creation_input_audio_token_cost
+    cache_creation_input_audio_token_cost
     cache_read_input_audio_token_cost input_cost_per_second output_cost_per_second input_cost_per_pixel
     output_cost_per_pixel input_cost_per_image output_cost_per_image input_cost_per_character
     output_cost_per_character input_cost_per_query
     tiered_pricing
-    drop_params mock_response mock_timeout use_in_pass_through configurable_clientside_auth_params
+    mock_response mock_timeout use_in_pass_through configurable_clientside_auth_params
     merge_reasoning_content_in_choices auto_router_config auto_router_config_path auto_router_default_model
     auto_router_embedding_model complexity_router_config complexity_router_default_model model_info
     litellm_trace_id litellm_session_id max_file_size_mb keepalive_seconds allow_client_keepalive_override

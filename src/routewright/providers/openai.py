@@ -8,34 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeGuard
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from routewright import __version__
-from routewright.errors import (
-    ContentPolicyViolation,
-    ContextLengthExceeded,
-    GatewayError,
-    UpstreamAuthError,
-    UpstreamBadResponse,
-    UpstreamError,
-    UpstreamRateLimited,
-    UpstreamRefusedRequest,
-    UpstreamTimeout,
-    clean_text,
-    error_body,
-)
+from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
+from routewright.providers.failures import cleaned, error_for
+from routewright.providers.head import field_lines, head
 from routewright.settings import DeploymentSettings
-from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Secret, Usage
+from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Usage
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
 MAX_TOKENS_BELIEVED = 100_000_000
 """A usage figure above this is no usage figure."""
-MAX_RETRY_AFTER_S = 60
+stream_type = b"text/event-stream"
 DONE = b"data: [DONE]\n\n"
 
 _encode = msgspec.json.Encoder().encode
@@ -45,31 +32,17 @@ _decode = msgspec.json.Decoder().decode
 # --- requests -----------------------------------------------------------------------------------------------------
 
 
-def origin_of(settings: DeploymentSettings) -> tuple[str, str, int]:
-    """Scheme, host and port of the deployment's address."""
-    parts = urlsplit(settings.api_base)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"deployment {settings.id}: api_base must be an http or https address")
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-
-
 def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str, bytes]:
     """Per endpoint, the request's head up to and with `content-length: `."""
-    parts = urlsplit(settings.api_base)
-    base = parts.path.rstrip("/")
-    lines = [f"host: {parts.netloc}", "content-type: application/json", f"user-agent: routewright/{__version__}"]
-    lines += ["accept: application/json, text/event-stream", "accept-encoding: identity"]
+    base = urlsplit(settings.api_base).path.rstrip("/")
+    own = ["accept: application/json, text/event-stream"]
     is_azure = settings.provider == "azure"
     if settings.api_key is not None:
         key = settings.api_key.reveal()
-        lines.append(f"api-key: {key}" if is_azure else f"authorization: Bearer {key}")
+        own.append(f"api-key: {key}" if is_azure else f"authorization: Bearer {key}")
     if settings.organization:
-        lines.append(f"openai-organization: {settings.organization}")
-    for name, value in settings.extra_headers:
-        lines.append(f"{name}: {value.reveal() if isinstance(value, Secret) else value}")
-    if any("\r" in line or "\n" in line for line in lines):
-        raise ValueError(f"deployment {settings.id}: a header would hold a line break")
-    fields = "\r\n".join(lines)
+        own.append(f"openai-organization: {settings.organization}")
+    fields = field_lines(settings, own)
     heads = {}
     for endpoint, path in PATHS.items():
         if is_azure and "/openai/v1" not in base:
@@ -78,7 +51,7 @@ def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str
             target = f"{prefix}/deployments/{quote(upstream_model, safe='')}{path}?api-version={version}"
         else:
             target = base + path
-        heads[endpoint] = f"POST {target} HTTP/1.1\r\n{fields}\r\ncontent-length: ".encode("latin-1")
+        heads[endpoint] = head(target, fields)
     return heads
 
 
@@ -289,25 +262,6 @@ def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
 
 
-_NOT_PASSED_ON = frozenset(
-    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
-     b"trailer", b"transfer-encoding", b"upgrade", b"content-length", b"content-encoding", b"content-type",
-     b"set-cookie", b"set-cookie2", b"date", b"server", b"alt-svc", b"strict-transport-security", b"location"}
-)  # fmt: skip
-MAX_PASSED_ON_BYTES = 8 * 1024
-
-
-def provider_fields(headers: Mapping[bytes, bytes], deployment: Deployment) -> bytes:
-    """The upstream's own headers as lines for the client, each under `llm_provider-`, where none can pass for ours."""
-    if headers.keys() <= _NOT_PASSED_ON:
-        return b""
-    lines = [b"llm_provider-%b: %b\r\n" % item for item in headers.items() if item[0] not in _NOT_PASSED_ON]
-    fields = b"".join(lines)
-    if len(fields) > MAX_PASSED_ON_BYTES or any(secret.encode() in fields for secret in deployment.secrets):
-        return b""
-    return fields
-
-
 # --- event streams ------------------------------------------------------------------------------------------------
 
 
@@ -465,6 +419,9 @@ class EventStream:
         return Usage(call.prompt_tokens_estimate, -(-self.output_chars // CHARS_PER_TOKEN), is_estimated=True)
 
 
+open_stream = EventStream
+
+
 def _says_something(choice: dict[str, Any]) -> bool:
     """Whether a choice has anything for the client beside its place and role."""
     delta = choice.get("delta")
@@ -484,88 +441,19 @@ def _canonical(event: bytes) -> bytes:
     return b"data: %b\n\n" % b" ".join(data) if data else b""
 
 
-def error_event(error: GatewayError) -> bytes:
-    """How a stream that has begun says that it failed: never an invented `finish_reason`."""
-    return b"data: %b\n\n%b" % (error_body(error), DONE)
-
-
 # --- errors -------------------------------------------------------------------------------------------------------
-
-_CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length", "context_window_exceeded"}
-_CONTEXT_WORDS = ("maximum context length", "context window", "context length", "prompt is too long", "too many tokens")
-_POLICY_CODES = {"content_policy_violation", "content_filter", "responsible_ai_policy_violation"}
-_POLICY_WORDS = ("content management policy", "content policy", "content filter", "safety system")
-_WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def error_of(
     status: int, headers: Mapping[bytes, bytes], body: bytes, deployment: Deployment, now_s: float
 ) -> GatewayError:
     """What an upstream's failure means for the caller. `now_s` is the wall clock, for dates in Retry-After."""
-    message, code, param = _details(body, deployment)
-    if status == 429:
-        error: GatewayError = UpstreamRateLimited("the upstream's rate limit is reached")
-        error.retry_after_s = retry_after_s(headers.get(b"retry-after"), now_s)
-        return error
-    if status in (401, 402, 403):  # 402: the account behind the credential is empty
-        return UpstreamAuthError("the upstream refuses the gateway's credential")
-    if status == 408:
-        return UpstreamTimeout("the upstream timed out")
-    if status in (400, 413, 422):
-        lowered = message.lower()
-        if code in _CONTEXT_CODES or any(words in lowered for words in _CONTEXT_WORDS):
-            return ContextLengthExceeded(message or "the prompt is longer than the model's context", param="messages")
-        if code in _POLICY_CODES or any(words in lowered for words in _POLICY_WORDS):
-            return ContentPolicyViolation(message or "the upstream refuses this content by its policy")
-        known = 400 if status == 413 else status
-        return UpstreamRefusedRequest(
-            message or "the upstream refuses this request", status=known, code=code, param=param
-        )
-    if status == 404:
-        return UpstreamRefusedRequest(
-            message or "the upstream does not know this model", status=404, code=code, param=param
-        )
-    if 300 <= status < 400:
-        return UpstreamBadResponse("the upstream redirects elsewhere; redirects are not followed")
-    if status >= 500:
-        return UpstreamError("the upstream failed")
-    if status >= 400:
-        return UpstreamRefusedRequest(
-            message or "the upstream refuses this request", status=400, code=code, param=param
-        )
-    return UpstreamBadResponse("the upstream answered with a status that has no meaning here")
-
-
-def _details(body: bytes, deployment: Deployment) -> tuple[str, str | None, str | None]:
-    """Message, code and param of an error body, cleaned; empty where it is none."""
     try:
         error = _decode(body)["error"]
         message = error.get("message")
         code = error.get("code") or error.get("type")
         param = error.get("param")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, AttributeError, ValueError):
-        return "", None, None
-    return (
-        clean_text(message, deployment.secrets) if type(message) is str else "",
-        code if type(code) is str and _WORD.fullmatch(code) else None,
-        clean_text(param, deployment.secrets)[:128] if type(param) is str else None,
-    )
-
-
-def retry_after_s(value: bytes | None, now_s: float) -> int:
-    """Seconds to wait, 1 to 60, from seconds or an HTTP date; 1 where neither can be read."""
-    if value is None:
-        return 1
-    text = value.decode("latin-1").strip()
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(text)
-            # A date without a zone (`-0000`) is meant as UTC, never as this machine's.
-            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_s
-        except (ValueError, TypeError, OverflowError):
-            return 1
-    if seconds != seconds:
-        return 1
-    return int(min(max(1.0, -(-seconds // 1)), MAX_RETRY_AFTER_S))
+        message, code, param = "", None, None
+    message, code, param = cleaned(message, code, param, deployment)
+    return error_for(status, headers, now_s, message=message, code=code, param=param)

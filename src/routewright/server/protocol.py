@@ -437,8 +437,13 @@ class HttpConnection(asyncio.Protocol):
 
     def _answer_error(self, error: GatewayError) -> None:
         self._streams = False
-        fields = [*error_headers(error), ("x-request-id", self._request.request_id)]
-        self.hold_response(error.status, field_lines(fields), error_body(error), close=error.close)
+        request_id = self._request.request_id
+        endpoint = getattr(self._request, "endpoint", None)  # a path that is not served has none
+        speaks = endpoint.speaks if endpoint is not None else "openai"
+        fields = [*error_headers(error), ("x-request-id", request_id)]
+        if speaks == "anthropic":
+            fields.append(("request-id", request_id))
+        self.hold_response(error.status, field_lines(fields), error_body(error, speaks, request_id), close=error.close)
         self.release()
 
     # --- responses out: types.Responder ---------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 
+from routewright.dialect import Exchange, Stream
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError, UpstreamTimeout
 from routewright.flow import Signal
-from routewright.providers import openai
+from routewright.providers.head import provider_fields
 from routewright.settings import UpstreamSettings
 from routewright.types import Call, Deployment, Outcome, Responder, Usage
 from routewright.upstream.connection import UpstreamConnection
@@ -18,7 +19,6 @@ from routewright.upstream.connection import UpstreamConnection
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Of one event of a stream: an image in base64 fits."""
-PING = b": ping\n\n"
 JSON_FIELDS = b"content-type: application/json\r\n"
 STREAM_FIELDS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
@@ -35,6 +35,7 @@ class Attempt:
         "_client",
         "_connection",
         "_deployment",
+        "_exchange",
         "_first_byte_limit_s",
         "_headers",
         "_idle_limit_s",
@@ -57,6 +58,7 @@ class Attempt:
         self,
         call: Call,
         deployment: Deployment,
+        exchange: Exchange,
         client: Responder,
         outcome: Outcome,
         settings: UpstreamSettings,
@@ -64,6 +66,7 @@ class Attempt:
     ) -> None:
         self._call = call
         self._deployment = deployment
+        self._exchange = exchange
         self._client = client
         self._outcome = outcome
         self._settings = settings
@@ -73,7 +76,7 @@ class Attempt:
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._pending = b""
-        self._stream: openai.EventStream | None = None
+        self._stream: Stream | None = None
         self.has_begun = False
         """Bytes have gone to the client."""
         self.is_stale = False
@@ -91,12 +94,16 @@ class Attempt:
         self._last_byte_s = self._pinged_s = now
         self.deadline = now + min(first_byte, total)
 
-    def start(self, connection: UpstreamConnection) -> None:
+    def start(self, connection: UpstreamConnection, request: bytes) -> None:
         self._connection = connection
         client = self._client
         client.on_gone = self._client_left
         client.on_pause = self._client_paused
-        connection.send(openai.request_bytes(self._call, self._deployment), self)
+        connection.send(request, self)
+
+    def answer_alone(self) -> None:
+        """Answer without asking the upstream, where its dialect has nothing to ask."""
+        self._finish_answer(b"")
 
     # --- what the connection calls --------------------------------------------------------------------------------
 
@@ -108,9 +115,9 @@ class Attempt:
             self._state = _ERROR
         elif not self._call.is_stream:
             self._state = _ANSWER
-        elif headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
+        elif headers.get(b"content-type", b"").lower().startswith(self._exchange.stream_type):
             self._state = _EVENTS
-            self._stream = openai.EventStream(self._call, self._deployment)
+            self._stream = self._exchange.open_stream(self._call, self._deployment)
         else:
             self._fail(UpstreamBadResponse("the upstream did not answer with an event stream"))
             return
@@ -133,12 +140,12 @@ class Attempt:
                 self._body_bytes += len(data)
             if is_last or self._body_bytes >= MAX_ERROR_BODY_BYTES:
                 body = b"".join(self._body)
-                self._fail(openai.error_of(self._status, self._headers, body, self._deployment, time.time()))
+                self._fail(self._exchange.error_of(self._status, self._headers, body, self._deployment, time.time()))
 
     def on_failure(self, error: GatewayError, is_stale: bool) -> None:
         self.is_stale = is_stale
         if self._state == _ERROR:
-            error = openai.error_of(self._status, self._headers, b"", self._deployment, time.time())
+            error = self._exchange.error_of(self._status, self._headers, b"", self._deployment, time.time())
         self._fail(error)
 
     # --- an answer in one piece -----------------------------------------------------------------------------------
@@ -153,7 +160,7 @@ class Attempt:
     def _finish_answer(self, body: bytes) -> None:
         outcome = self._outcome
         try:
-            answer, usage = openai.read_answer(body, self._call, self._deployment)
+            answer, usage = self._exchange.read_answer(body, self._call, self._deployment)
         except GatewayError as error:
             self._fail(error)
             return
@@ -174,12 +181,13 @@ class Attempt:
         outcome = self._outcome
         decision = outcome.decision
         routed = self._deployment.routed_field if decision is not None and decision.route is not None else b""
+        retries = outcome.attempts - 1 - outcome.fallbacks
         return b"%b%b%b%bx-litellm-attempted-retries: %d\r\nx-litellm-attempted-fallbacks: %d\r\n" % (
             outcome.fields,
             self._deployment.reply_fields,
             routed,
-            openai.provider_fields(self._headers, self._deployment),
-            outcome.attempts - 1 - outcome.fallbacks,
+            provider_fields(self._headers, self._deployment),
+            retries if retries > 0 else 0,  # a candidate whose dialect can't say the request was not tried
             outcome.fallbacks,
         )
 
@@ -269,7 +277,7 @@ class Attempt:
             outcome.error = error.code
             if self._stream is not None:
                 outcome.bill(self._stream.counted_usage(self._call))
-            self._client.hold(openai.error_event(error), close=True)
+            self._client.hold(self._call.client.error_event(error, outcome.request_id), close=True)
         self._end(error)
 
     def _client_left(self) -> None:
@@ -313,5 +321,5 @@ class Attempt:
             ping_s = self._settings.ping_interval_s
             if now - max(self._last_byte_s, self._pinged_s) >= ping_s:
                 self._pinged_s = now
-                self._client.write(PING)
+                self._client.write(self._call.client.ping)
             self.deadline = min(self.deadline, max(self._last_byte_s, self._pinged_s) + ping_s)

@@ -12,6 +12,7 @@ from routewright.errors import (
     ContentPolicyViolation,
     ContextLengthExceeded,
     GatewayError,
+    InvalidRequest,
     ShuttingDown,
     UpstreamUnavailable,
 )
@@ -121,7 +122,15 @@ class Upstream:
     async def _try_deployment(
         self, call: Call, group: Group, deployment: Deployment, client: Responder, outcome: Outcome
     ) -> GatewayError | None:
+        exchange = deployment.exchanges[call.endpoint]
+        try:
+            request = exchange.request_bytes(call, deployment)
+        except InvalidRequest as refused:  # can't be said in this upstream's dialect: nobody was asked
+            return refused
         outcome.deployment = deployment
+        if not request:
+            Attempt(call, deployment, exchange, client, outcome, self._settings, self._deadlines.now).answer_alone()
+            return None
         outcome.attempts += 1
         health = deployment.health
         self.balance.begin(deployment, group)
@@ -137,10 +146,10 @@ class Upstream:
                         outcome.ended = "client_gone"
                         health.is_probed = False
                         return None
-                attempt = Attempt(call, deployment, client, outcome, self._settings, self._deadlines.now)
+                attempt = Attempt(call, deployment, exchange, client, outcome, self._settings, self._deadlines.now)
                 self._deadlines.add(attempt)
                 try:
-                    attempt.start(connection)
+                    attempt.start(connection, request)
                     error = await attempt.done
                 finally:
                     self._deadlines.discard(attempt)

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from routewright.errors import InvalidRequest, MissingField, RefusedField
 from routewright.types import CHARS_PER_TOKEN, Call, HttpRequest, Prompt
+from routewright.wire.chat_answers import CHAT
 from routewright.wire.json import decode_object
 
 # Each of these would let a caller choose a host, a credential or what the gateway does for others.
@@ -46,6 +47,8 @@ _PROXY_METADATA = frozenset(
     {"tags", "generation_name", "generation_id", "trace_id", "trace_name", "session_id", "trace_user_id",
      "spend_logs_metadata", "requester_metadata", "version", "release", "existing_trace_id"}
 )  # fmt: skip
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 TOKENS_PER_IMAGE = 800
 TOKENS_PER_MESSAGE = 4
@@ -182,6 +185,7 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None)
     """The fields that all inference endpoints have in common; takes our extensions out of `body`."""
     call = Call()
     call.endpoint = endpoint
+    call.client = CHAT
     call.body = body
     model = body.get("model") if model_in_path is None else unquote(model_in_path)
     if model is None:
@@ -192,6 +196,8 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None)
     call.is_stream = False
     call.wants_usage = False
     call.max_tokens = None
+    call.drop_params = None
+    call.forwarded = _NO_HEADERS
     call.n_choices = 1
     call.quality = None
     call.task = ""
@@ -270,6 +276,11 @@ def _take_extensions(call: Call, body: dict[str, Any]) -> None:
         if type(disable) is not bool:
             raise InvalidRequest("disable_fallbacks must be true or false", param="disable_fallbacks")
         call.without_fallbacks = disable
+    drop = body.get("drop_params")
+    if drop is not None:
+        if type(drop) is not bool:
+            raise InvalidRequest("drop_params must be true or false", param="drop_params")
+        call.drop_params = drop
     tags = body.get("tags")
     if tags is not None:
         call.metadata_tags = _tags(tags, "tags")

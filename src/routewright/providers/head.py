@@ -1,0 +1,53 @@
+"""What the requests of all dialects have in common: the address, the header lines, and which headers come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from routewright import __version__
+from routewright.settings import DeploymentSettings
+from routewright.types import Deployment, Secret
+
+
+def origin_of(settings: DeploymentSettings) -> tuple[str, str, int]:
+    """Scheme, host and port of the deployment's address."""
+    parts = urlsplit(settings.api_base)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"deployment {settings.id}: api_base must be an http or https address")
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def field_lines(settings: DeploymentSettings, own: Iterable[str]) -> str:
+    """All header lines but Content-Length: those of every request, the dialect's `own`, and the configuration's."""
+    lines = [f"host: {urlsplit(settings.api_base).netloc}", "content-type: application/json"]
+    lines += [f"user-agent: routewright/{__version__}", "accept-encoding: identity", *own]
+    for name, value in settings.extra_headers:
+        lines.append(f"{name}: {value.reveal() if isinstance(value, Secret) else value}")
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError(f"deployment {settings.id}: a header would hold a line break")
+    return "\r\n".join(lines)
+
+
+def head(target: str, fields: str) -> bytes:
+    """A request's head up to and with `content-length: `."""
+    return f"POST {target} HTTP/1.1\r\n{fields}\r\ncontent-length: ".encode("latin-1")
+
+
+_NOT_PASSED_ON = frozenset(
+    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+     b"trailer", b"transfer-encoding", b"upgrade", b"content-length", b"content-encoding", b"content-type",
+     b"set-cookie", b"set-cookie2", b"date", b"server", b"alt-svc", b"strict-transport-security", b"location"}
+)  # fmt: skip
+MAX_PASSED_ON_BYTES = 8 * 1024
+
+
+def provider_fields(headers: Mapping[bytes, bytes], deployment: Deployment) -> bytes:
+    """The upstream's own headers as lines for the client, each under `llm_provider-`, where none can pass for ours."""
+    if headers.keys() <= _NOT_PASSED_ON:
+        return b""
+    lines = [b"llm_provider-%b: %b\r\n" % item for item in headers.items() if item[0] not in _NOT_PASSED_ON]
+    fields = b"".join(lines)
+    if len(fields) > MAX_PASSED_ON_BYTES or any(secret.encode() in fields for secret in deployment.secrets):
+        return b""
+    return fields

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from routewright.routing.artefact import Artefact, Label
@@ -48,12 +50,20 @@ def make_scores(subject: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndar
 MODELS = ("grand", "petit", "coder", "jurist")
 
 
+@cache
+def _features(n: int) -> tuple[HashedFeatures, np.ndarray]:
+    """Features fitted to n made-up prompts, and the prompts' vectors: the slow part, and the same for every router."""
+    prompts, subject = make_prompts(n)
+    features = HashedFeatures(buckets=512, n_topics=6, n_targets=3, rank=16)
+    X = features.fit_transform(prompts, make_scores(subject)[0])
+    X.flags.writeable = False
+    return features, X
+
+
 def make_artefact(router: str = "knn", n: int = 90, **more) -> Artefact:
     """A small fitted artefact over `MODELS`; `more` replaces its fields."""
-    prompts, subject = make_prompts(n)
-    quality, cost = make_scores(subject)
-    features = HashedFeatures(buckets=512, n_topics=6, n_targets=3, rank=16)
-    X = features.fit_transform(prompts, quality)
+    quality, cost = make_scores(make_prompts(n)[1])
+    features, X = _features(n)
     fitted = find_router(router)().fit(X, quality, cost)
     scores = fitted.predict_quality(X)
     fields = {

@@ -161,6 +161,86 @@ def test_a_state_of_the_wrong_shape_is_refused(router_class):
         router_class.from_state({"nonsense": 1}, router.state(), n_features=X.shape[1])
 
 
+# --- learning while serving ---------------------------------------------------------------------------------------
+
+ONLINE = {name: router for name, router in ROUTERS.items() if router.learns_online}
+EVERY_ONLINE = pytest.mark.parametrize("router_class", list(ONLINE.values()), ids=list(ONLINE))
+
+
+def test_routers_that_learn_only_offline_say_so():
+    X, quality, cost = data()
+    for name, router_class in ROUTERS.items():
+        if name not in ONLINE:
+            with pytest.raises(TypeError, match=f'"{name}" does not learn'):
+                router_class().fit(X, quality, cost).update(X[0], 0, 1.0)
+    assert ONLINE
+
+
+@EVERY_ONLINE
+def test_a_rating_follows_the_rewards(router_class):
+    X, quality, cost = data()
+    router = router_class().fit(X, quality, cost)
+    before = router.rate_one(X[0])
+    for _ in range(30):
+        router.update(X[0], 1, 1.0)
+        router.update(X[0], 2, 0.0)
+    after = router.rate_one(X[0])
+    assert after[1] > before[1] + 0.05
+    assert after[2] < before[2] - 0.05
+    assert after[0] == pytest.approx(before[0], abs=1e-3)
+
+
+@EVERY_ONLINE
+def test_what_was_learned_online_is_saved_and_goes_on_alike(router_class):
+    X, quality, cost = data()
+    router = router_class().fit(X, quality, cost)
+    for row in range(20):
+        router.update(X[row], row % 4, float(quality[row, row % 4]), key=("", "a", "b")[row % 3])
+    arrays = {name: array.copy() for name, array in router.state().items()}
+    for array in arrays.values():
+        array.flags.writeable = False  # as a file's are
+    loaded = router_class.from_state(router.params(), arrays, n_features=X.shape[1])
+    for _ in range(2):
+        for key in ("", "a", "stranger"):
+            assert [router.rate_for(x, key).tobytes() for x in X] == [loaded.rate_for(x, key).tobytes() for x in X]
+        router.update(X[3], 2, 1.0, key="a")
+        loaded.update(X[3], 2, 1.0, key="a")
+
+
+@EVERY_ONLINE
+def test_an_update_leaves_its_input_and_what_was_handed_out_before(router_class):
+    X, quality, cost = data()
+    router = router_class().fit(X, quality, cost)
+    router.update(X[1], 0, 1.0, key="a")
+    x, state, rating = X[0].copy(), router.state(), router.rate_one(X[0])
+    copies = {name: array.copy() for name, array in state.items()}
+    rated = rating.copy()
+    router.update(x, 0, 1.0, key="a")
+    assert x.tobytes() == X[0].tobytes()
+    assert rating.tobytes() == rated.tobytes()
+    for name, array in state.items():
+        assert array.tobytes() == copies[name].tobytes(), name
+
+
+@EVERY_ONLINE
+def test_what_is_no_reward_is_refused_and_nothing_learned(router_class):
+    X, quality, cost = data()
+    router = router_class().fit(X, quality, cost)
+    before = router.rate_one(X[0]).tobytes()
+    for x, model, reward, word in (
+        (X[0], 0, 1.5, "reward"),
+        (X[0], 0, -0.1, "reward"),
+        (X[0], 0, float("nan"), "reward"),
+        (X[0], 4, 1.0, "model"),
+        (X[0], -1, 1.0, "model"),
+        (X[0, :-1], 0, 1.0, "shape"),
+        (np.full_like(X[0], np.nan), 0, 1.0, "finite"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            router.update(x, model, reward)
+    assert router.rate_one(X[0]).tobytes() == before
+
+
 def test_cost_weight_turns_the_choice_to_the_cheaper_model():
     X, quality, cost = data(m=2)
     quality[:] = [0.9, 0.8]
@@ -177,5 +257,5 @@ def test_routers_are_found_by_their_name_and_by_llmrouters():
         assert find_router(f"llmrouter-{name}") is router_class
     for alias, name in ALIASES.items():
         assert find_router(alias) is ROUTERS[name]
-    with pytest.raises(KeyError, match="known: best"):
+    with pytest.raises(KeyError, match="known: bandit, best"):
         find_router("oracle-of-delphi")

@@ -47,7 +47,7 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "U8": np.dtype("u1"),
 }
 _DTYPE_NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
-_MAY_BE_NAN: Final = frozenset({"router.residual"})
+_MAY_BE_NAN: Final = frozenset({"router.residual", "router.base.residual"})
 """Where NaN means "not recorded"."""
 
 CANARIES: Final = (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from routewright.routing.knn import KNNRouter
 from routewright.routing.logistic import LogisticRouter
-from routewright.routing.router import Float32, Router
+from routewright.routing.router import Float32, Router, check_array
 
 
 class EnsembleRouter(Router):
@@ -75,6 +77,7 @@ class EnsembleRouter(Router):
         return self._near.describe(x)
 
     def check_state(self, n_features: int, n_models: int) -> None:
+        check_array("mean", self.mean_, np.float32, (n_models,))
         shared = {"cost_usd": self.cost_usd_}
         self._wide = LogisticRouter.from_state(
             {}, {"weights": self.weights_, "intercept": self.intercept_, **shared}, n_features=n_features

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from routewright.routing.bandit import BanditRouter
 from routewright.routing.baselines import BestRouter, CheapestRouter, RandomRouter, TaskMeanRouter
 from routewright.routing.cluster import ClusterRouter
 from routewright.routing.ensemble import EnsembleRouter
+from routewright.routing.hybrid import HybridRouter
 from routewright.routing.knn import KNNRouter
 from routewright.routing.linear import LinearRouter
 from routewright.routing.logistic import LogisticRouter
 from routewright.routing.mlp import MLPRouter
+from routewright.routing.personalized import PersonalizedRouter
 from routewright.routing.router import Router
 
 ROUTERS: Final[dict[str, type[Router]]] = {
@@ -22,13 +25,16 @@ ROUTERS: Final[dict[str, type[Router]]] = {
         EnsembleRouter,
         LinearRouter,
         MLPRouter,
+        HybridRouter,
+        BanditRouter,
+        PersonalizedRouter,
         BestRouter,
         CheapestRouter,
         RandomRouter,
         TaskMeanRouter,
     )
 }
-ALIASES: Final = {"smallest": "cheapest", "largest": "best"}
+ALIASES: Final = {"smallest": "cheapest", "largest": "best", "gmt": "personalized"}
 """LLMRouter's names for ours."""
 
 

@@ -31,6 +31,9 @@ class Router(ABC):
     arrays: ClassVar[tuple[str, ...]]
     """Names of the learned arrays, without the closing underscore."""
 
+    learns_online: ClassVar[bool] = False
+    """Does it take `update`?"""
+
     cost_weight: float = 0.0
     """Quality given up per US dollar saved, in `predict`; 0 ignores cost."""
     cost_usd_: Float32
@@ -48,6 +51,10 @@ class Router(ABC):
     def rate_one(self, x: Float32) -> Float32:
         """Expected quality of each model, float32 (n_models,) within [0, 1], for one vector (n_features,)."""
 
+    def rate_for(self, x: Float32, key: str) -> Float32:
+        """As `rate_one`, for the caller of this key; all callers alike where the router does not tell them apart."""
+        return self.rate_one(x)
+
     def log_odds(self) -> tuple[Float32, Float32] | None:
         """Weights (n_features, n_models) and intercept (n_models,) whose sigmoid is the rating; else None."""
         return None
@@ -58,12 +65,7 @@ class Router(ABC):
         Row by row: the matrix product of a batch may round otherwise than that of a row, and a row must equal itself
         in any batch.
         """
-        self.check_is_fitted()
-        X = np.ascontiguousarray(X, dtype=np.float32)
-        if X.ndim != 2 or X.shape[1] != self.n_features_:
-            raise ValueError(f"X must have shape (n, {self.n_features_}), got {X.shape}")
-        if not np.isfinite(X).all():
-            raise ValueError("X must be finite")
+        X = self.check_vectors(X)
         out = np.empty((len(X), len(self.cost_usd_)), dtype=np.float32)
         for row, x in enumerate(X):
             out[row] = self.rate_one(x)
@@ -74,10 +76,41 @@ class Router(ABC):
         chosen: Int64 = np.argmax(self.predict_quality(X) - self.cost_weight * self.cost_usd_, axis=1)
         return chosen
 
+    def update(self, x: Float32, model: int, reward: float, *, key: str = "") -> None:
+        """Learn while serving: for the prompt x (n_features,) the model with this number earned `reward`, 0..1.
+
+        key: who asked, for routers that tell callers apart. Later ratings and `state` differ; what was handed out
+        before does not. Raises TypeError where `learns_online` is False, ValueError for a reward outside 0..1, a model
+        that is not rated or a vector that is not finite or of another width; then nothing was learned.
+        """
+        raise TypeError(f'router "{self.name}" does not learn while serving')
+
+    def check_reward(self, x: Float32, model: int, reward: float) -> Float32:
+        """What `update` was given, checked: x as float32. Raises ValueError."""
+        self.check_is_fitted()
+        x = np.asarray(x, dtype=np.float32)
+        if x.shape != (self.n_features_,) or not np.isfinite(x).all():
+            raise ValueError(f"x must be finite, of shape ({self.n_features_},), got shape {x.shape}")
+        if not 0 <= model < self.n_models:
+            raise ValueError(f"model must lie in 0..{self.n_models - 1}, got {model}")
+        if not 0.0 <= reward <= 1.0:
+            raise ValueError(f"reward must lie in 0..1, got {reward}")
+        return x
+
     @property
     def n_models(self) -> int:
         self.check_is_fitted()
         return len(self.cost_usd_)
+
+    def check_vectors(self, X: Float32) -> Float32:
+        """X as contiguous float32 (n, n_features). Raises NotFitted, or ValueError for another width or NaN."""
+        self.check_is_fitted()
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        if X.ndim != 2 or X.shape[1] != self.n_features_:
+            raise ValueError(f"X must have shape (n, {self.n_features_}), got {X.shape}")
+        if not np.isfinite(X).all():
+            raise ValueError("X must be finite")
+        return X
 
     def check_is_fitted(self) -> None:
         if not hasattr(self, "cost_usd_"):
@@ -105,15 +138,19 @@ class Router(ABC):
         if unknown:
             raise ValueError(f'unknown argument "{unknown[0]}" of router "{cls.name}"')
         router = cls(**params)
-        for name in (*cls.arrays, "cost_usd"):
-            if name not in arrays:
-                raise ValueError(f'array "{name}" is missing')
-            setattr(router, f"{name}_", arrays[name])
+        router.take_state(arrays)
         if router.cost_usd_.ndim != 1 or router.cost_usd_.dtype != np.float32 or not router.cost_usd_.size:
             raise ValueError('array "cost_usd" must be float32 (n_models,)')
         router.n_features_ = n_features
         router.check_state(n_features, len(router.cost_usd_))
         return router
+
+    def take_state(self, arrays: Mapping[str, Array]) -> None:
+        """Make loaded arrays one's own. Raises ValueError naming one that is missing."""
+        for name in (*self.arrays, "cost_usd"):
+            if name not in arrays:
+                raise ValueError(f'array "{name}" is missing')
+            setattr(self, f"{name}_", arrays[name])
 
     @abstractmethod
     def check_state(self, n_features: int, n_models: int) -> None:

@@ -51,6 +51,9 @@ def test_a_model_is_split_into_provider_and_name_as_litellm_does(
         ("mistral", "https://api.mistral.ai", "https://api.mistral.ai/v1"),
         ("azure", "https://x.openai.azure.com/", "https://x.openai.azure.com"),
         ("azure_ai", "https://x.services.ai.azure.com", "https://x.services.ai.azure.com/openai/v1"),
+        ("anthropic", "https://api.anthropic.com", "https://api.anthropic.com/v1"),
+        ("anthropic", "https://proxy/anthropic", "https://proxy/anthropic/v1"),
+        ("anthropic", "https://proxy/v1/messages", "https://proxy/v1"),
         ("azure_ai", "https://m.eastus.models.ai.azure.com/", "https://m.eastus.models.ai.azure.com/v1"),
     ],
 )
@@ -102,7 +105,7 @@ def test_the_names_of_models_are_those_of_the_provider() -> None:
     ],
 )
 def test_a_provider_that_speaks_the_dialect_is_known(name: str) -> None:
-    assert PROVIDERS[name].dialect == ("azure" if name == "azure" else "openai")
+    assert PROVIDERS[name].dialect == {"azure": "azure", "anthropic": "anthropic"}.get(name, "openai")
     assert name not in UNSPOKEN
 
 

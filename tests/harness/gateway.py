@@ -43,13 +43,15 @@ def eventually(is_true: Callable[[], Any], *, within_s: float = 5.0, what: str =
         time.sleep(0.01)
 
 
-def deployment(name: str, upstream: Upstream, prefix: str, *, model: str = "", **params: Any) -> dict[str, Any]:
+def deployment(
+    name: str, upstream: Upstream, prefix: str, *, model: str = "", provider: str = "openai", **params: Any
+) -> dict[str, Any]:
     """One entry of `model_list`; its credential is a canary."""
     model_info = params.pop("model_info", None)
     entry: dict[str, Any] = {
         "model_name": name,
         "litellm_params": {
-            "model": f"openai/{model or prefix}",
+            "model": f"{provider}/{model or prefix}",
             "api_base": upstream[prefix].api_base,
             "api_key": secret(prefix),
             "input_cost_per_token": 0.000001,

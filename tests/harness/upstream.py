@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import dialect
+from harness import anthropic, dialect
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,10 @@ class Deployment:
         """Send these bytes of a response, then nothing more."""
         self.plays(Send(data), Hang(), times=times)
 
+    @staticmethod
+    def _streamed(events: Sequence[bytes]) -> Play:
+        return [Send(b"".join(dialect.chunked_stream(events)))]
+
     def _answer_well(self, request: Request) -> Play:
         asked = request.json
         model = asked["model"]
@@ -188,15 +192,19 @@ class Deployment:
             return [Send(dialect.response(200, dialect.to_json(dialect.embeddings(asked, model=model))))]
         text = f"Hello from {self.name}"
         self.tokens_sent += 3
+        if request.path.endswith("/messages"):
+            if asked.get("stream"):
+                return self._streamed(anthropic.message_events("Hello", " from", f" {self.name}"))
+            return [Send(dialect.response(200, dialect.to_json(anthropic.answer_to(asked, text))))]
         if request.path.endswith("chat/completions"):
             if asked.get("stream"):
                 events = dialect.chat_events(["Hello", " from", f" {self.name}"])
-                return [Send(b"".join(dialect.chunked_stream(events)))]
+                return self._streamed(events)
             return [Send(dialect.response(200, dialect.to_json(dialect.chat_completion(text, model=model))))]
         whole = dialect.text_completion(text, model=model)
         if asked.get("stream"):
             events = [dialect.event({**whole, "usage": None}), dialect.event({**whole, "choices": []}), dialect.DONE]
-            return [Send(b"".join(dialect.chunked_stream(events)))]
+            return self._streamed(events)
         return [Send(dialect.response(200, dialect.to_json(whole)))]
 
 

@@ -24,7 +24,7 @@ class Provider:
     base_env: tuple[str, ...] = ()
     """Variables that may hold the address."""
     dialect: str = "openai"
-    """`openai` or `azure`."""
+    """`openai`, `azure` or `anthropic`."""
     needs_key: bool = True
     """False: self-hosted servers, which mostly ask for none."""
     bare_path: str = ""
@@ -74,7 +74,7 @@ _PROVIDERS = (
         prices_as="azure",
     ),
     Provider("azure_ai", None, ("AZURE_AI_API_KEY",), ("AZURE_AI_API_BASE",), prices_as="azure"),
-    _hosted("anthropic", "https://api.anthropic.com/v1", prices_as="anthropic", bare_path="/v1"),
+    _hosted("anthropic", "https://api.anthropic.com/v1", prices_as="anthropic", bare_path="/v1", dialect="anthropic"),
     Provider(
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
@@ -261,6 +261,9 @@ def complete_base(provider: Provider, api_base: str) -> str:
     """A configured address as requests need it: no slash at its end, and the path that LiteLLM would add."""
     base = api_base.rstrip("/")
     parts = urlsplit(base)
+    if provider.dialect == "anthropic" and parts.path:
+        base = base.removesuffix("/messages")
+        return base if base.endswith("/v1") else base + "/v1"
     for ending in ("/chat/completions", "/completions", "/embeddings"):
         if provider.dialect != "azure" and parts.path.endswith(ending):
             return base[: -len(ending)]

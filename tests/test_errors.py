@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from routewright.errors import (
     CLEAN_TEXT_LIMIT,
+    BudgetExceeded,
     FrontError,
     GatewayError,
     RateLimited,
@@ -44,6 +45,7 @@ ALL = sorted({GatewayError, *subclasses(GatewayError)}, key=lambda kind: kind.__
 TABLE = {
     "ArtefactRefused": (409, "invalid_request_error", "invalid_artefact", None),
     "AuthenticationError": (401, "authentication_error", "invalid_api_key", None),
+    "BudgetExceeded": (429, "budget_exceeded", "budget_exceeded", None),
     "ContentPolicyViolation": (400, "invalid_request_error", "content_policy_violation", None),
     "ContextLengthExceeded": (400, "invalid_request_error", "context_length_exceeded", None),
     "FrontError": (405, "invalid_request_error", "method_not_allowed", None),
@@ -88,13 +90,18 @@ def test_body_has_exactly_the_four_fields(kind: type[GatewayError]) -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_429_and_503_say_when_to_come_back(kind: type[GatewayError]) -> None:
-    """R24: a whole number of seconds, at least one."""
+    """R24: a whole number of seconds, at least one; a budget that is never reset says that it is no use instead."""
     error = make(kind)
     headers = error_headers(error)
     names = [name.lower() for name, _ in headers]
     assert names.count("content-type") == 1
     assert dict(headers)["content-type"] == "application/json"
     assert len(names) == len(set(names))
+    if kind is BudgetExceeded:
+        assert dict(headers)["x-should-retry"] == "false"
+        error = BudgetExceeded("m", retry_after_s=7)
+        headers = error_headers(error)
+        assert "x-should-retry" not in dict(headers)
     if error.status in (429, 503):
         assert re.fullmatch(r"[1-9][0-9]*", dict(headers)["retry-after"])
 

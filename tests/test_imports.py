@@ -10,7 +10,7 @@ import pytest
 import routewright
 
 PACKAGE = Path(routewright.__file__).parent
-BASE = {"types", "errors", "settings", "dialect", "flow", "chunked", "deadlines", "writes"}
+BASE = {"types", "errors", "settings", "dialect", "flow", "chunked", "deadlines", "writes", "windows"}
 STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record"}
 LEAVES = BASE | {"wire", "providers", "endpoints"}
 

@@ -22,7 +22,9 @@ import uvloop
 from routewright import endpoints
 from routewright.admin.probes import NAMES as PROBE_NAMES
 from routewright.admin.probes import Probes
-from routewright.admission.limits import Admission, Counters
+from routewright.admission.counters import Counters
+from routewright.admission.limits import Admission
+from routewright.admission.owners import CallOwners
 from routewright.auth import Keys
 from routewright.catalog import Catalog
 from routewright.deadlines import Deadlines
@@ -37,7 +39,7 @@ from routewright.server.asgi import AsgiApplication, AsgiBridge
 from routewright.server.protocol import HttpConnection, Worker
 from routewright.server.workers import Supervisor, listening_sockets, raise_file_limit
 from routewright.settings import Settings
-from routewright.types import Group, HttpRequest
+from routewright.types import Allowance, Group, HttpRequest
 from routewright.upstream.relay import Upstream
 from routewright.writes import Writes
 
@@ -98,6 +100,7 @@ class WorkerProcess:
         self.deadlines = Deadlines(time.monotonic)
         self.metrics = Metrics()
         self.admission = Admission(counters, worker)
+        self.admission.owners_of_call = _owners_of_call(settings, self.admission)
         self.keys = Keys(settings, self.admission.limits_of)
         self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng)
         balance = self.upstream.balance
@@ -234,6 +237,22 @@ class WorkerProcess:
             self._ended.set_result(None)
 
 
+def _owners_of_call(settings: Settings, admission: Admission) -> CallOwners | None:
+    """Budgets of end users and tags, where the configuration has any."""
+    end_user, tags = settings.end_user_budget, settings.tag_budgets
+    if end_user.max_budget_nusd is None and not tags:
+        return None
+
+    def customer(customer_id: str) -> Allowance:
+        return end_user.allowance("customer", customer_id)
+
+    return CallOwners(
+        admission.meters_of,
+        customer=customer if end_user.max_budget_nusd is not None else None,
+        tags={tag: budget.allowance("tag", tag) for tag, budget in tags.items()},
+    )
+
+
 def _server_tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
     if cert is None:
         return None
@@ -249,7 +268,7 @@ def serve(settings: Settings) -> int:
     server = settings.server
     server.data_dir.mkdir(parents=True, exist_ok=True)
     sockets = listening_sockets(server.host, server.port, server.workers)
-    counters = Counters(len(settings.keys), server.workers)
+    counters = Counters(server.workers)
     if not settings.keys and settings.master_key is None:
         log.warning("no key is configured: whoever reaches this port may use every model")
     scheme = "https" if server.tls_cert else "http"

@@ -11,6 +11,7 @@ GatewayError
 ├── AuthenticationError     401
 ├── PermissionDenied        403
 │   └── ModelAccessDenied
+├── BudgetExceeded          429
 ├── RateLimited             429
 │   └── UpstreamRateLimited
 ├── ArtefactRefused         409   a router file that will not be served
@@ -166,6 +167,21 @@ class RateLimited(GatewayError):
 
     def extra_headers(self) -> Iterable[tuple[str, str]]:
         return (("rate_limit_type", self.limit_type), ("reset_at", str(self.reset_at_epoch_s)))
+
+
+class BudgetExceeded(GatewayError):
+    """A budget of the caller has no room for what this request may cost."""
+
+    status, type, code = 429, "budget_exceeded", "budget_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        """`retry_after_s`: None where the budget is never reset, so that no client tries again by itself."""
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.fields = b""
+        """Header lines that tell the limits, as on a success."""
+
+    def extra_headers(self) -> Iterable[tuple[str, str]]:
+        return () if self.retry_after_s is not None else (("x-should-retry", "false"),)
 
 
 class UpstreamRateLimited(GatewayError):

@@ -6,9 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 
-from routewright.admission.limits import Admission, Reservation
+from routewright.admission.limits import Admission, note_output
+from routewright.admission.meters import Reservation
 from routewright.catalog import Catalog
 from routewright.errors import (
+    BudgetExceeded,
     GatewayError,
     InternalError,
     RateLimited,
@@ -65,7 +67,11 @@ class Gateway:
             call = outcome.call = PARSERS[endpoint](request)  # parse
             read_headers(call, request.headers)
             candidates = self.catalog.candidates(call, request.caller)
-            reservation = self.admission.admit(request.caller, call)  # admit
+            while (reservation := self.admission.admit(request.caller, call, candidates)) is None:  # admit
+                await self.admission.learn()
+                if client.is_gone:
+                    outcome.ended = "client_gone"
+                    return
             outcome.fields += reservation.fields
             decision = outcome.decision = self.routing.decide(call, candidates)  # route
             outcome.fields += decision.fields
@@ -77,10 +83,16 @@ class Gateway:
             failure = InternalError("internal error; the log has it under this request id")
             self._refuse(client, outcome, failure, request.endpoint.speaks)
         finally:
+            ended_at_ms = outcome.ended_at_ms = int(time.time() * 1000)
             if reservation is not None:
-                usage = outcome.usage
+                usage, deployment = outcome.usage, outcome.deployment
+                tokens = 0
+                if usage is not None:
+                    tokens = usage.prompt_tokens + usage.completion_tokens
+                    if deployment is not None and reservation.budgets:
+                        note_output(deployment, usage.completion_tokens)
                 self.admission.settle(
-                    reservation, usage.prompt_tokens + usage.completion_tokens if usage is not None else 0
+                    reservation, tokens, outcome.cost_nusd, deployment=deployment, ended_at_ms=ended_at_ms
                 )
             self.ledger.settle(outcome, client.release)  # record
 
@@ -93,7 +105,7 @@ class Gateway:
         if error.status >= 500:
             log.warning("request %s: %s %s: %s", outcome.request_id, error.status, error.code, error.message)
         fields = outcome.fields + field_lines(error_headers(error))
-        if isinstance(error, RateLimited):
+        if isinstance(error, RateLimited | BudgetExceeded):
             fields += error.fields
         if outcome.attempts:
             fields += b"x-litellm-attempted-retries: %d\r\nx-litellm-attempted-fallbacks: %d\r\n" % (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from routewright.types import Price, Secret
+from routewright.types import Allowance, Price, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +102,26 @@ class DeploymentSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """A cap on spend."""
+
+    max_budget_nusd: int | None = None
+    soft_budget_nusd: int | None = None
+    budget_duration: str | None = None
+    """`30s`, `15m`, `12h`, `30d`, `1mo`, in UTC; None: never reset."""
+
+    def allowance(self, scope: str, owner: str) -> Allowance:
+        """This budget as one owner's."""
+        return Allowance(
+            scope=scope,
+            owner=owner,
+            budget_nusd=self.max_budget_nusd,
+            soft_budget_nusd=self.soft_budget_nusd,
+            budget_duration=self.budget_duration,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeySettings:
     """A static virtual key."""
 
@@ -112,6 +132,38 @@ class KeySettings:
     rpm_limit: int | None = None
     tpm_limit: int | None = None
     max_parallel_requests: int | None = None
+    model_rpm_limit: Mapping[str, int] = field(default_factory=dict)
+    model_tpm_limit: Mapping[str, int] = field(default_factory=dict)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    model_max_budget: Mapping[str, BudgetSettings] = field(default_factory=dict)
+
+    def allowances(self, key_hash: str) -> tuple[list[Allowance], dict[str, list[Allowance]]]:
+        """What the key may use in all, and of each model that has limits of its own."""
+        whole = Allowance(
+            scope="key",
+            owner=key_hash,
+            rpm=self.rpm_limit,
+            tpm=self.tpm_limit,
+            parallel=self.max_parallel_requests,
+            budget_nusd=self.budget.max_budget_nusd,
+            soft_budget_nusd=self.budget.soft_budget_nusd,
+            budget_duration=self.budget.budget_duration,
+        )
+        by_model = {}
+        for model in sorted({*self.model_rpm_limit, *self.model_tpm_limit, *self.model_max_budget}):
+            budget = self.model_max_budget.get(model, BudgetSettings())
+            by_model[model] = [
+                Allowance(
+                    scope="model_per_key",
+                    owner=f"{key_hash}/{model}",
+                    rpm=self.model_rpm_limit.get(model),
+                    tpm=self.model_tpm_limit.get(model),
+                    budget_nusd=budget.max_budget_nusd,
+                    soft_budget_nusd=budget.soft_budget_nusd,
+                    budget_duration=budget.budget_duration,
+                )
+            ]
+        return [whole], by_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +251,12 @@ class Settings:
     key_header_name: str | None = None
     """`general_settings.litellm_key_header_name`: one more header a key may stand in."""
     keys: tuple[KeySettings, ...] = ()
+    end_user_budget: BudgetSettings = field(default_factory=BudgetSettings)
+    """`litellm_settings.max_end_user_budget`: for every end user that has none of its own."""
+    tag_budgets: Mapping[str, BudgetSettings] = field(default_factory=dict)
+    """`litellm_settings.tag_budget_config`."""
+    alert_to_webhook_url: Secret | None = None
+    """Where crossed budgets are told: `general_settings.alert_to_webhook_url`, or its `budget_alerts`."""
     routes: tuple[RouteSettings, ...] = ()
     deployments: tuple[DeploymentSettings, ...] = ()
     allow_mock_response: bool = False

@@ -59,6 +59,29 @@ class Endpoint:
     """The client dialect in which its errors are told."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What one owner may use; None is no limit. Its counts are found by `scope` and `owner`, whatever the rest says."""
+
+    scope: str
+    """`key`, `team`, `user`, `team_member`, `customer`, `tag`, `model_per_key`, `model_per_team`, `deployment`."""
+    owner: str
+    """Unique in its scope: a key's hash, a team's id; `team/user`, `key/model` where it belongs to two."""
+    rpm: int | None = None
+    tpm: int | None = None
+    parallel: int | None = None
+    budget_nusd: int | None = None
+    soft_budget_nusd: int | None = None
+    """Crossing it raises an alert and stops nobody."""
+    budget_duration: str | None = None
+    """Length of the budget's window, `30d`; None: it is never reset."""
+    spent_before_nusd: int = 0
+    """Spend that the ledger does not know, such as what was imported; counts where the budget is never reset."""
+    extra_nusd: int = 0
+    """A temporary increase of the budget, until `extra_until_ms` (wall clock)."""
+    extra_until_ms: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the holder of a virtual key, or of the master key."""
@@ -71,6 +94,9 @@ class Caller:
     """Names and wildcards the key may use; None is all."""
     limits: Any = None
     """What admission keeps for this key; opaque to everybody else."""
+    user_id: str | None = None
+    team_id: str | None = None
+    organization_id: str | None = None
 
 
 class HttpRequest:
@@ -310,10 +336,13 @@ class Health:
         "is_probed",
         "latency_s",
         "requests",
+        "usual_output_tokens",
         "window_started_s",
     )
 
     def __init__(self) -> None:
+        self.usual_output_tokens = 0.0
+        """Moving average over the answers that this worker has seen; 0 before the first. Admission writes it."""
         self.cooldown_until_s = 0.0
         """Monotonic; 0 while nothing is wrong."""
         self.window_started_s = 0.0
@@ -439,12 +468,15 @@ class Deployment:
 class Group:
     """All deployments of one public model name."""
 
-    __slots__ = ("deployments", "mode", "name", "tiers")
+    __slots__ = ("dearest_input_nusd", "dearest_output_nusd", "deployments", "mode", "name", "tiers")
 
     def __init__(self, name: str, mode: str, deployments: Sequence[Deployment]) -> None:
         self.name = name
         self.mode = mode
         self.deployments = tuple(deployments)
+        self.dearest_input_nusd = max([max(d.input_nusd, d.cache_creation_nusd) for d in deployments], default=0.0)
+        """What a prompt token costs at most, whichever deployment answers."""
+        self.dearest_output_nusd = max([max(d.output_nusd, d.reasoning_nusd) for d in deployments], default=0.0)
         orders = sorted({deployment.order for deployment in deployments})
         self.tiers = tuple(tuple(d for d in deployments if d.order == order) for order in orders)
         """Deployments by `order`: a later tier is used only while none of the earlier can be."""
@@ -499,6 +531,7 @@ class Outcome:
         "decision",
         "deployment",
         "ended",
+        "ended_at_ms",
         "endpoint",
         "error",
         "fallbacks",
@@ -527,6 +560,8 @@ class Outcome:
         self.error: str | None = None
         self.ended = "refused"
         """`complete`, `client_gone`, `upstream_failed` or `refused`."""
+        self.ended_at_ms = 0
+        """Wall clock, since 1970: by it a cost belongs to a budget's window."""
         self.attempts = 0
         """Upstream requests made."""
         self.fallbacks = 0

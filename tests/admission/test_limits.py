@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
-from routewright.admission.limits import USUAL_OUTPUT_TOKENS, Admission, Counters, Reservation
+from routewright.admission.counters import HELD, Counters
+from routewright.admission.limits import USUAL_OUTPUT_TOKENS, Admission
+from routewright.admission.meters import Reservation
 from routewright.errors import RateLimited
-from routewright.types import Caller
-from values import call, caller, key_settings
+from routewright.types import Allowance, Caller, Candidates, Group
+from values import call, caller, deployment, key_settings
 
 # Nothing but the test itself runs in the forked processes.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 PROMPT_TOKENS = call().prompt_tokens_estimate
+ONE_MODEL = Candidates((Group("m", "chat", [deployment("m")]),))
 
 
 class Clock:
@@ -33,7 +36,7 @@ class Door:
 
     def __init__(self, counters: Counters | None = None, worker: int = 0, clock: Clock | None = None, **limits: Any):
         self.clock = clock or Clock()
-        self.counters = counters or Counters(3, 1)
+        self.counters = counters or Counters(1)
         self.admission = Admission(
             self.counters, worker, monotonic=lambda: self.clock.monotonic_s, wall=lambda: self.clock.wall_s
         )
@@ -41,7 +44,9 @@ class Door:
         self.other: Caller = caller(limits=self.admission.limits_of("l", key_settings("sk-b", **limits)))
 
     def admit(self, **fields: Any) -> Reservation:
-        return self.admission.admit(self.caller, call(**fields))
+        reservation = self.admission.admit(self.caller, call(**fields), ONE_MODEL)
+        assert reservation is not None
+        return reservation
 
     def refusal(self, **fields: Any) -> RateLimited:
         with pytest.raises(RateLimited) as caught:
@@ -124,7 +129,7 @@ def test_keys_do_not_share_a_row_and_a_key_without_limits_has_none() -> None:
     door = Door(rpm_limit=1)
     door.admit()
     door.refusal()
-    door.admission.admit(door.other, call())
+    door.admission.admit(door.other, call(), ONE_MODEL)
     free = Door()
     assert free.caller.limits is None
     assert free.admitted(1000) == 1000
@@ -291,14 +296,14 @@ def door_of(counters: Counters, worker: int, **limits: int) -> Door:
 
 def test_workers_together_admit_exactly_the_requests_of_the_limit() -> None:
     """R9, R23: the limit, not the limit times the workers."""
-    counters = Counters(3, WORKERS)
+    counters = Counters(WORKERS)
     admitted = in_workers(counters, lambda worker: door_of(counters, worker, rpm_limit=501).admitted(400))
     assert sum(admitted) == 501
 
 
 def test_workers_together_admit_exactly_the_tokens_of_the_limit() -> None:
     """R9, R23."""
-    counters = Counters(3, WORKERS)
+    counters = Counters(WORKERS)
     limit = 250 * (PROMPT_TOKENS + 10)
     admitted = in_workers(
         counters, lambda worker: door_of(counters, worker, tpm_limit=limit).admitted(200, max_tokens=10)
@@ -308,7 +313,7 @@ def test_workers_together_admit_exactly_the_tokens_of_the_limit() -> None:
 
 def test_workers_together_never_run_more_in_parallel_than_the_limit() -> None:
     """R9, R13, T9: reserve and settle race; nothing is lost and nothing is left."""
-    counters = Counters(3, WORKERS)
+    counters = Counters(WORKERS)
 
     def work(worker: int) -> int:
         door = door_of(counters, worker, max_parallel_requests=3)
@@ -318,7 +323,7 @@ def test_workers_together_never_run_more_in_parallel_than_the_limit() -> None:
                 reservation = door.admit()
             except RateLimited:
                 continue
-            most = max(most, door.admission._running(door.caller.limits))
+            most = max(most, counters.cells[door.caller.limits.limits[0].base + HELD])
             door.admission.settle(reservation, 0)
         return most
 
@@ -328,7 +333,7 @@ def test_workers_together_never_run_more_in_parallel_than_the_limit() -> None:
 
 def test_worker_that_died_holds_no_place() -> None:
     """F15: its parallel requests ended with it; those of the others go on."""
-    counters = Counters(3, WORKERS)
+    counters = Counters(WORKERS)
     in_workers(counters, lambda worker: door_of(counters, worker, max_parallel_requests=8).admitted(2))
     assert door_of(counters, 0, max_parallel_requests=8).admitted(1) == 0
     counters.forget_worker(1)
@@ -338,7 +343,7 @@ def test_worker_that_died_holds_no_place() -> None:
 
 
 def test_reload_count_is_seen_by_every_worker_and_is_nobody_s_row() -> None:
-    counters = Counters(2, WORKERS)
+    counters = Counters(WORKERS)
 
     def work(worker: int) -> int:
         if worker == 0:
@@ -348,3 +353,128 @@ def test_reload_count_is_seen_by_every_worker_and_is_nobody_s_row() -> None:
 
     in_workers(counters, work)
     assert counters.reloads == 7
+
+
+# --- several owners ------------------------------------------------------------------------------------------------
+
+
+def owners(door: Door, *allowances: Allowance, by_model: dict[str, list[Allowance]] | None = None) -> Caller:
+    return caller(limits=door.admission.meters_of(allowances, by_model))
+
+
+def key_of(name: str, **limits: Any) -> Allowance:
+    return Allowance(scope="key", owner=name, **limits)
+
+
+def test_call_is_counted_for_all_of_its_owners_or_for_none() -> None:
+    door = Door()
+    team = Allowance(scope="team", owner="t", rpm=3)
+    one = owners(door, key_of("one", rpm=2), team)
+    two = owners(door, key_of("two", rpm=9), team, Allowance(scope="user", owner="u", parallel=1))
+    for who in (one, one, two):
+        assert door.admission.admit(who, call(), ONE_MODEL) is not None
+    for who in (one, two, two):
+        with pytest.raises(RateLimited) as caught:
+            door.admission.admit(who, call(), ONE_MODEL)
+    fields = told(caught.value.fields)
+    assert fields["x-ratelimit-api_key-remaining-requests"] == "8", "a refused call is counted for nobody"
+    assert fields["x-ratelimit-team-remaining-requests"] == "0"
+    assert fields["x-ratelimit-user-remaining-max_parallel_requests"] == "0"
+    assert (fields["X-RateLimit-Limit"], fields["X-RateLimit-Remaining"]) == ("3", "0"), "the tightest"
+
+
+def test_refusal_waits_for_the_last_of_the_limits_that_are_reached() -> None:
+    """R24: sleeping Retry-After, then passing, whichever limits there are."""
+    door = Door()
+    early, late = Allowance(scope="team", owner="t", rpm=1), Allowance(scope="user", owner="u", rpm=1)
+    door.admission.admit(owners(door, early), call(), ONE_MODEL)
+    door.clock.advance(25)
+    door.admission.admit(owners(door, late), call(), ONE_MODEL)
+    both = owners(door, early, late)
+    with pytest.raises(RateLimited, match="this key's user") as caught:
+        door.admission.admit(both, call(), ONE_MODEL)
+    assert caught.value.retry_after_s == 60
+    door.clock.advance(60)
+    assert door.admission.admit(both, call(), ONE_MODEL) is not None
+
+
+def test_changed_limit_counts_on_where_the_old_one_was() -> None:
+    """Owners come, go and change while the gateway runs."""
+    door = Door()
+    for _ in range(3):
+        door.admission.admit(owners(door, key_of("k", rpm=3)), call(), ONE_MODEL)
+    with pytest.raises(RateLimited):
+        door.admission.admit(owners(door, key_of("k", rpm=3)), call(), ONE_MODEL)
+    raised = owners(door, key_of("k", rpm=5))
+    assert door.admission.admit(raised, call(), ONE_MODEL) is not None
+    assert door.admission.admit(raised, call(), ONE_MODEL) is not None
+    with pytest.raises(RateLimited):
+        door.admission.admit(raised, call(), ONE_MODEL)
+
+
+def test_limit_of_one_model_takes_it_from_the_choice_and_leaves_the_others() -> None:
+    door = Door()
+    groups = tuple(Group(name, "chat", [deployment(name)]) for name in ("small", "big"))
+    by_model = {"big": [Allowance(scope="model_per_key", owner="k/big", rpm=1)]}
+    who = owners(door, by_model=by_model)
+    big = groups[1].deployments[0]
+    for expected in (None, [0]):
+        candidates = Candidates(groups, "auto")
+        reservation = door.admission.admit(who, call(), candidates)
+        assert reservation is not None
+        assert candidates.allowed == expected
+        door.admission.settle(reservation, 10, deployment=big)
+    with pytest.raises(RateLimited, match="of this model"):
+        door.admission.admit(who, call(), Candidates(groups[1:]))
+
+
+def test_limit_of_one_model_does_not_count_calls_that_another_answered() -> None:
+    door = Door()
+    groups = tuple(Group(name, "chat", [deployment(name)]) for name in ("small", "big"))
+    who = owners(door, by_model={"big": [Allowance(scope="model_per_key", owner="k/big", rpm=1, tpm=1000)]})
+    for _ in range(5):
+        candidates = Candidates(groups, "auto")
+        reservation = door.admission.admit(who, call(), candidates)
+        assert reservation is not None
+        assert candidates.allowed is None
+        door.admission.settle(reservation, 10, deployment=groups[0].deployments[0])
+
+
+def test_rows_of_owners_that_nobody_asks_for_make_room_for_others() -> None:
+    door = Door(Counters(1, rows=64))
+    for number in range(500):
+        who = owners(door, key_of(str(number), rpm=1))
+        assert door.admission.admit(who, call(), ONE_MODEL) is not None
+        door.clock.advance(30)
+
+
+def test_row_in_use_is_never_given_away() -> None:
+    door = Door(Counters(1, rows=17))
+    running = owners(door, key_of("running", parallel=1))
+    held = door.admission.admit(running, call(), ONE_MODEL)
+    assert held is not None
+    for number in range(300):
+        door.clock.advance(200)
+        door.admission.admit(owners(door, key_of(str(number), rpm=1)), call(), ONE_MODEL)
+    with pytest.raises(RateLimited):
+        door.admission.admit(running, call(), ONE_MODEL)
+    door.admission.settle(held, 0)
+    assert door.admission.admit(running, call(), ONE_MODEL) is not None
+
+
+def test_workers_count_owners_that_came_after_the_fork() -> None:
+    """R9, R23: rows made by any worker are seen by all."""
+    counters = Counters(WORKERS)
+
+    def work(worker: int) -> int:
+        door = Door(counters, worker)
+        passed = 0
+        for number in range(400):
+            who = owners(door, key_of(f"key {number % 20}", rpm=30), Allowance(scope="team", owner="t", rpm=501))
+            try:
+                passed += door.admission.admit(who, call(), ONE_MODEL) is not None
+            except RateLimited:
+                continue
+        return passed
+
+    assert sum(in_workers(counters, work)) == 501

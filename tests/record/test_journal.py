@@ -20,7 +20,8 @@ from routewright.record.journal import DecisionRecord, Journal, Record, read_jou
 
 def record(call_id: str, **changed: Any) -> Record:
     values: dict[str, Any] = {
-        "call_id": call_id, "request_id": "r", "started_at": 1.5, "endpoint": "chat", "key_hash": "h",
+        "call_id": call_id, "request_id": "r", "started_at": 1.5, "ended_at_ms": 2500, "endpoint": "chat",
+        "key_hash": "h",
         "key_alias": None, "model_asked": "auto", "model": "m", "deployment": "d", "provider": "openai", "status": 200,
         "error_code": None, "ended": "complete", "is_stream": False, "prompt_tokens": 1, "completion_tokens": 2,
         "cached_tokens": 0, "reasoning_tokens": 0, "usage_estimated": False, "cost_nusd": 3, "is_priced": True,

@@ -1,238 +1,520 @@
-"""Requests a minute, tokens a minute and parallel requests per key, exact over all workers of a machine.
+"""Lets a call in, or says when it may come back: every limit and budget of every owner, all at once or none.
 
-Every key has a row of counters; with several workers the rows lie in memory that all of them map, and a row is changed
-under a lock on its bytes of the file, which the kernel lets go of when a process dies. A window is 60 seconds of
-monotonic time from its first request, so a clock that jumps neither opens a window twice nor closes one for good.
+Limits are requests and tokens a minute and parallel requests; a window is 60 seconds of monotonic time from its first
+request, so a clock that jumps neither opens a window twice nor closes one for good. Of budgets what a call may cost at
+most is reserved before it and settled after it, so what is spent and what is held never exceed a budget together.
 """
 
 from __future__ import annotations
 
-import fcntl
-import math
-import mmap
-import os
-import secrets
-import tempfile
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from math import ceil
+from typing import Protocol
 
-from routewright.errors import RateLimited
+from routewright.admission.counters import FIRST, FIRST_WORKER, HELD, LATEST, SECOND, TOUCHED, WINDOW, Counters
+from routewright.admission.fields import budget_fields, limit_fields, refusal_of_budget, refusal_of_limit
+from routewright.admission.meters import BudgetMeter, BudgetRow, LimitMeter, LimitRow, Meters, Reservation
+from routewright.errors import BudgetExceeded, GatewayError, RateLimited, StorageUnavailable
+from routewright.flow import Signal
 from routewright.settings import KeySettings
-from routewright.types import Call, Caller
+from routewright.types import Allowance, Call, Caller, Candidates, Deployment, Group
 
 WINDOW_MS = 60_000
 USUAL_OUTPUT_TOKENS = 256
-"""Reserved for an answer whose length the caller did not bound."""
+"""Reserved for an answer whose length the caller did not bound, where nothing longer is usual."""
+SPARE = 2.0
+"""A usual answer is reserved this many times over."""
+SMOOTHING = 0.05
+Rooms = list[tuple[int, BudgetMeter]]
+"""What is left of each budget, in nano-dollars."""
+_IS_KNOWN, _IS_TOLD_SOFT, _IS_TOLD_HARD = 1, 2, 4
+log = logging.getLogger("routewright")
 
-_WINDOW, _REQUESTS, _TOKENS, _PARALLEL = range(4)
-_CELL_BYTES = 8
-
-
-class KeyLimits:
-    """One key's limits and its row."""
-
-    __slots__ = ("parallel", "row", "rpm", "tpm")
-
-    def __init__(self, row: int, rpm: int | None, tpm: int | None, parallel: int | None) -> None:
-        self.row, self.rpm, self.tpm, self.parallel = row, rpm, tpm, parallel
-
-
-class Reservation:
-    """What one admitted call holds until it is settled."""
-
-    __slots__ = ("fields", "limits", "tokens", "window")
-
-    def __init__(self, limits: KeyLimits | None) -> None:
-        self.limits = limits
-        self.tokens = 0
-        self.window = 0
-        self.fields = b""
-        """Header lines for the client."""
+Alert = Callable[[str, Allowance, int, int], None]
+"""Called with the event's name, whose budget it is, what is spent, and the end of the window (0: never), in
+nano-dollars and milliseconds."""
 
 
-class Counters:
-    """Rows of whole numbers, shared by `workers` processes that are forked after this is made."""
+class SpendSource(Protocol):
+    """Where it is known what an owner has spent before."""
 
-    def __init__(self, rows: int, workers: int) -> None:
-        self.run_id = secrets.randbits(63)
-        """The same in all workers, another at each start."""
-        self.width = _PARALLEL + workers
-        self.workers = workers
-        self.fd: int | None = None
-        size = (rows * self.width + 1) * _CELL_BYTES
-        if workers > 1:
-            # A file without a name: nothing is left behind, and forked workers share both pages and locks.
-            with tempfile.TemporaryFile() as file:
-                file.truncate(size)
-                self.fd = os.dup(file.fileno())
-            self.cells = memoryview(mmap.mmap(self.fd, size)).cast("q")
-        else:
-            self.cells = memoryview(bytearray(size)).cast("q")
+    def ask(self, allowance: Allowance, from_ms: int, to_ms: int, then: Callable[[int | GatewayError], None]) -> None:
+        """Call `then` with the nano-dollars spent by calls that ended from `from_ms` on and before `to_ms`, every
+        record that is on disk by now counted in."""
 
-    def lock(self, row: int) -> None:
-        if self.fd is not None:
-            fcntl.lockf(self.fd, fcntl.LOCK_EX, _CELL_BYTES, row * self.width * _CELL_BYTES)
 
-    def unlock(self, row: int) -> None:
-        if self.fd is not None:
-            fcntl.lockf(self.fd, fcntl.LOCK_UN, _CELL_BYTES, row * self.width * _CELL_BYTES)
+class NoSource:
+    """No ledger: what a budget has spent can't be known, so nobody with a budget is let in."""
 
-    def forget_worker(self, worker: int) -> None:
-        """A worker that died holds no parallel requests any more."""
-        for at in range(_PARALLEL + worker, len(self.cells) - 1, self.width):
-            self.cells[at] = 0
-
-    @property
-    def reloads(self) -> int:
-        """How often some worker was told to read the router files again; every worker looks at it."""
-        return self.cells[-1]
-
-    @reloads.setter
-    def reloads(self, count: int) -> None:
-        self.cells[-1] = count
+    def ask(self, allowance: Allowance, from_ms: int, to_ms: int, then: Callable[[int | GatewayError], None]) -> None:
+        then(StorageUnavailable("budgets are kept by the ledger, and there is none"))
 
 
 class Admission:
-    """Lets a call in, or says when it may come back."""
+    """One worker's door."""
 
     def __init__(
         self,
         counters: Counters,
         worker: int,
         *,
+        source: SpendSource | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._counters = counters
         self._cells = counters.cells
-        self._worker = worker
+        self._held = FIRST_WORKER + worker
+        self._source: SpendSource = source or NoSource()
         self._monotonic = monotonic
         self._wall = wall
-        self._rows = 0
-        self._without = Reservation(None)
+        self._without = Reservation()
+        self._unknown: list[BudgetMeter] = []
+        self._asked: dict[tuple[int, int], list[Signal[GatewayError | None]]] = {}
+        self.owners_of_call: Callable[[Caller, Call], Sequence[Meters]] | None = None
+        """Whom a call's own words name beside its key: customers and tags. None while nobody of these is limited."""
+        self.on_crossing: Alert | None = None
 
-    def limits_of(self, key_hash: str, settings: KeySettings) -> KeyLimits | None:
-        """Give a key its row. Called in the same order in every worker."""
-        row, self._rows = self._rows, self._rows + 1
-        if settings.rpm_limit is None and settings.tpm_limit is None and settings.max_parallel_requests is None:
-            return None
-        return KeyLimits(row, settings.rpm_limit, settings.tpm_limit, settings.max_parallel_requests)
+    def meters_of(
+        self, allowances: Sequence[Allowance], by_model: dict[str, list[Allowance]] | None = None
+    ) -> Meters | None:
+        """What `Caller.limits` holds; the counts of an owner outlive it. Raises ValueError for a wrong duration."""
+        return Meters.of(self._counters, allowances, by_model)
 
-    def admit(self, caller: Caller, call: Call) -> Reservation:
-        """Raises RateLimited with the time until the request could pass."""
-        limits: KeyLimits | None = caller.limits
-        if limits is None:
+    def limits_of(self, key_hash: str, settings: KeySettings) -> Meters | None:
+        """The meters of a static key."""
+        return self.meters_of(*settings.allowances(key_hash))
+
+    def admit(self, caller: Caller, call: Call, candidates: Candidates) -> Reservation | None:
+        """Reserve all that the call may use; `candidates` loses those that a budget has no room for.
+
+        None: what a budget has spent is not known here yet; await `learn` and try again. Raises RateLimited or
+        BudgetExceeded with the time until the request could pass.
+        """
+        meters: Meters | None = caller.limits
+        if self.owners_of_call is not None:
+            meters = self._with_owners(meters, self.owners_of_call(caller, call))
+        if meters is None:
             return self._without
-        counters, cells = self._counters, self._cells
-        base = limits.row * counters.width
-        reservation = Reservation(limits)
+        limits = meters.limits
+        reservation = Reservation()
         now_ms = int(self._monotonic() * 1000)
-        counters.lock(limits.row)
+        counters, cells = self._counters, self._cells
+        counters.lock()
         try:
-            started = cells[base + _WINDOW]
-            if not started or now_ms - started >= WINDOW_MS:
-                started = cells[base + _WINDOW] = max(1, now_ms)
-                cells[base + _REQUESTS] = cells[base + _TOKENS] = 0
-            left_ms = started + WINDOW_MS - now_ms
-            requests, tokens = cells[base + _REQUESTS], cells[base + _TOKENS]
-            if limits.rpm is not None and requests >= limits.rpm:
-                raise self._refusal(limits, requests, tokens, left_ms, "requests")
             wanted = 0
-            if limits.tpm is not None:
-                output = call.max_tokens if call.max_tokens is not None else USUAL_OUTPUT_TOKENS
-                # A call larger than the whole limit may pass on an empty window; else it never could.
-                wanted = max(1, min(call.prompt_tokens_estimate + output * call.n_choices, limits.tpm))
-                if tokens + wanted > limits.tpm:
-                    raise self._refusal(limits, requests, tokens, left_ms, "tokens")
-            if limits.parallel is not None:
-                running = sum(cells[base + _PARALLEL : base + counters.width])
-                if running >= limits.parallel:
-                    raise self._refusal(limits, requests, tokens, left_ms, "max_parallel_requests")
-                cells[base + _PARALLEL + self._worker] += 1
-            requests += 1
-            tokens += wanted
-            cells[base + _REQUESTS] = requests
-            cells[base + _TOKENS] = tokens
+            for limit in limits:
+                base = limit.base
+                if cells[base] != limit.tag:
+                    base = limit.base = counters.find(limit.tag, now_ms)
+                started = cells[base + WINDOW]
+                if not started or now_ms - started >= WINDOW_MS:
+                    started = cells[base + WINDOW] = max(1, now_ms)
+                    cells[base + FIRST] = cells[base + SECOND] = 0
+                cells[base + TOUCHED] = now_ms
+                most = limit.tpm
+                if most is not None:
+                    if not wanted:
+                        output = call.max_tokens if call.max_tokens is not None else USUAL_OUTPUT_TOKENS
+                        wanted = max(1, call.prompt_tokens_estimate + output * call.n_choices)
+                    # A call larger than the whole limit may pass on an empty window; else it never could.
+                    tokens = wanted if wanted < most else max(1, most)
+                    if cells[base + SECOND] + tokens > most:
+                        raise self._refusal(limits, now_ms, call)
+                else:
+                    tokens = 0
+                if (limit.rpm is not None and cells[base + FIRST] >= limit.rpm) or (
+                    limit.parallel is not None and cells[base + HELD] >= limit.parallel
+                ):
+                    raise self._refusal(limits, now_ms, call)
+                reservation.limits.append((limit, base, started, tokens, None))
+            if (meters.budgets or meters.by_model) and not (
+                self._fits_at_once(meters, call, candidates, now_ms, reservation)
+                or self._fit(meters, call, candidates, now_ms, reservation)
+            ):
+                return None
+            own = self._held
+            for limit, base, _, tokens, _ in reservation.limits:
+                cells[base + FIRST] += 1
+                if tokens:
+                    cells[base + SECOND] += tokens
+                if limit.parallel is not None:
+                    cells[base + own] += 1
+                    cells[base + HELD] += 1
+            for _, base, cost_nusd, _ in reservation.budgets:
+                cells[base + own] += cost_nusd
+                cells[base + HELD] += cost_nusd
         finally:
-            counters.unlock(limits.row)
-        reservation.tokens = wanted
-        reservation.window = started
-        reservation.fields = self._fields(limits, requests, tokens, left_ms)
+            counters.unlock()
+        if reservation.limits:
+            reservation.fields = limit_fields(reservation.limits, cells, now_ms, self._wall()) + (reservation.fields)
         return reservation
 
-    def settle(self, reservation: Reservation, tokens: int) -> None:
-        """Give back the parallel place, and correct the window's tokens by what was really used."""
-        limits = reservation.limits
-        if limits is None:
-            return
-        counters, cells = self._counters, self._cells
-        base = limits.row * counters.width
-        if limits.parallel is None and (limits.tpm is None or tokens == reservation.tokens):
-            return
-        counters.lock(limits.row)
+    def settle(
+        self,
+        reservation: Reservation,
+        tokens: int,
+        cost_nusd: int = 0,
+        *,
+        deployment: Deployment | None = None,
+        ended_at_ms: int | None = None,
+    ) -> None:
+        """Give back what was held, and count what was really used; `ended_at_ms` is what the ledger will say."""
+        model = deployment.model_name if deployment is not None else None
+        budgets = reservation.budgets
+        if not budgets:
+            for limit, _, _, reserved, of_model in reservation.limits:
+                if limit.parallel is not None or of_model is not None or (limit.tpm is not None and tokens != reserved):
+                    break
+            else:
+                return
+        counters, cells, held = self._counters, self._cells, self._held
+        counters.lock()
         try:
-            if limits.parallel is not None:
-                cells[base + _PARALLEL + self._worker] -= 1
-            if limits.tpm is not None and cells[base + _WINDOW] == reservation.window:
-                cells[base + _TOKENS] += tokens - reservation.tokens
+            for limit, base, started, reserved, of_model in reservation.limits:
+                if cells[base] != limit.tag:
+                    continue
+                if limit.parallel is not None:
+                    cells[base + held] -= 1
+                    cells[base + HELD] -= 1
+                if cells[base + WINDOW] == started:
+                    if of_model is not None and of_model != model:
+                        cells[base + FIRST] -= 1
+                        cells[base + SECOND] -= reserved
+                    elif limit.tpm is not None:
+                        cells[base + SECOND] += tokens - reserved
+            if budgets:
+                now_ms = ended_at_ms if ended_at_ms is not None else int(self._wall() * 1000)
+                for budget, base, reserved, of_model in budgets:
+                    if cells[base] != budget.tag:
+                        continue
+                    # Spent first: a process killed in between has then counted too much rather than too little.
+                    if of_model is None or of_model == model:
+                        if budget.start_ms <= now_ms < budget.end_ms and cells[base + WINDOW] == budget.start_ms:
+                            spent = cells[base + FIRST] = cells[base + FIRST] + cost_nusd
+                            if spent >= budget.first_mark_nusd:
+                                self._tell(budget, base, now_ms)
+                        else:
+                            self._roll(budget, base, now_ms)
+                            cells[base + FIRST] += cost_nusd
+                            self._tell(budget, base, now_ms)
+                    cells[base + held] -= reserved
+                    cells[base + HELD] -= reserved
         finally:
-            counters.unlock(limits.row)
+            counters.unlock()
 
-    # --- what the client is told ----------------------------------------------------------------------------------
+    # --- budgets ------------------------------------------------------------------------------------------------------
 
-    def _fields(self, limits: KeyLimits, requests: int, tokens: int, left_ms: int) -> bytes:
-        seconds = -(-left_ms // 1000)
-        reset = math.ceil(self._wall() + left_ms / 1000)
-        if limits.rpm is not None:
-            remaining = limits.rpm - requests
-            if remaining < 0:
-                remaining = 0
-            fields = (
-                b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
-                b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
-                b"x-ratelimit-reset-requests: %ds\r\n" % (limits.rpm, remaining, reset, limits.rpm, remaining, seconds)
-            )
-        elif limits.tpm is not None:
-            fields = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
-                limits.tpm,
-                max(0, limits.tpm - tokens),
-                reset,
-            )
-        else:
-            running = self._running(limits)
-            most = limits.parallel or 0
-            fields = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
-                most,
-                max(0, most - running),
-                math.ceil(self._wall()) + 1,
-            )
-        if limits.tpm is not None:
-            fields += (
-                b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %ds\r\n"
-                % (limits.tpm, max(0, limits.tpm - tokens), seconds)
-            )
-        return fields
+    def _fits_at_once(
+        self, meters: Meters, call: Call, candidates: Candidates, mono_ms: int, reservation: Reservation
+    ) -> bool:
+        """The usual case: one model and room in every budget. False leaves everything to `_fit`."""
+        groups = candidates.groups
+        if (
+            len(groups) != 1
+            or meters.by_model
+            or candidates.fallbacks
+            or candidates.context_window_fallbacks
+            or (candidates.content_policy_fallbacks)
+        ):
+            return False
+        now_ms = int(self._wall() * 1000)
+        cost = _worst_nusd(groups[0], call)
+        cells = self._cells
+        fields = b""
+        held: list[BudgetRow] = []
+        for budget in meters.budgets:
+            base = budget.base
+            if (
+                cells[base] != budget.tag
+                or not budget.start_ms <= now_ms < budget.end_ms
+                or cells[base + WINDOW] != budget.start_ms
+                or not cells[base + SECOND] & _IS_KNOWN
+            ):
+                return False
+            spent = cells[base + FIRST]
+            used = spent + cells[base + HELD]
+            if used >= budget.cap_nusd or used + cost > budget.cap_nusd:
+                return False
+            cells[base + TOUCHED] = mono_ms
+            held.append((budget, base, cost, None))
+            if budget.allowance.scope == "key":
+                fields = budget_fields(spent + budget.before_nusd, budget.amount_nusd(now_ms))
+        reservation.budgets = held
+        reservation.fields = fields
+        return True
 
-    def _running(self, limits: KeyLimits) -> int:
-        base = limits.row * self._counters.width
-        return sum(self._cells[base + _PARALLEL : base + self._counters.width])
+    def _fit(self, meters: Meters, call: Call, candidates: Candidates, mono_ms: int, reservation: Reservation) -> bool:
+        """Find room for the call in every budget, dropping candidates that are too dear; False: spend not known.
 
-    def _refusal(self, limits: KeyLimits, requests: int, tokens: int, left_ms: int, kind: str) -> RateLimited:
-        most = {"requests": limits.rpm, "tokens": limits.tpm, "max_parallel_requests": limits.parallel}[kind]
-        what = {
-            "requests": f"{most} requests a minute",
-            "tokens": f"{most} tokens a minute",
-            "max_parallel_requests": f"{most} requests at the same time",
-        }[kind]
-        # Of parallel requests nobody knows when one ends; soon, as a rule.
-        wait_s = 1 if kind == "max_parallel_requests" else max(1, -(-left_ms // 1000))
-        error = RateLimited(
-            f"this key may make {what}; try again in {wait_s} s"
-            if kind != "tokens"
-            else f"this key may use {what}; try again in {wait_s} s",
-            retry_after_s=wait_s,
-            limit_type=kind,
-            reset_at_epoch_s=math.ceil(self._wall()) + wait_s,
-        )
-        error.fields = self._fields(limits, requests, tokens, left_ms)
+        Raises BudgetExceeded, or RateLimited where the limits of every candidate's own model are reached.
+        """
+        now_ms = int(self._wall() * 1000)
+        self._unknown = []
+        rooms = self._rooms(meters.budgets, now_ms, mono_ms)
+        room = min([left for left, _ in rooms], default=None)
+        rooms_of: dict[str, Rooms] = {}
+        refusals: dict[str, RateLimited] = {}
+        groups = _groups_of(candidates)
+        by_model = meters.by_model
+        for group in groups if by_model else ():
+            own = by_model.get(group.name)
+            if own is not None:
+                rooms_of[group.name] = self._rooms(own.budgets, now_ms, mono_ms)
+                refusal = self._model_refusal(own, call, mono_ms)
+                if refusal is not None:
+                    refusals[group.name] = refusal
+        if self._unknown:
+            return False
+        costs = {group.name: _worst_nusd(group, call) for group in groups}
+
+        def fits(group: Group) -> bool:
+            name = group.name
+            cost = costs[name]
+            if name in refusals or (room is not None and (room <= 0 or cost > room)):
+                return False
+            return all(0 < left >= cost for left, _ in rooms_of.get(name, ()))
+
+        kept = _narrow(candidates, fits)
+        if not kept:
+            for refusal in refusals.values():
+                raise refusal
+            everything = rooms + [pair for pairs in rooms_of.values() for pair in pairs]
+            raise self._over_budget(everything, min(costs.values(), default=0), now_ms, meters.limits, mono_ms)
+        cost = max([costs[name] for name in kept])
+        for budget in meters.budgets:
+            reservation.budgets.append((budget, budget.base, cost, None))
+            if budget.allowance.scope == "key":
+                spent = self._cells[budget.base + FIRST] + budget.before_nusd
+                reservation.fields = budget_fields(spent, budget.amount_nusd(now_ms))
+        for name in kept if by_model else ():
+            own = by_model.get(name)
+            if own is not None:
+                for budget in own.budgets:
+                    reservation.budgets.append((budget, budget.base, costs[name], name))
+                for limit in own.limits:
+                    started = self._cells[limit.base + WINDOW]
+                    reservation.limits.append((limit, limit.base, started, _tokens(limit, call), name))
+        return True
+
+    def _rooms(self, budgets: Sequence[BudgetMeter], now_ms: int, mono_ms: int) -> Rooms:
+        """What is neither spent nor held of each budget that has a cap; notes those whose spend is not known."""
+        cells = self._cells
+        rooms = []
+        for budget in budgets:
+            base = budget.base
+            if cells[base] != budget.tag:
+                base = budget.base = self._counters.find(budget.tag, mono_ms)
+            cells[base + TOUCHED] = mono_ms
+            self._roll(budget, base, now_ms)
+            if not cells[base + SECOND] & _IS_KNOWN:
+                self._unknown.append(budget)
+                continue
+            amount = budget.amount_nusd(now_ms)
+            if amount is not None:
+                rooms.append((amount - cells[base + FIRST] - budget.before_nusd - cells[base + HELD], budget))
+        return rooms
+
+    def _roll(self, budget: BudgetMeter, base: int, now_ms: int) -> None:
+        """Let a row speak of the window that is now.
+
+        In a window that is later than any before nothing is spent. Into one that was there already a clock that was
+        set back may lead; what it has spent must be asked again.
+        """
+        if not budget.start_ms <= now_ms < budget.end_ms:
+            budget.start_ms, budget.end_ms = budget.window.bounds(now_ms)
+        cells = self._cells
+        start_ms = budget.start_ms
+        if cells[base + WINDOW] == start_ms:
+            return
+        is_known = cells[base + SECOND] & _IS_KNOWN and start_ms > cells[base + LATEST]
+        cells[base + FIRST] = 0
+        cells[base + SECOND] = _IS_KNOWN if is_known else 0
+        cells[base + WINDOW] = start_ms
+        if start_ms > cells[base + LATEST]:
+            cells[base + LATEST] = start_ms
+
+    def _tell(self, budget: BudgetMeter, base: int, now_ms: int) -> None:
+        """Raise the alert of a budget that is crossed, once in its window."""
+        cells = self._cells
+        flags = cells[base + SECOND]
+        if not flags & _IS_KNOWN:
+            return
+        allowance = budget.allowance
+        spent = cells[base + FIRST] + budget.before_nusd
+        soft, hard = allowance.soft_budget_nusd, budget.amount_nusd(now_ms)
+        event = ""
+        if hard is not None and spent >= hard and not flags & _IS_TOLD_HARD:
+            event, flags = "budget_crossed", flags | _IS_TOLD_HARD | _IS_TOLD_SOFT
+        elif soft is not None and spent >= soft and not flags & _IS_TOLD_SOFT:
+            event, flags = "soft_budget_crossed", flags | _IS_TOLD_SOFT
+        if event:
+            cells[base + SECOND] = flags
+            if self.on_crossing is not None:
+                self.on_crossing(event, allowance, spent, budget.end_ms if budget.window.ends else 0)
+
+    def _over_budget(
+        self, rooms: Rooms, cost_nusd: int, now_ms: int, limits: tuple[LimitMeter, ...], mono_ms: int
+    ) -> BudgetExceeded:
+        """Of all budgets without room the one that is reset last, so that waiting for it is enough."""
+        full = [budget for left, budget in rooms if left <= 0 or left < cost_nusd]
+        budget = max(full, key=lambda each: each.end_ms)
+        error = refusal_of_budget(budget, self._cells[budget.base + FIRST], cost_nusd, now_ms)
+        if limits:
+            error.fields = limit_fields(self._rows(limits, mono_ms), self._cells, mono_ms, now_ms / 1000)
         return error
+
+    def _model_refusal(self, own: Meters, call: Call, now_ms: int) -> RateLimited | None:
+        """Whether the limits that are a candidate's own let the call in."""
+        rows = self._rows(own.limits, now_ms)
+        if any(self._reached(limit, _tokens(limit, call)) for limit, *_ in rows):
+            return self._refusal(own.limits, now_ms, call)
+        return None
+
+    # --- refusals ---------------------------------------------------------------------------------------------------
+
+    def _rows(self, limits: Iterable[LimitMeter], now_ms: int) -> list[LimitRow]:
+        """Each limit's row, in the window that is now."""
+        cells = self._cells
+        rows: list[LimitRow] = []
+        for limit in limits:
+            base = limit.base
+            if cells[base] != limit.tag:
+                base = limit.base = self._counters.find(limit.tag, now_ms)
+            started = cells[base + WINDOW]
+            if not started or now_ms - started >= WINDOW_MS:
+                started = cells[base + WINDOW] = max(1, now_ms)
+                cells[base + FIRST] = cells[base + SECOND] = 0
+            cells[base + TOUCHED] = now_ms
+            rows.append((limit, base, started, 0, None))
+        return rows
+
+    def _reached(self, limit: LimitMeter, tokens: int) -> str:
+        """Which of an owner's limits has no room for a call of `tokens`; empty where all have."""
+        cells, base = self._cells, limit.base
+        if limit.rpm is not None and cells[base + FIRST] >= limit.rpm:
+            return "requests"
+        if limit.tpm is not None and cells[base + SECOND] + tokens > limit.tpm:
+            return "tokens"
+        if limit.parallel is not None:
+            return "max_parallel_requests" if cells[base + HELD] >= limit.parallel else ""
+        return ""
+
+    def _refusal(self, limits: Iterable[LimitMeter], now_ms: int, call: Call) -> RateLimited:
+        """Of all limits that are reached the one that takes longest, so that waiting for it is enough."""
+        rows = self._rows(limits, now_ms)
+        worst: tuple[int, LimitMeter, str] | None = None
+        for limit, _, started, _, _ in rows:
+            kind = self._reached(limit, _tokens(limit, call))
+            # Of parallel requests nobody knows when one ends; soon, as a rule.
+            wait_ms = 1000 if kind == "max_parallel_requests" else started + WINDOW_MS - now_ms
+            if kind and (worst is None or wait_ms > worst[0]):
+                worst = wait_ms, limit, kind
+        assert worst is not None
+        wall_s = self._wall()
+        error = refusal_of_limit(worst[1], worst[2], worst[0], wall_s)
+        error.fields = limit_fields(rows, self._cells, now_ms, wall_s)
+        return error
+
+    # --- what was spent before ----------------------------------------------------------------------------------------
+
+    async def learn(self) -> None:
+        """Ask for what the budgets of the call just looked at have spent. Raises StorageUnavailable."""
+        waiting: list[Signal[GatewayError | None]] = []
+        for budget in self._unknown:
+            waiting.append(Signal())
+            asked = (budget.tag, budget.start_ms)
+            if asked in self._asked:
+                self._asked[asked].append(waiting[-1])
+            else:
+                self._asked[asked] = [waiting[-1]]
+                self._ask(budget, budget.start_ms, budget.end_ms)
+        for signal in waiting:
+            error = await signal
+            if error is not None:
+                raise error
+
+    def _ask(self, budget: BudgetMeter, start_ms: int, end_ms: int) -> None:
+        def told(spent: int | GatewayError) -> None:
+            if not isinstance(spent, GatewayError):
+                self._set_spent(budget, start_ms, spent)
+            for signal in self._asked.pop((budget.tag, start_ms)):
+                signal.set(spent if isinstance(spent, GatewayError) else None)
+
+        self._source.ask(budget.allowance, start_ms, end_ms, told)
+
+    def _set_spent(self, budget: BudgetMeter, start_ms: int, spent: int) -> None:
+        """Unless another worker was told first: by now its calls may have spent more."""
+        cells = self._cells
+        self._counters.lock()
+        try:
+            base = self._counters.find(budget.tag, int(self._monotonic() * 1000))
+            if cells[base + WINDOW] == start_ms and not cells[base + SECOND] & _IS_KNOWN:
+                cells[base + FIRST] = spent
+                cells[base + SECOND] = _IS_KNOWN
+        finally:
+            self._counters.unlock()
+
+    def _with_owners(self, meters: Meters | None, owners: Sequence[Meters]) -> Meters | None:
+        if not owners:
+            return meters
+        all_of_them = [meters, *owners] if meters is not None else owners
+        return Meters(
+            tuple([limit for each in all_of_them for limit in each.limits]),
+            tuple([budget for each in all_of_them for budget in each.budgets]),
+            meters.by_model if meters is not None else {},
+        )
+
+
+def _tokens(limit: LimitMeter, call: Call) -> int:
+    """Tokens that a call reserves. One larger than the whole limit may pass on an empty window; else it never could."""
+    if limit.tpm is None:
+        return 0
+    output = call.max_tokens if call.max_tokens is not None else USUAL_OUTPUT_TOKENS
+    return max(1, min(call.prompt_tokens_estimate + output * call.n_choices, limit.tpm))
+
+
+def note_output(deployment: Deployment, tokens: int) -> None:
+    """Remember how long a deployment's answers are, for those whose length nobody bounds."""
+    health = deployment.health
+    usual = health.usual_output_tokens
+    health.usual_output_tokens = usual + SMOOTHING * (tokens - usual) if usual else float(tokens)
+
+
+def _groups_of(candidates: Candidates) -> list[Group]:
+    """Everything that may answer."""
+    allowed = candidates.allowed
+    groups = list(candidates.groups) if allowed is None else [candidates.groups[index] for index in allowed]
+    for more in (candidates.fallbacks, candidates.context_window_fallbacks, candidates.content_policy_fallbacks):
+        groups += more
+    return groups
+
+
+def _narrow(candidates: Candidates, fits: Callable[[Group], bool]) -> list[str]:
+    """Leave only what fits; the names of all that is left, empty where no candidate is."""
+    allowed = range(len(candidates.groups)) if candidates.allowed is None else candidates.allowed
+    kept = [index for index in allowed if fits(candidates.groups[index])]
+    if not kept:
+        return []
+    if len(kept) != len(candidates.groups):
+        candidates.allowed = kept
+    candidates.fallbacks = [group for group in candidates.fallbacks if fits(group)]
+    candidates.context_window_fallbacks = [group for group in candidates.context_window_fallbacks if fits(group)]
+    candidates.content_policy_fallbacks = [group for group in candidates.content_policy_fallbacks if fits(group)]
+    return [group.name for group in _groups_of(candidates)]
+
+
+def _worst_nusd(group: Group, call: Call) -> int:
+    """What a call may cost at the dearest deployment of a group."""
+    output = 0.0
+    if call.endpoint != "embeddings":
+        if call.max_tokens is not None:
+            output = float(call.max_tokens)
+        else:
+            usual = max([deployment.health.usual_output_tokens for deployment in group.deployments], default=0.0)
+            output = max(float(USUAL_OUTPUT_TOKENS), SPARE * usual)
+    return ceil(
+        call.prompt_tokens_estimate * group.dearest_input_nusd + output * call.n_choices * group.dearest_output_nusd
+    )

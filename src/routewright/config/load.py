@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from routewright.config import schema
+from routewright.config.budgets import alert_webhook, budget, budgets_by_name, nano_dollars
 from routewright.config.deployments import Credentials, Deployments
 from routewright.config.problems import ConfigError, in_file_order, nearest, shown
 from routewright.config.section import Notes, Section, kind, text_list, variable_of
 from routewright.config.source import Node, parse_text, read_tree
 from routewright.settings import (
     AttemptSettings,
+    BudgetSettings,
     FrontLimits,
     KeySettings,
     RouterSettings,
@@ -102,6 +104,10 @@ def _build(
     routes = _routes(top, models)
     _check_key_models(top, keys, models, routes)
 
+    end_user_budget = BudgetSettings(max_budget_nusd=nano_dollars(litellm, "max_end_user_budget"))
+    tag_budgets = budgets_by_name(litellm, "tag_budget_config")
+    webhook = alert_webhook(general)
+
     cache = litellm.section("cache_params")
     for section, stores in (
         (general, schema.SHARED_STORES),
@@ -129,6 +135,9 @@ def _build(
         master_key=master_key,
         key_header_name=key_header,
         keys=keys,
+        end_user_budget=end_user_budget,
+        tag_budgets=tag_budgets,
+        alert_to_webhook_url=webhook,
         routes=routes,
         deployments=tuple(deployments.usable),
         allow_mock_response=allow_mock_response,
@@ -438,11 +447,25 @@ def _keys(top: Section, master_key: Secret | None) -> tuple[KeySettings, ...]:
             rpm_limit=entry.integer("rpm_limit"),
             tpm_limit=entry.integer("tpm_limit"),
             max_parallel_requests=entry.integer("max_parallel_requests"),
+            model_rpm_limit=_model_limits(entry, "model_rpm_limit"),
+            model_tpm_limit=_model_limits(entry, "model_tpm_limit"),
+            budget=budget(entry),
+            model_max_budget=budgets_by_name(entry, "model_max_budget"),
         )
         entry.finish()
         if text is not None:
             found.append(key)
     return tuple(found)
+
+
+def _model_limits(entry: Section, key: str) -> dict[str, int]:
+    section = entry.section(key)
+    found = {}
+    for model in section.entries:
+        limit = section.integer(model)
+        if limit is not None:
+            found[model] = limit
+    return found
 
 
 def _key_models(entry: Section) -> tuple[str, ...] | None:

@@ -89,7 +89,7 @@ LITELLM_SETTINGS = _words("""
     cache_params enable_caching_on_provider_specific_optional_params max_budget budget_duration default_team_settings
     default_team_params default_internal_user_params max_internal_user_budget internal_user_budget_duration
     default_max_internal_user_budget upperbound_key_generate_params default_key_generate_params
-    key_generation_settings public_model_groups public_model_groups_links tag_budget_config mcp_aliases
+    key_generation_settings public_model_groups public_model_groups_links mcp_aliases
     custom_prometheus_metadata_labels custom_prometheus_tags langfuse_default_tags enable_preview_features
     disable_end_user_cost_tracking disable_end_user_cost_tracking_prometheus_only
     enable_end_user_cost_tracking_prometheus_only disable_add_transform_inline_image_block
@@ -143,7 +143,7 @@ GENERAL_SETTINGS = _words("""
     user_api_key_cache_ttl max_parallel_requests global_max_parallel_requests infer_model_from_keys
     background_health_checks health_check_interval health_check_details health_check_concurrency
     use_shared_health_check alerting alerting_threshold
-    alert_types alerting_args alert_to_webhook_url spend_report_frequency custom_auth custom_auth_run_common_checks
+    alert_types alerting_args spend_report_frequency custom_auth custom_auth_run_common_checks
     custom_sso custom_key_generate custom_key_update custom_ui_sso_sign_in_handler enable_jwt_auth litellm_jwtauth
     enable_oauth2_auth
     enable_oauth2_proxy_auth oauth2_config_mappings user_header_name user_header_mappings

@@ -48,6 +48,8 @@ class Record(msgspec.Struct, kw_only=True):
     request_id: str
     started_at: float
     """Wall clock, seconds since 1970."""
+    ended_at_ms: int
+    """Wall clock, milliseconds since 1970."""
     endpoint: str
     key_hash: str
     key_alias: str | None
@@ -74,6 +76,9 @@ class Record(msgspec.Struct, kw_only=True):
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
     price_version: str = ""
+    user_id: str | None = None
+    team_id: str | None = None
+    organization_id: str | None = None
     user: str | None = None
     tags: tuple[str, ...] = ()
     decision: DecisionRecord | None = None

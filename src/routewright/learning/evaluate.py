@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Final
@@ -19,6 +20,7 @@ from routewright.learning.metrics import Metrics, Split, measure, measure_random
 from routewright.learning.report import print_report
 from routewright.routing.baselines import OracleRouter, TaskMeanRouter
 from routewright.routing.features import make_features
+from routewright.routing.features.contract import NO_SUPPLIES, Supplies
 from routewright.routing.registry import find_router
 from routewright.routing.router import Float32, mean_known
 
@@ -33,6 +35,7 @@ def evaluate(
     seed: int = 0,
     *,
     router_arguments: dict[str, dict[str, Any]] | None = None,
+    supplies: Supplies = NO_SUPPLIES,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Fit each router on train, measure it on test, with all baselines; the report as JSON values.
@@ -42,7 +45,7 @@ def evaluate(
     say = progress or (lambda _: None)
     for name in routers:
         find_router(name)
-    features = make_features(features_name, seed=seed)
+    features = make_features(features_name, seed=seed, supplies=supplies)
     train = dataset.rows("train")
     mean, usual_cost = mean_known(dataset.quality[train]), mean_known(dataset.cost_usd[train])
     valid, test = Split(dataset, "valid", mean, usual_cost), Split(dataset, "test", mean, usual_cost)
@@ -84,6 +87,7 @@ def evaluate(
     say(f"features {features_name} on {len(train)} prompts")
     X = features.fit_transform([dataset.prompts[row] for row in train], dataset.quality[train])
     vectors = {"valid": features.transform(valid.prompts), "test": features.transform(test.prompts)}
+    features.open(replace(supplies, encodings=None))  # what is timed below is making vectors, not finding them
     for name in routers:
         say(f"router {name}")
         router_class = find_router(name)
@@ -132,6 +136,7 @@ def evaluate_command(
     json_out: Path | None,
     seed: int,
     leave_out: Sequence[str] = (),
+    supplies: Supplies = NO_SUPPLIES,
 ) -> int:
     """`routewright evaluate`: measure, print a table, write the report. Returns the exit status.
 
@@ -150,6 +155,7 @@ def evaluate_command(
                 routers,
                 features,
                 seed,
+                supplies=supplies,
                 progress=lambda text: bar.update(task, description=f"{set_name}: {text}"),
             )
         if json_out is not None:

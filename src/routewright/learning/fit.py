@@ -16,6 +16,7 @@ from routewright.learning.datasets import Dataset, DatasetError, read_dataset
 from routewright.routing.artefact import Artefact, Label, read_artefact, write_artefact
 from routewright.routing.calibrate import Isotonic, brier, ece
 from routewright.routing.features import make_features
+from routewright.routing.features.contract import NO_SUPPLIES, Supplies
 from routewright.routing.registry import find_router
 from routewright.routing.router import Float32, mean_known
 
@@ -31,6 +32,7 @@ def fit_router(
     *,
     router_arguments: dict[str, Any] | None = None,
     feature_arguments: dict[str, Any] | None = None,
+    supplies: Supplies = NO_SUPPLIES,
     created: str = "",
 ) -> Artefact:
     """Fit on the `train` rows; calibrate, sample and judge on the `valid` rows; never look at `test`.
@@ -43,7 +45,7 @@ def fit_router(
         raise DatasetError(
             f'set "{dataset.name}" has {len(train)} train and {len(valid)} valid rows; at least 2 and 1 are needed'
         )
-    features = make_features(features_name, seed=seed, arguments=feature_arguments)
+    features = make_features(features_name, seed=seed, arguments=feature_arguments, supplies=supplies)
     prompts = [dataset.prompts[row] for row in train]
     X = features.fit_transform(prompts, dataset.quality[train])
     arguments = dict(router_arguments or {})
@@ -126,7 +128,16 @@ def judge(
     }
 
 
-def fit_command(data: Path, set_name: str, router: str, features: str, out: Path, seed: int, force: bool) -> int:
+def fit_command(
+    data: Path,
+    set_name: str,
+    router: str,
+    features: str,
+    out: Path,
+    seed: int,
+    force: bool,
+    supplies: Supplies = NO_SUPPLIES,
+) -> int:
     """`routewright fit`: fit, write, read back, and say what came out. Returns the exit status.
 
     force: keep a router that did not pass its gate as the file's live content; without it the file is written too, but
@@ -138,9 +149,9 @@ def fit_command(data: Path, set_name: str, router: str, features: str, out: Path
         with console.status(f"reading {set_name}"):
             dataset = read_dataset(Path(data), set_name)
         with console.status(f"fitting {router} on {len(dataset.rows('train'))} prompts, {len(dataset.models)} models"):
-            artefact = fit_router(dataset, router, features, seed)
+            artefact = fit_router(dataset, router, features, seed, supplies=supplies)
         digest = write_artefact(artefact, Path(out))
-        read_artefact(out, force=True)
+        read_artefact(out, force=True, supplies=supplies)
     except (DatasetError, ArtefactRefused, ValueError, OSError) as error:
         errors.print(f"[red]not fitted:[/red] {error}", highlight=False)
         return 2

@@ -26,11 +26,10 @@ from routewright.errors import ArtefactRefused
 from routewright.routing.arguments import check_arguments
 from routewright.routing.calibrate import Isotonic
 from routewright.routing.features import load_features
-from routewright.routing.features.contract import Features
+from routewright.routing.features.contract import NO_SUPPLIES, Features, Supplies
 from routewright.routing.features.joined import under
 from routewright.routing.registry import ROUTERS
 from routewright.routing.router import Array, Router
-from routewright.settings import EmbeddingsSettings
 from routewright.types import Prompt
 
 FORMAT_VERSION: Final = 1
@@ -218,17 +217,17 @@ def read_artefact(
     *,
     max_bytes: int = MAX_BYTES,
     force: bool = False,
-    embeddings: EmbeddingsSettings | None = None,
+    supplies: Supplies = NO_SUPPLIES,
 ) -> Artefact:
     """Read, check and try a router file. Raises ArtefactRefused naming the fault, and nothing else.
 
-    force: also take a router whose gate says that it is worse than the best single model. embeddings: the endpoint that
-    `remote` features ask; the file has no say in it.
+    force: also take a router whose gate says that it is worse than the best single model. supplies: what the features
+    may need beside the file, such as the endpoint that `remote` asks; the file has no say in it.
     """
     name = os.path.basename(os.fspath(path)) or os.fspath(path)
     content = _read(path, name, max_bytes)
     try:
-        return _parse(content, os.fspath(path), force=force, embeddings=embeddings)
+        return _parse(content, os.fspath(path), force=force, supplies=supplies)
     except ArtefactRefused as error:
         raise ArtefactRefused(f'router file "{name}" refused: {error.message}') from None
     except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, IndexError, RecursionError) as error:
@@ -344,7 +343,7 @@ def _unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Array], str]:
     return header, arrays, digest
 
 
-def _parse(content: bytes, path: str, *, force: bool, embeddings: EmbeddingsSettings | None) -> Artefact:
+def _parse(content: bytes, path: str, *, force: bool, supplies: Supplies) -> Artefact:
     header, arrays, digest = _unpack(content)
     for name, array in arrays.items():
         if array.dtype.kind == "f":
@@ -353,7 +352,7 @@ def _parse(content: bytes, path: str, *, force: bool, embeddings: EmbeddingsSett
                 raise ArtefactRefused(f'array "{name}" holds NaN or infinity')
 
     spec = _part(header, "features")
-    features = load_features(spec["name"], spec.get("arguments", {}), under("features.", arrays), embeddings=embeddings)
+    features = load_features(spec["name"], spec.get("arguments", {}), under("features.", arrays), supplies)
 
     spec = _part(header, "router")
     if spec["name"] not in ROUTERS:

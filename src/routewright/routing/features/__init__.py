@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final
 
 from routewright.routing.arguments import check_arguments
-from routewright.routing.features.contract import Features
+from routewright.routing.features.contract import NO_SUPPLIES, Features, Supplies
 from routewright.routing.features.joined import JoinedFeatures, under
 from routewright.routing.router import Array
-from routewright.settings import EmbeddingsSettings
 
 FEATURES: Final[Mapping[str, tuple[str, str]]] = {
     "hashed": ("hashed", "HashedFeatures"),
+    "minilm": ("minilm", "MiniLMFeatures"),
+    "wordllama": ("wordllama", "WordLlamaFeatures"),
 }
 """Name -> the module here and the class in it, imported when it is named: most need an extra."""
 
@@ -33,46 +33,49 @@ def make_features(
     *,
     seed: int = 0,
     arguments: Mapping[str, Any] | None = None,
-    embeddings: EmbeddingsSettings | None = None,
-    encodings: Path | None = None,
+    supplies: Supplies = NO_SUPPLIES,
 ) -> Features:
     """Features that have learned nothing yet: one maker's, or those of several joined by `+`, side by side.
 
-    arguments: of the constructor; for several by maker, `{"hashed": {"n_topics": 64}}`. embeddings, encodings: see
-    `Features.open`. Raises ValueError for an unknown name, MissingExtra for a library that is not installed.
+    arguments: of the constructor; for several by maker, `{"hashed": {"n_topics": 64}}`. Raises ValueError for an
+    unknown name, MissingExtra for a library that is not installed.
     """
     names = name.split("+")
     if len(names) == 1:
-        return find_features(name)(**{"seed": seed, **(arguments or {})}).open(embeddings, encodings)
+        return _make(name, seed, arguments or {}).open(supplies)
     _check_names(names)
     parts = []
     for at, part in enumerate(names):
         made = find_features(part)
-        given = {"seed": seed, **(arguments or {}).get(part, {})}
+        given = dict((arguments or {}).get(part, {}))
         if at and "with_facts" in made.arguments:
             given.setdefault("with_facts", False)  # the first part has them
-        parts.append(made(**given).open(embeddings, encodings))
+        parts.append(_make(part, seed, given).open(supplies))
     return JoinedFeatures(parts)
+
+
+def _make(name: str, seed: int, arguments: Mapping[str, Any]) -> Features:
+    made = find_features(name)
+    seeded = {"seed": seed} if "seed" in made.arguments else {}
+    return made(**{**seeded, **arguments})
 
 
 def load_features(
     name: str,
     arguments: Mapping[str, Any],
     arrays: Mapping[str, Array],
-    embeddings: EmbeddingsSettings | None = None,
+    supplies: Supplies = NO_SUPPLIES,
 ) -> Features:
     """The features whose `name`, `params` and `state` these are. Raises ValueError naming what does not fit."""
     names = name.split("+")
     if len(names) == 1:
         made = find_features(name)
         check_arguments(made, arguments, "features.arguments")
-        return made.from_state(arguments, arrays).open(embeddings)
+        return made.from_state(arguments, arrays).open(supplies)
     _check_names(names)
     if set(arguments) != set(names):
         raise ValueError(f'field "features.arguments" must have an object for each of {", ".join(names)}')
-    return JoinedFeatures(
-        [load_features(part, arguments[part], under(f"{part}.", arrays), embeddings) for part in names]
-    )
+    return JoinedFeatures([load_features(part, arguments[part], under(f"{part}.", arrays), supplies) for part in names])
 
 
 def _check_names(names: list[str]) -> None:

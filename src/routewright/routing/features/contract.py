@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -27,6 +28,19 @@ class MissingExtra(ValueError):
 
 class NoVector(Exception):
     """A maker could not make a vector this time; the message says why in a few words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supplies:
+    """What makers may need beside what they learned."""
+
+    embeddings: EmbeddingsSettings | None = None
+    """The endpoint of the configuration, for `remote`."""
+    encodings: Path | None = None
+    """A folder where a maker with an encoder keeps what it made, while learning."""
+
+
+NO_SUPPLIES: Final = Supplies()
 
 
 class Features(ABC):
@@ -96,11 +110,10 @@ class Features(ABC):
 
     # --- what it needs beside its arrays --------------------------------------------------------------------------
 
-    def open(self, embeddings: EmbeddingsSettings | None = None, encodings: Path | None = None) -> Self:
-        """Load what the maker needs beside what it learned. Called once, before anything else is asked of it.
+    def open(self, supplies: Supplies) -> Self:
+        """Load what the maker needs beside what it learned, before anything else is asked of it.
 
-        embeddings: the endpoint of the configuration. encodings: a folder where a slow maker keeps what it has made
-        while learning. Raises MissingExtra; ValueError where the configuration lacks something.
+        Raises MissingExtra for a library that is not installed; ValueError where the configuration lacks something.
         """
         return self
 

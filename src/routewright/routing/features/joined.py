@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from routewright.routing.features.contract import Features
+from routewright.routing.features.contract import Features, Supplies
 from routewright.routing.router import Array, Float32
 from routewright.types import Prompt
 
@@ -27,6 +27,12 @@ class JoinedFeatures(Features):
         self.name = "+".join(part.name for part in parts)  # type: ignore[misc]
         self.is_quick = all(part.is_quick for part in parts)
         self.batch_size = min((part.batch_size for part in parts if not part.is_quick), default=1)
+
+    def open(self, supplies: Supplies) -> Self:
+        """As the contract says."""
+        for part in self.parts:
+            part.open(supplies)
+        return self
 
     @property
     def n_features(self) -> int:

@@ -51,6 +51,17 @@ def top_axes(X: Float32, rank: int, rng: np.random.Generator) -> Float32:
     return np.ascontiguousarray(axes * np.where(sign == 0, 1, sign), dtype=np.float32)
 
 
+def leading_axes(X: Float32, n: int) -> Float32:
+    """Leading right singular vectors of X (rows, f), float32 (f, n), by its Gram matrix: for a few hundred columns."""
+    gram = np.zeros((X.shape[1], X.shape[1]))
+    for at in range(0, len(X), 4096):
+        part = X[at : at + 4096].astype(np.float64)
+        gram += part.T @ part
+    axes = np.linalg.eigh(gram)[1][:, ::-1][:, :n]
+    sign = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return np.ascontiguousarray(axes * np.where(sign == 0, 1, sign), dtype=np.float32)
+
+
 def leading_targets(quality: NDArray[np.float64], n_targets: int) -> Float32:
     """Leading principal components of the scores, float32 (n, at most n_targets).
 

@@ -57,8 +57,8 @@ def test_a_worse_router_does_not_pass_the_gate():
     recorded = np.stack([rng.random(600) < 0.9, rng.random(600) < 0.3], axis=1).astype(np.float32)
     cost = np.ones((600, 2), np.float32)
     mean = np.array([0.9, 0.3], np.float32)
-    assert judge(recorded, recorded, cost, cost[0], mean, seed=0)["passed"]
-    verdict = judge(1 - recorded, recorded, cost, cost[0], mean, seed=0)
+    assert judge(recorded, cost, recorded, cost, mean, seed=0)["passed"]
+    verdict = judge(1 - recorded, cost, recorded, cost, mean, seed=0)
     assert not verdict["passed"]
     assert verdict["high"] < 0
 

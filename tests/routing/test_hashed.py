@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from made_up import make_prompts, make_scores
 
 from routewright.routing.features import hashed
 from routewright.routing.features.cheap import CHEAP_NAMES, cut
-from routewright.routing.features.hashed import Folded, HashedFeatures
+from routewright.routing.features.hashed import UNFAMILIAR, Folded, HashedFeatures
 from routewright.routing.router import NotFitted
 from routewright.types import Prompt
 
@@ -169,6 +170,27 @@ def test_what_was_not_learned_from_is_named(features):
     assert features.why_unlike(Prompt(text="Größe der Fläche")) == ""
 
 
+def test_texts_of_grams_that_training_hardly_held_are_called_unlike():
+    prompts = [Prompt(text=f"{p.text} {p.text} and tell me why") for p in make_prompts(300)[0]]
+    features = HashedFeatures(n_topics=4, n_targets=0, rank=8).fit(prompts)
+    noise = base64.b64encode(np.random.default_rng(0).bytes(200)).decode()
+    for unlike in (noise, "zq" * 60):
+        assert features.why_unlike(Prompt(text=unlike)) == UNFAMILIAR
+        assert features.look(Prompt(text=unlike))[1] == UNFAMILIAR
+    assert features.why_unlike(Prompt(text=noise, system="a system prompt", task="a task")) == UNFAMILIAR
+    assert features.why_unlike(Prompt(text="zq")) == ""  # too short to say
+    unlike = [prompt for prompt in prompts if features.why_unlike(prompt)]
+    assert len(unlike) <= 1
+
+
+def test_features_saved_before_familiarity_was_learned_call_no_text_unlike(features):
+    state = {name: array for name, array in features.state().items() if not name.startswith("familiarity")}
+    old = HashedFeatures.from_state(features.params(), state)
+    prompt = Prompt(text="zq" * 60)
+    assert old.why_unlike(prompt) == ""
+    assert old.vector(prompt).tobytes() == features.vector(prompt).tobytes()
+
+
 def test_asking_before_fit_is_refused():
     for ask in (lambda f: f.vector(Prompt(text="x")), lambda f: f.transform([]), lambda f: f.state()):
         with pytest.raises(NotFitted):
@@ -198,9 +220,12 @@ def test_folded_weights_give_what_the_vector_gives(features):
     for prompt in prompts:
         x = features.vector(prompt).astype(np.float64)
         tolerance = 1e-5 * (1 + np.abs(x).max())
-        assert folded(prompt) == pytest.approx(x @ weights + offset, abs=tolerance, rel=1e-5), prompt.text[:40]
+        values, unlike = folded(prompt)
+        assert values == pytest.approx(x @ weights + offset, abs=tolerance, rel=1e-5), prompt.text[:40]
+        assert unlike == features.why_unlike(prompt)
 
 
 def test_folded_weights_of_one_output_and_of_many(features):
     for n in (1, 2, 3, 9):
-        assert len(Folded(features, np.ones((features.n_features, n), np.float32), np.zeros(n))(Prompt(text="a"))) == n
+        values, _ = Folded(features, np.ones((features.n_features, n), np.float32), np.zeros(n))(Prompt(text="a"))
+        assert len(values) == n

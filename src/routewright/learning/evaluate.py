@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from routewright.learning.costs import expected_costs
+from routewright.learning.costs import CostModel
 from routewright.learning.datasets import Dataset, DatasetError, read_dataset
 from routewright.learning.metrics import Metrics, Split, measure, measure_random, measure_zero
 from routewright.learning.report import print_report
@@ -51,7 +51,9 @@ def evaluate(
     valid, test = Split(dataset, "valid", mean, usual_cost), Split(dataset, "test", mean, usual_cost)
     if not (len(train) and len(valid.rows) and len(test.rows)):
         raise DatasetError(f'set "{dataset.name}" needs rows in train, valid and test')
-    costs = {"valid": expected_costs(dataset, train, valid.rows), "test": expected_costs(dataset, train, test.rows)}
+    tokens = dataset.prompt_tokens
+    by_length = CostModel().fit(tokens[train], dataset.cost_usd[train])
+    costs = {"valid": by_length.predict(tokens[valid.rows]), "test": by_length.predict(tokens[test.rows])}
 
     def flat(values: Float32) -> dict[str, Float64]:
         return {
@@ -88,6 +90,9 @@ def evaluate(
     X = features.fit_transform([dataset.prompts[row] for row in train], dataset.quality[train])
     vectors = {"valid": features.transform(valid.prompts), "test": features.transform(test.prompts)}
     features.open(replace(supplies, encodings=None))  # what is timed below is making vectors, not finding them
+    by_prompt = CostModel().fit(tokens[train], dataset.cost_usd[train], X)
+    costs = {name: by_prompt.predict(tokens[split.rows], vectors[name])
+             for name, split in (("valid", valid), ("test", test))}  # fmt: skip
     for name in routers:
         say(f"router {name}")
         router_class = find_router(name)

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from routewright.errors import ArtefactRefused
 from routewright.learning.bootstrap import bootstrap_interval
-from routewright.learning.costs import cost_weights
+from routewright.learning.costs import CostModel, cost_weights
 from routewright.learning.datasets import Dataset, DatasetError, read_dataset
 from routewright.routing.artefact import Artefact, Label, read_artefact, write_artefact
 from routewright.routing.calibrate import Isotonic, brier, ece
 from routewright.routing.features import make_features
 from routewright.routing.features.contract import NO_SUPPLIES, Supplies
+from routewright.routing.lengths import AnswerLengths
 from routewright.routing.registry import find_router
 from routewright.routing.router import Float32, mean_known
 
@@ -53,16 +55,22 @@ def fit_router(
         arguments.setdefault("seed", seed)
     router = router_class(**arguments).fit(X, dataset.quality[train], dataset.cost_usd[train])
 
-    expected = router.predict_quality(features.transform([dataset.prompts[row] for row in valid]))
+    X_valid = features.transform([dataset.prompts[row] for row in valid])
+    expected = router.predict_quality(X_valid)
     recorded, costs = dataset.quality[valid], dataset.cost_usd[valid]
     known = ~np.isnan(recorded)
     if not known.any():
         raise DatasetError(f'set "{dataset.name}" has no score on its valid rows')
     calibration = Isotonic().fit(expected[known], recorded[known])
     mean = mean_known(dataset.quality[train])
-    gate = judge(expected, recorded, costs, router.cost_usd_, mean, seed=seed)
+    tokens = dataset.prompt_tokens
+    expected_cost = CostModel().fit(tokens[train], dataset.cost_usd[train], X).predict(tokens[valid], X_valid)
+    gate = judge(expected, expected_cost, recorded, costs, mean, seed=seed)
+    lengths = None
+    if not np.isnan(dataset.out_tokens[train]).all():
+        lengths = AnswerLengths().fit(X, dataset.out_tokens[train])
     sample = np.sort(np.random.default_rng(seed).permutation(len(valid))[:SAMPLE_ROWS])
-    lengths = dataset.usual_output_tokens(train)
+    usual_tokens = dataset.usual_output_tokens(train)
     return Artefact(
         router=router,
         features=features,
@@ -70,7 +78,7 @@ def fit_router(
             Label(
                 name=model,
                 quality=round(float(mean[i]), 6),
-                output_tokens=round(lengths[i], 2),
+                output_tokens=round(usual_tokens[i], 2),
                 input_usd_per_token=_per_token(dataset.prices[i][0]),
                 output_usd_per_token=_per_token(dataset.prices[i][1]),
             )
@@ -78,6 +86,8 @@ def fit_router(
         ),
         sample_scores=expected[sample].astype(np.float16),
         sample_prompt_tokens=dataset.prompt_tokens[valid][sample],
+        sample_wordiness=None if lengths is None else lengths.wordiness(X_valid[sample]).astype(np.float16),
+        lengths=lengths,
         calibration=calibration,
         training={"name": dataset.name, "rows": len(train), "sha256": dataset.sha256, "seed": seed},
         metrics={
@@ -96,22 +106,29 @@ def _per_token(usd_per_million: float | None) -> float | None:
 
 
 def judge(
-    expected: Float32, recorded: Float32, costs: Float32, usual_cost: Float32, mean: Float32, *, seed: int
+    expected: Float32,
+    expected_cost: NDArray[np.float64],
+    recorded: Float32,
+    costs: Float32,
+    mean: Float32,
+    *,
+    seed: int,
 ) -> dict[str, Any]:
     """The gate: at no more than the best single model's cost, is the router's score on validation not worse?
 
-    expected, recorded, costs: (n, n_models) on validation; usual_cost, mean: (n_models,) of training. The best single
-    model is the best in training. Passed unless the paired-bootstrap 95 % interval of the difference lies below 0.
+    expected, expected_cost, recorded, costs: (n, n_models) on validation; mean: (n_models,) of training. The best
+    single model is the best in training. Passed unless the paired-bootstrap 95 % interval of the difference lies
+    below 0.
     """
     best = int(np.argmax(mean))
     rows = np.arange(len(recorded))
     score = np.where(np.isnan(recorded), mean, recorded)
-    cost = np.where(np.isnan(costs), usual_cost, costs)
+    cost = np.where(np.isnan(costs), expected_cost, costs)
     allowed = float(cost[:, best].mean())
     chosen, weight = np.full(len(rows), best), 0.0
     reached = -1.0
-    for w in cost_weights(usual_cost):
-        choice = (expected - w * usual_cost).argmax(axis=1)
+    for w in cost_weights(expected_cost.mean(axis=0)):
+        choice = (expected - w * expected_cost).argmax(axis=1)
         value = float(score[rows, choice].mean())
         if cost[rows, choice].mean() <= allowed * (1 + 1e-9) and value > reached:
             chosen, weight, reached = choice, w, value

@@ -28,6 +28,7 @@ from routewright.routing.calibrate import Isotonic
 from routewright.routing.features import load_features
 from routewright.routing.features.contract import NO_SUPPLIES, Features, Supplies
 from routewright.routing.features.joined import under
+from routewright.routing.lengths import AnswerLengths
 from routewright.routing.registry import ROUTERS
 from routewright.routing.router import Array, Router
 from routewright.types import Prompt
@@ -46,7 +47,9 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "U8": np.dtype("u1"),
 }
 _DTYPE_NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
-_MAY_BE_NAN: Final = frozenset({"router.residual", "router.base.residual"})
+_MAY_BE_NAN: Final = frozenset(
+    {"router.residual", "router.near_residual", "router.base.residual", "router.base.near_residual"}
+)
 """Where NaN means "not recorded"."""
 
 CANARIES: Final = (
@@ -86,6 +89,10 @@ class Artefact:
     """Expected scores of a sample of validation prompts, (n_sample, n_labels); from them a dial is cut."""
     sample_prompt_tokens: NDArray[np.int32]
     """Tokens of the same prompts, (n_sample,)."""
+    sample_wordiness: NDArray[np.float16] | None = None
+    """How wordy their answers are expected to be, (n_sample,); None without `lengths`."""
+    lengths: AnswerLengths | None = None
+    """How long answers will be, where lengths were recorded; None: as long as usual."""
     calibration: Isotonic | None = None
     scale: str = "own"
     """What a label's quality is measured on: `mmlu_pro`, as the table of families, or the training set's `own`."""
@@ -153,6 +160,9 @@ def artefact_bytes(artefact: Artefact) -> bytes:
     arrays |= {f"features.{name}": a for name, a in artefact.features.state().items()}
     arrays["sample.scores"] = np.asarray(artefact.sample_scores, dtype=np.float16)
     arrays["sample.prompt_tokens"] = np.asarray(artefact.sample_prompt_tokens, dtype=np.int32)
+    if artefact.lengths is not None and artefact.sample_wordiness is not None:
+        arrays |= {f"lengths.{name}": a for name, a in artefact.lengths.state().items()}
+        arrays["sample.wordiness"] = np.asarray(artefact.sample_wordiness, dtype=np.float16)
     if artefact.calibration is not None:
         arrays["calibration.x"] = artefact.calibration.x_
         arrays["calibration.y"] = artefact.calibration.y_
@@ -372,6 +382,14 @@ def _parse(content: bytes, path: str, *, force: bool, supplies: Supplies) -> Art
         raise ArtefactRefused('array "sample.scores" must have rows with scores in 0..1')
     if tokens is None or tokens.dtype != np.int32 or tokens.shape != (len(scores),) or tokens.min() < 0:
         raise ArtefactRefused(f'array "sample.prompt_tokens" must be int32 ({len(scores)}), none negative')
+    lengths = wordiness = None
+    if "lengths.direction" in arrays:
+        lengths = AnswerLengths.from_state(
+            under("lengths.", arrays), n_features=features.n_features, n_models=len(labels)
+        )
+        wordiness = arrays.get("sample.wordiness")
+        if wordiness is None or wordiness.dtype != np.float16 or wordiness.shape != (len(scores),):
+            raise ArtefactRefused(f'array "sample.wordiness" must be float16 ({len(scores)})')
     calibration = None
     if "calibration.x" in arrays:
         calibration = Isotonic.from_knots(arrays["calibration.x"], arrays["calibration.y"])
@@ -401,6 +419,8 @@ def _parse(content: bytes, path: str, *, force: bool, supplies: Supplies) -> Art
         labels=labels,
         sample_scores=scores,
         sample_prompt_tokens=tokens,
+        sample_wordiness=wordiness,
+        lengths=lengths,
         calibration=calibration,
         scale=str(header.get("scale", "own")),
         training=_part(header, "training", required=False),

@@ -11,6 +11,7 @@ import numpy as np
 
 from routewright.routing.artefact import Artefact
 from routewright.routing.features.contract import SYSTEM_CHARACTERS
+from routewright.routing.lengths import LEAST_RATIO, MOST_RATIO
 from routewright.routing.objective import Dial
 from routewright.routing.profiles import Placement, place
 from routewright.routing.router import Float32
@@ -33,6 +34,8 @@ BY_DEFAULT_CLOSE: Final = "default model: too close to call"
 
 
 _Key = tuple[str, str, str, bool, bool, bool]
+_Look = tuple[list[float], list[float], str]
+"""What is known of a prompt for a route: candidates' scores, 0..1; output tokens; why it is unlike the training's."""
 
 
 class RoutePlan:
@@ -90,34 +93,48 @@ class RoutePlan:
             self._taken = np.array([placement.weights[0][0] for placement in self._placed])
 
         self._input_usd, self._output_usd, self._price_notes = self._prices()
-        self._output_tokens = [placement.output_tokens for placement in self._placed]
-        usual_output_usd = [usd * t for usd, t in zip(self._output_usd, self._output_tokens, strict=True)]
-        self._usual_usd = list(zip(self._input_usd, usual_output_usd, strict=True))
+        self._usual_tokens = [placement.output_tokens for placement in self._placed]
+        self._shares: list[float] = []
+        if artefact.lengths is not None:
+            self._shares = [
+                sum(weight * float(artefact.lengths.shares_[label]) for label, weight in placement.weights)
+                for placement in self._placed
+            ]
 
         labels = artefact.sample_scores.astype(np.float32)
         scores = np.stack([self._score(row) for row in labels])
         tokens = artefact.sample_prompt_tokens.astype(np.float64)[:, None]
-        costs = tokens * np.array(self._input_usd) + np.array(usual_output_usd)
-        self._dial = Dial(scores, costs)
+        wordiness = [0.0] * len(labels) if artefact.sample_wordiness is None else artefact.sample_wordiness.tolist()
+        lengths = np.array([self._lengths(value) for value in wordiness])
+        self._dial = Dial(scores, tokens * np.array(self._input_usd) + lengths * np.array(self._output_usd))
         self._folded = self._fold()
-        self._young: dict[_Key, list[float]] = {}
-        self._old: dict[_Key, list[float]] = {}
+        self._young: dict[_Key, _Look] = {}
+        self._old: dict[_Key, _Look] = {}
         self._room = _REMEMBERED_CHARACTERS
         self._route_weight = self._dial.weight(quality)
 
     # --- at start -------------------------------------------------------------------------------------------------
 
-    def _fold(self) -> Callable[[Prompt], list[float]] | None:
-        """The candidates' log-odds straight from a prompt, where router and mix are both affine in them."""
+    def _fold(self) -> Callable[[Prompt], tuple[list[float], str]] | None:
+        """The candidates' log-odds straight from a prompt, where router and mix are both affine in them.
+
+        Where lengths are predicted, the prompt's wordiness stands after them.
+        """
         head = self._router.log_odds()
         if head is None:
             return None
         weights, intercept = head
         if self._taken is not None:
             self._highest = 30.0
-            return self._features.fold(weights[:, self._taken], intercept[self._taken])
-        self._highest = log(1.0 / float(_ODDS_LIMIT) - 1.0)
-        return self._features.fold(weights @ self._mix, intercept @ self._mix + self._offset)
+            weights, offset = weights[:, self._taken], intercept[self._taken]
+        else:
+            self._highest = log(1.0 / float(_ODDS_LIMIT) - 1.0)
+            weights, offset = weights @ self._mix, intercept @ self._mix + self._offset
+        lengths = self.artefact.lengths
+        if lengths is not None:
+            weights = np.column_stack((weights, lengths.direction_))
+            offset = np.append(offset, -lengths.shift_)
+        return self._features.fold(weights, offset)
 
     def _prices(self) -> tuple[list[float], list[float], list[str]]:
         """Input and output USD per token of each candidate, and what had to be assumed."""
@@ -157,13 +174,26 @@ class RoutePlan:
         scores: Float32 = (1 / (1 + np.exp(-z))).astype(np.float32, copy=False)
         return scores
 
-    def _costs(self, prompt_tokens: int, max_tokens: int | None) -> list[float]:
+    def _lengths(self, wordiness: float) -> list[float]:
+        """Expected output tokens, by candidate."""
+        if not self._shares:
+            return self._usual_tokens
+        lengths = []
+        for usual, share in zip(self._usual_tokens, self._shares, strict=True):
+            ratio = 1.0 + share * wordiness
+            lengths.append(
+                usual * (ratio if LEAST_RATIO < ratio < MOST_RATIO else MOST_RATIO if ratio > 1 else LEAST_RATIO)
+            )
+        return lengths
+
+    def _costs(self, prompt_tokens: int, lengths: list[float], max_tokens: int | None) -> list[float]:
         """Expected USD of one answer, by candidate."""
+        prices = zip(self._input_usd, self._output_usd, lengths, strict=True)
         if max_tokens is None:
-            return [prompt_tokens * usd + output for usd, output in self._usual_usd]
+            return [prompt_tokens * usd_in + tokens * usd_out for usd_in, usd_out, tokens in prices]
         return [
             prompt_tokens * usd_in + (tokens if tokens < max_tokens else max_tokens) * usd_out
-            for usd_in, usd_out, tokens in zip(self._input_usd, self._output_usd, self._output_tokens, strict=True)
+            for usd_in, usd_out, tokens in prices
         ]
 
     def _weight(self, quality: float | None) -> float:
@@ -193,13 +223,13 @@ class RoutePlan:
             prompt.has_images,
             prompt.wants_json,
         )
-        scores = self._young.get(key)
-        if scores is None:
-            scores = self._old.get(key) or self._scores(prompt)
-            self._remember(key, scores)
-        return self._order(scores, prompt, prompt_tokens, max_tokens, quality, allowed)
+        look = self._young.get(key)
+        if look is None:
+            look = self._old.get(key) or self._look(prompt)
+            self._remember(key, look)
+        return self._order(look, prompt_tokens, max_tokens, quality, allowed)
 
-    def _remember(self, key: _Key, scores: list[float]) -> None:
+    def _remember(self, key: _Key, look: _Look) -> None:
         """Two generations: when the young one is full it takes the old one's place, which is forgotten."""
         size = len(key[0]) + len(key[1]) + len(key[2])
         if size > _LONGEST_REMEMBERED:
@@ -209,30 +239,33 @@ class RoutePlan:
             self._old = self._young
             self._young = {}
             self._room = _REMEMBERED_CHARACTERS - size
-        self._young[key] = scores
+        self._young[key] = look
 
-    def _scores(self, prompt: Prompt) -> list[float]:
-        """Candidates' scores, 0..1."""
+    def _look(self, prompt: Prompt) -> _Look:
         if self._folded is None:
-            rated: list[float] = self._score(self._router.rate_one(self._features.vector(prompt))).tolist()
-            return rated
+            x, unlike = self._features.look(prompt)
+            lengths = self.artefact.lengths
+            wordiness = 0.0 if lengths is None else float(x @ lengths.direction_ - lengths.shift_[0])
+            return self._score(self._router.rate_one(x)).tolist(), self._lengths(wordiness), unlike
+        values, unlike = self._folded(prompt)
+        wordiness = values.pop() if self._shares else 0.0
         scores = []
         highest = self._highest
-        for z in self._folded(prompt):
+        for z in values:
             z = z if -highest < z < highest else highest if z > 0 else -highest
             scores.append(1.0 / (1.0 + exp(-z)))
-        return scores
+        return scores, self._lengths(wordiness), unlike
 
     def _order(
         self,
-        scores: list[float],
-        prompt: Prompt,
+        look: _Look,
         prompt_tokens: int,
         max_tokens: int | None,
         quality: float | None,
         allowed: Sequence[int] | None,
     ) -> Rating:
-        costs = self._costs(prompt_tokens, max_tokens)
+        scores, lengths, unlike = look
+        costs = self._costs(prompt_tokens, lengths, max_tokens)
         weight = self._weight(quality)
         if weight == inf:
             objective = [-cost for cost in costs]
@@ -255,7 +288,6 @@ class RoutePlan:
         if len(order) == 1:
             reason = ONLY_ONE
         elif self._default >= 0 and self._default in order:
-            unlike = self._features.why_unlike(prompt)
             lead = objective[first] - objective[self._default]
             if unlike:
                 reason = f"default model: {unlike}"
@@ -290,7 +322,8 @@ class RoutePlan:
         start = perf_counter()
         x = self._features.vector(prompt)
         made = perf_counter()
-        rating = self._order(self._scores(prompt), prompt, prompt_tokens, max_tokens, quality, allowed)
+        look = self._look(prompt)
+        rating = self._order(look, prompt_tokens, max_tokens, quality, allowed)
         done = perf_counter()
         first = rating.order[0]
         dial = self.quality if quality is None or not isfinite(quality) else min(max(quality, 0.0), 1.0)
@@ -314,6 +347,9 @@ class RoutePlan:
             "score_per_usd": None if weight == inf else _significant(weight),
             "margin": round(rating.margin, 6),
             "strategy": self.strategy_name,
+            "output_tokens": {
+                candidate.model: round(tokens) for candidate, tokens in zip(self.candidates, look[1], strict=True)
+            },
             "profiles": {placement.model: placement.profile for placement in self._placed},
             "neighbours": self._neighbours(x),
             "features_ms": round((made - start) * 1e3, 4),
@@ -365,7 +401,7 @@ class RoutePlan:
                     "output_usd_per_million_tokens": _significant(self._output_usd[i] * 1e6),
                     "price_source": candidate.price.source,
                     "price_note": self._price_notes[i],
-                    "usual_output_tokens": round(self._output_tokens[i]),
+                    "usual_output_tokens": round(self._usual_tokens[i]),
                 }
             )
         return out

@@ -56,6 +56,8 @@ class Features(ABC):
     """Names of the constructor's arguments, all of them numbers, booleans or strings."""
     arrays: ClassVar[tuple[str, ...]]
     """Names of the learned arrays, without the closing underscore."""
+    later_arrays: ClassVar[tuple[str, ...]] = ()
+    """Learned arrays that files of earlier versions lack, all of them; what rests on them is off without them."""
 
     is_quick: bool = True
     """Cheap enough for the event loop. A slow maker's `transform` is called in a thread, a few prompts at a time."""
@@ -101,8 +103,12 @@ class Features(ABC):
         text = prompt.text
         return "" if text and not text.isspace() else "empty prompt"
 
-    def fold(self, weights: Float32, offset: Float32) -> Callable[[Prompt], list[float]] | None:
-        """`vector(prompt) @ weights + offset` by a shorter way, where the maker has one.
+    def look(self, prompt: Prompt) -> tuple[Float32, str]:
+        """`vector` and `why_unlike` of a prompt, at the price of one where they share work."""
+        return self.vector(prompt), self.why_unlike(prompt)
+
+    def fold(self, weights: Float32, offset: Float32) -> Callable[[Prompt], tuple[list[float], str]] | None:
+        """`vector(prompt) @ weights + offset` and `why_unlike` by a shorter way, where the maker has one.
 
         weights: (n_features, n). offset: (n,).
         """
@@ -130,7 +136,8 @@ class Features(ABC):
     def state(self) -> dict[str, Array]:
         """Learned arrays by name; with `params` all that `from_state` needs."""
         self.check_is_fitted()
-        return {name: getattr(self, f"{name}_") for name in self.arrays}
+        later = [name for name in self.later_arrays if hasattr(self, f"{name}_")]
+        return {name: getattr(self, f"{name}_") for name in (*self.arrays, *later)}
 
     @classmethod
     def from_state(cls, params: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
@@ -139,7 +146,8 @@ class Features(ABC):
         if unknown:
             raise ValueError(f'unknown argument "{unknown[0]}" of features "{cls.name}"')
         features = cls(**params)
-        for name in cls.arrays:
+        later = cls.later_arrays if any(name in arrays for name in cls.later_arrays) else ()
+        for name in (*cls.arrays, *later):
             if name not in arrays:
                 raise ValueError(f'array "{name}" is missing')
             setattr(features, f"{name}_", arrays[name])

@@ -8,7 +8,7 @@ vector on every machine, alone or in a batch, by the short way or the long one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, sqrt
 from typing import ClassVar, Final
 
 import numpy as np
@@ -65,6 +65,12 @@ _FIRSTS64: Final = np.array(0xA0761D6478BD642F, dtype=np.uint64)
 _SHIFTS: Final = {1 << bits: np.array(64 - bits, dtype=np.uint64) for bits in range(8, 17)}
 """By number of buckets."""
 
+_FAMILIARITY_STEP: Final = np.float32(0.08)
+"""Nats to one int8 step: e**-10 of the prompts, one in 22,000, is the rarest that is told apart."""
+_LEAST_GRAMS: Final = 100
+"""A text of fewer grams, some thirty characters, is too short to be called unlike anything."""
+UNFAMILIAR: Final = "unlike the training prompts"
+
 
 class HashedFeatures(Features):
     """Vectors of hashed grams (word 1-2, byte 3-5), projected, with cheap facts about the request beside them.
@@ -78,7 +84,10 @@ class HashedFeatures(Features):
 
     Learns table_ int8 (buckets + 128, n_topics + n_targets), scale_ and shift_ float32 (n_topics + n_targets,),
     cheap_shift_ and cheap_scale_ float32 (n_cheap,), non_ascii_limit_ float32 (1,): the share of bytes beyond ASCII
-    above which a text is unlike all that was learned from.
+    above which a text is unlike all that was learned from; familiarity_ int8 (buckets + 128,): of each gram, the
+    logarithm of the share of training prompts that hold it, in steps of 0.08; familiarity_limit_ float32 (1,): a text
+    whose grams are on average less familiar than this is as unlike (random letters, base64; its distance from the
+    training prompts is the perplexity of a model of single grams).
 
     A vector is affine in the counts of the grams over the square root of their number, and in the cheap facts, each of
     which is held within three standard deviations. Scaling topics to unit length, as is usual, was no better in any of
@@ -102,12 +111,15 @@ class HashedFeatures(Features):
         "cheap_scale",
         "non_ascii_limit",
     )
+    later_arrays: ClassVar[tuple[str, ...]] = ("familiarity", "familiarity_limit")
     table_: NDArray[np.int8]
     scale_: Float32
     shift_: Float32
     cheap_shift_: Float32
     cheap_scale_: Float32
     non_ascii_limit_: Float32
+    familiarity_: NDArray[np.int8]
+    familiarity_limit_: Float32
 
     def __init__(
         self,
@@ -164,33 +176,48 @@ class HashedFeatures(Features):
             extra += [self.buckets + 64 + stable_hash(prompt.task[:200]) % 64] * _RESERVED_REPEATS
         return np.concatenate((indices, np.array(extra, dtype=np.int64)))
 
-    def vector(self, prompt: Prompt) -> Float32:
-        """float32 (n_features,). Raises NotFitted."""
-        try:
-            table = self._table
-        except AttributeError:
-            raise NotFitted("fit or load these features before asking them for vectors") from None
-        text = cut(prompt.text)
+    def _read(self, prompt: Prompt, table: Float32) -> tuple[str, bytes, int, Float32]:
+        """The cut text, its folded bytes, the number of its grams, and the sum of their rows of a table."""
+        text = prompt.text
+        if len(text) > HEAD_CHARACTERS + TAIL_CHARACTERS:
+            text = cut(text)
         folded = text.encode("utf-8", "replace").translate(FOLD)
         indices = self._indices(prompt, folded)
         n = indices.size
         if n < _COUNT_FROM_GRAMS:
-            sums = _ONES[:n].dot(table.take(indices, 0, None, "clip"))
-        else:
-            sums = np.bincount(indices, minlength=len(table)).astype(np.float32).dot(table)
+            return text, folded, n, _ONES[:n].dot(table.take(indices, 0, None, "clip"))
+        return text, folded, n, np.bincount(indices, minlength=len(table)).astype(np.float32).dot(table)
+
+    def vector(self, prompt: Prompt) -> Float32:
+        """float32 (n_features,). Raises NotFitted."""
+        return self.look(prompt)[0]
+
+    def look(self, prompt: Prompt) -> tuple[Float32, str]:
+        """As the contract says, with one reading of the text."""
+        try:
+            table = self._table
+        except AttributeError:
+            raise NotFitted("fit or load these features before asking them for vectors") from None
+        text, folded, n, sums = self._read(prompt, table)
         out = np.empty(self.n_features, dtype=np.float32)
         end = len(self.scale_)
         grams, cheap = out[:end], out[end:]
-        np.multiply(sums, self.scale_, out=grams)
+        np.multiply(sums[:end], self.scale_, out=grams)
         grams /= np.float32(sqrt(n or 1))
         grams -= self.shift_
         cheap[:] = cheap_facts(prompt, text, folded)
         scale_cheap(cheap, self.cheap_shift_, self.cheap_scale_)
-        return out
+        return out, self._why_unlike(prompt, n, float(sums[end]))
 
     def why_unlike(self, prompt: Prompt) -> str:
-        """As the contract says; a script that the training prompts hardly held is out of range too."""
-        return why_unlike(prompt, self._non_ascii_limit)
+        """As the contract says; a script or grams that the training prompts hardly held are out of range too."""
+        return self.look(prompt)[1]
+
+    def _why_unlike(self, prompt: Prompt, n_grams: int, familiarity: float) -> str:
+        why = why_unlike(prompt, self._non_ascii_limit)
+        if not why and n_grams >= _LEAST_GRAMS and familiarity < self._familiarity_limit * n_grams:
+            return UNFAMILIAR
+        return why
 
     @property
     def n_features(self) -> int:
@@ -224,7 +251,9 @@ class HashedFeatures(Features):
                 indices = self._indices(prompt, folded)
                 X[place[row]] = np.bincount(indices, minlength=n_rows)
                 sizes[place[row]] = max(1, indices.size)
-        rarity = np.log(1.0 / ((X > 0).mean(axis=0) + 1e-4)).clip(0).astype(np.float32)
+        share = (X > 0).mean(axis=0)
+        self._fit_familiarity(share, X, sizes)
+        rarity = np.log(1.0 / (share + 1e-4)).clip(0).astype(np.float32)
         X *= rarity
         X /= np.sqrt(sizes)[:, None].astype(np.float32)
 
@@ -255,10 +284,25 @@ class HashedFeatures(Features):
         vectors[chosen, self.n_topics : self.n_topics + out_of_fold.shape[1]] = out_of_fold
         return vectors
 
+    def _fit_familiarity(self, share: NDArray[np.float64], counts: Float32, sizes: NDArray[np.float64]) -> None:
+        """From the share of prompts that hold each gram, and the grams' counts in each prompt (n, rows)."""
+        steps = np.clip(np.rint(np.log(share + 0.5 / len(counts)) / _FAMILIARITY_STEP), -127, 0)
+        # what a caller says beside the text is neither familiar nor strange
+        steps[self.buckets :] = np.rint((counts[:, : self.buckets] @ steps[: self.buckets]).sum() / sizes.sum())
+        mean = counts @ (steps * _FAMILIARITY_STEP) / sizes
+        least, middle = np.quantile(mean, (0.001, 0.5))
+        self.familiarity_ = steps.astype(np.int8)
+        self.familiarity_limit_ = np.array([least - 0.1 * (middle - least)], dtype=np.float32)
+
     # --- saving and loading ---------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        self._table = self.table_.astype(np.float32)
+        self._table = np.zeros((len(self.table_), self.scale_.size + 1), dtype=np.float32)
+        self._table[:, :-1] = self.table_
+        self._familiarity_limit = -inf
+        if hasattr(self, "familiarity_"):
+            self._table[:, -1] = self.familiarity_
+            self._familiarity_limit = float(self.familiarity_limit_[0] / _FAMILIARITY_STEP)
         self._non_ascii_limit = float(self.non_ascii_limit_[0])
 
     def check_state(self) -> None:
@@ -276,6 +320,9 @@ class HashedFeatures(Features):
         check_array("cheap_shift", self.cheap_shift_, np.float32, (len(CHEAP_NAMES),))
         check_array("cheap_scale", self.cheap_scale_, np.float32, (len(CHEAP_NAMES),))
         check_array("non_ascii_limit", self.non_ascii_limit_, np.float32, (1,))
+        if hasattr(self, "familiarity_"):
+            check_array("familiarity", self.familiarity_, np.int8, (self.buckets + _RESERVED,))
+            check_array("familiarity_limit", self.familiarity_limit_, np.float32, (1,))
         self._prepare()
 
     def fold(self, weights: Float32, offset: Float32) -> Folded:
@@ -297,9 +344,11 @@ class Folded:
         end = len(features.scale_)
         n = w.shape[1]
         self._features = features
-        # rows of 8, 16 or 32 bytes are gathered fastest
-        self._table = np.zeros((len(features.table_), 1 << (n - 1).bit_length()), dtype=np.float32)
+        # rows of 8, 16, 32 or 64 bytes are gathered fastest; the column after the last is the grams' familiarity
+        self._table = np.zeros((len(features.table_), 1 << n.bit_length()), dtype=np.float32)
         self._table[:, :n] = features.table_ @ (features.scale_[:, None] * w[:end])
+        self._table[:, n] = features._table[:, end]
+        self._at_familiarity = n
         shift, scale = features.cheap_shift_.astype(np.float64), features.cheap_scale_.astype(np.float64)
         self._scaling = list(zip(shift.tolist(), scale.tolist(), strict=True))[: len(MEASURES)]
         self._of_measures = [tuple(column) for column in w[end : end + len(MEASURES)].T.tolist()]
@@ -308,17 +357,10 @@ class Folded:
         held = ((bits - shift[len(MEASURES) :]) * scale[len(MEASURES) :]).clip(-CHEAP_LIMIT, CHEAP_LIMIT)
         self._of_flags = held @ w[end + len(MEASURES) :] + (offset - features.shift_ @ w[:end])
 
-    def __call__(self, prompt: Prompt) -> list[float]:
-        text = prompt.text
-        if len(text) > HEAD_CHARACTERS + TAIL_CHARACTERS:
-            text = cut(text)
-        folded = text.encode("utf-8", "replace").translate(FOLD)
-        indices = self._features._indices(prompt, folded)
-        n = indices.size
-        if n < _COUNT_FROM_GRAMS:
-            sums = _ONES[:n].dot(self._table.take(indices, 0, None, "clip"))
-        else:
-            sums = np.bincount(indices, minlength=len(self._table)).astype(np.float32).dot(self._table)
+    def __call__(self, prompt: Prompt) -> tuple[list[float], str]:
+        features = self._features
+        text, folded, n, sums = features._read(prompt, self._table)
+        totals = sums.tolist()
         per_gram = 1.0 / sqrt(n or 1)
         at = 0
         for bit, flag in enumerate(flags(prompt, text)):
@@ -329,9 +371,10 @@ class Folded:
             value = (value - shift) * scale
             held.append(value if -CHEAP_LIMIT < value < CHEAP_LIMIT else CHEAP_LIMIT if value > 0 else -CHEAP_LIMIT)
         a, b, c, d, e, f = held
-        return [
+        values = [
             total * per_gram + base + a * wa + b * wb + c * wc + d * wd + e * we + f * wf
             for base, total, (wa, wb, wc, wd, we, wf) in zip(
-                self._of_flags[at].tolist(), sums.tolist(), self._of_measures, strict=False
+                self._of_flags[at].tolist(), totals, self._of_measures, strict=False
             )
         ]
+        return values, features._why_unlike(prompt, n, totals[self._at_familiarity])

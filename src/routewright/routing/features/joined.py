@@ -54,6 +54,11 @@ class JoinedFeatures(Features):
         """As the contract says."""
         return np.hstack([part.fit_transform(prompts, quality) for part in self.parts])
 
+    def look(self, prompt: Prompt) -> tuple[Float32, str]:
+        """As the contract says."""
+        looks = [part.look(prompt) for part in self.parts]
+        return np.concatenate([vector for vector, _ in looks]), next((why for _, why in looks if why), "")
+
     def why_unlike(self, prompt: Prompt) -> str:
         """What the first part says that says something."""
         return next((why for part in self.parts if (why := part.why_unlike(prompt))), "")

@@ -8,6 +8,8 @@ and is skipped by the reader.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import logging
 import os
 import time
@@ -187,6 +189,9 @@ class Journal:
     def _open(self) -> None:
         path = self._folder / f"{self._name}-{self._part + 1:04d}.jsonl"
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Held until the file is closed, if only by this process's death: who may delete it looks for the lock.
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         self._part += 1
         self._written = 0
 

@@ -251,6 +251,7 @@ spend = Table(
     _whole("audio_tokens", required=True),
     _flag("is_estimated"),
     _whole("cost_nusd", required=True),
+    _whole("baseline_nusd", required=True),
     _flag("is_priced"),
     _text("price_version"),
     _text("session_id"),
@@ -258,15 +259,16 @@ spend = Table(
     _json("tags"),
     _json("extra"),
     UniqueConstraint("call_id", "attempt"),
-    Index(None, "key_hash", "started_at_ms"),
-    Index(None, "team_id", "started_at_ms"),
-    Index(None, "user_id", "started_at_ms"),
-    Index(None, "customer_id", "started_at_ms"),
-    Index(None, "started_at_ms"),
+    Index(None, "key_hash", "ended_at_ms"),
+    Index(None, "team_id", "ended_at_ms"),
+    Index(None, "user_id", "ended_at_ms"),
+    Index(None, "customer_id", "ended_at_ms"),
+    Index(None, "ended_at_ms"),
     Index(None, "request_id"),
     sqlite_autoincrement=True,
 )
-"""Insert-only: one row per upstream answer that cost something, or per call that ended without one."""
+"""Insert-only: one row per upstream answer that cost something, or per call that ended without one. `baseline_nusd`:
+what the same tokens would have cost at the candidate that the router rated best."""
 
 spend_hours = Table(
     "spend_hours",
@@ -279,12 +281,14 @@ spend_hours = Table(
     _text("model", required=True),
     _text("provider", required=True),
     _whole("cost_nusd", required=True),
+    _whole("baseline_nusd", required=True),
     _whole("prompt_tokens", required=True),
     _whole("completion_tokens", required=True),
     _whole("cached_tokens", required=True),
     _whole("cache_creation_tokens", required=True),
     _whole("requests", required=True),
     _whole("failed_requests", required=True),
+    _whole("unpriced_requests", required=True),
     PrimaryKeyConstraint("hour_at_ms", "key_hash", "user_id", "team_id", "customer_id", "model", "provider"),
     Index(None, "team_id", "hour_at_ms"),
     Index(None, "user_id", "hour_at_ms"),
@@ -304,6 +308,14 @@ spend_tags = Table(
     PrimaryKeyConstraint("hour_at_ms", "tag"),
     Index(None, "tag", "hour_at_ms"),
 )
+
+journal_positions = Table(
+    "journal_positions",
+    metadata,
+    Column("name", String, primary_key=True),
+    _whole("read_bytes", required=True),
+)
+"""How much of each journal file the ledger holds; written in the transaction that writes the rows."""
 
 audit = Table(
     "audit",

@@ -136,6 +136,12 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_models_model_name"), "models", ["model_name"], unique=False)
     op.create_table(
+        "journal_positions",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("read_bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_journal_positions")),
+    )
+    op.create_table(
         "spend",
         sa.Column("row_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("call_id", sa.String(), nullable=False),
@@ -168,6 +174,7 @@ def upgrade() -> None:
         sa.Column("audio_tokens", sa.BigInteger(), nullable=False),
         sa.Column("is_estimated", sa.Boolean(), nullable=False),
         sa.Column("cost_nusd", sa.BigInteger(), nullable=False),
+        sa.Column("baseline_nusd", sa.BigInteger(), nullable=False),
         sa.Column("is_priced", sa.Boolean(), nullable=False),
         sa.Column("price_version", sa.String(), nullable=True),
         sa.Column("session_id", sa.String(), nullable=True),
@@ -178,12 +185,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("call_id", "attempt", name=op.f("uq_spend_call_id_attempt")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_spend_customer_id_started_at_ms"), "spend", ["customer_id", "started_at_ms"], unique=False)
-    op.create_index(op.f("ix_spend_key_hash_started_at_ms"), "spend", ["key_hash", "started_at_ms"], unique=False)
+    op.create_index(op.f("ix_spend_customer_id_ended_at_ms"), "spend", ["customer_id", "ended_at_ms"], unique=False)
+    op.create_index(op.f("ix_spend_key_hash_ended_at_ms"), "spend", ["key_hash", "ended_at_ms"], unique=False)
     op.create_index(op.f("ix_spend_request_id"), "spend", ["request_id"], unique=False)
-    op.create_index(op.f("ix_spend_started_at_ms"), "spend", ["started_at_ms"], unique=False)
-    op.create_index(op.f("ix_spend_team_id_started_at_ms"), "spend", ["team_id", "started_at_ms"], unique=False)
-    op.create_index(op.f("ix_spend_user_id_started_at_ms"), "spend", ["user_id", "started_at_ms"], unique=False)
+    op.create_index(op.f("ix_spend_ended_at_ms"), "spend", ["ended_at_ms"], unique=False)
+    op.create_index(op.f("ix_spend_team_id_ended_at_ms"), "spend", ["team_id", "ended_at_ms"], unique=False)
+    op.create_index(op.f("ix_spend_user_id_ended_at_ms"), "spend", ["user_id", "ended_at_ms"], unique=False)
     op.create_table(
         "spend_hours",
         sa.Column("hour_at_ms", sa.BigInteger(), nullable=False),
@@ -194,12 +201,14 @@ def upgrade() -> None:
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("provider", sa.String(), nullable=False),
         sa.Column("cost_nusd", sa.BigInteger(), nullable=False),
+        sa.Column("baseline_nusd", sa.BigInteger(), nullable=False),
         sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
         sa.Column("completion_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cache_creation_tokens", sa.BigInteger(), nullable=False),
         sa.Column("requests", sa.BigInteger(), nullable=False),
         sa.Column("failed_requests", sa.BigInteger(), nullable=False),
+        sa.Column("unpriced_requests", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint(
             "hour_at_ms",
             "key_hash",
@@ -329,13 +338,14 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_spend_hours_key_hash_hour_at_ms"), table_name="spend_hours")
     op.drop_index(op.f("ix_spend_hours_customer_id_hour_at_ms"), table_name="spend_hours")
     op.drop_table("spend_hours")
-    op.drop_index(op.f("ix_spend_user_id_started_at_ms"), table_name="spend")
-    op.drop_index(op.f("ix_spend_team_id_started_at_ms"), table_name="spend")
-    op.drop_index(op.f("ix_spend_started_at_ms"), table_name="spend")
+    op.drop_index(op.f("ix_spend_user_id_ended_at_ms"), table_name="spend")
+    op.drop_index(op.f("ix_spend_team_id_ended_at_ms"), table_name="spend")
+    op.drop_index(op.f("ix_spend_ended_at_ms"), table_name="spend")
     op.drop_index(op.f("ix_spend_request_id"), table_name="spend")
-    op.drop_index(op.f("ix_spend_key_hash_started_at_ms"), table_name="spend")
-    op.drop_index(op.f("ix_spend_customer_id_started_at_ms"), table_name="spend")
+    op.drop_index(op.f("ix_spend_key_hash_ended_at_ms"), table_name="spend")
+    op.drop_index(op.f("ix_spend_customer_id_ended_at_ms"), table_name="spend")
     op.drop_table("spend")
+    op.drop_table("journal_positions")
     op.drop_index(op.f("ix_models_model_name"), table_name="models")
     op.drop_table("models")
     op.drop_index(op.f("ix_keys_user_id"), table_name="keys")

@@ -1,0 +1,152 @@
+"""Follows the journal into the ledger: whatever lies on disk is in the database soon, and once.
+
+Runs in a thread of the store's process, off every request's path. A database that is down, slow or locked delays rows
+and loses none, since they stay in the journal; only one batch is ever in memory. A journal file is deleted once all of
+it is in the ledger, nobody writes to it any more, and it has been left alone for a while.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, exc
+
+from routewright.errors import StorageUnavailable
+from routewright.store.database import Database
+from routewright.store.ledger import forget_position, insert_rows, read_position, row_of, write_position
+
+EVERY_S = 0.5
+MOST_WAIT_S = 5.0
+BATCH_BYTES = 256 * 1024
+MOST_LINE_BYTES = 1024 * 1024
+KEPT_S = 600.0
+"""A file that is in the ledger is kept for so long, for whoever looks at it after a crash."""
+log = logging.getLogger("routewright")
+_decode = msgspec.json.Decoder().decode
+Rows = Sequence[tuple[int, dict[str, Any]]]
+"""Each with the place in its file where it ends."""
+
+
+class Follower:
+    """Moves records from the journal files of one folder to the ledger. `drain` may be called from any thread."""
+
+    def __init__(self, database: Database, folder: Path, *, kept_s: float = KEPT_S) -> None:
+        self._database = database
+        self._folder = folder
+        self._kept_s = kept_s
+        self._positions: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until `stop` is set, and then once more."""
+        wait_s = EVERY_S
+        is_failing = False
+        while True:
+            is_last = stop.wait(wait_s)
+            try:
+                self.drain()
+                if is_failing:
+                    log.info("the ledger takes records again; none was lost")
+                wait_s, is_failing = EVERY_S, False
+            except Exception as error:  # whatever a driver or a disk raises, the records are in the journal
+                if not is_failing:
+                    log.error("the ledger can't be written (%s); records stay in the journal", type(error).__name__)
+                    if not isinstance(error, StorageUnavailable):
+                        log.exception("the ledger's failure")
+                is_failing, wait_s = True, min(MOST_WAIT_S, wait_s * 2)
+            if is_last:
+                return
+
+    def drain(self) -> int:
+        """Bring in everything that is on disk by now; how many rows that were. Raises StorageUnavailable."""
+        with self._lock:
+            inserted = 0
+            for path in sorted(self._folder.glob("*.jsonl")):
+                inserted += self._drain_file(path)
+            return inserted
+
+    def _drain_file(self, path: Path) -> int:
+        name = path.name
+        at = self._positions.get(name)
+        if at is None:
+            at = self._positions[name] = self._database.read(lambda connection: read_position(connection, name))
+        inserted = 0
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                while at < size:
+                    file.seek(at)
+                    data = file.read(min(BATCH_BYTES, size - at))
+                    end = data.rfind(b"\n") + 1
+                    if not end and at + len(data) < size:
+                        data += file.read(MOST_LINE_BYTES)  # one long record
+                        end = data.rfind(b"\n") + 1
+                    if not end:
+                        break  # half a line: of a record that is being written, or that a crash cut short
+                    rows = self._rows(name, data[:end], at)
+                    at += end
+                    inserted += self._insert(name, rows, at)
+                    self._positions[name] = at
+                self._delete_if_done(path, file.fileno(), at)
+        except FileNotFoundError:
+            self._positions.pop(name, None)
+        return inserted
+
+    @staticmethod
+    def _rows(name: str, data: bytes, start: int) -> Rows:
+        rows, at = [], start
+        for line in data.splitlines(keepends=True):
+            at += len(line)
+            try:
+                rows.append((at, row_of(_decode(line))))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError) as error:
+                log.error("journal %s: no record ends at byte %d: %s", name, at, type(error).__name__)
+        return rows
+
+    def _insert(self, name: str, rows: Rows, up_to: int) -> int:
+        """Rows and place in one transaction. A row that the database will never take is left out, and said so."""
+        values = [row for _, row in rows]
+
+        def work(connection: Connection) -> int:
+            count = insert_rows(connection, values)
+            write_position(connection, name, up_to)
+            return count
+
+        try:
+            return self._database.write(work)
+        except (exc.DataError, exc.IntegrityError) as error:
+            if len(rows) > 1:
+                half = len(rows) // 2
+                return self._insert(name, rows[:half], rows[half - 1][0]) + self._insert(name, rows[half:], up_to)
+            log.error("journal %s: the database refuses the record that ends at byte %d: %s", name, rows[0][0],
+                      type(error.orig).__name__)  # fmt: skip
+            self._database.write(lambda connection: write_position(connection, name, up_to))
+            return 0
+
+    def _delete_if_done(self, path: Path, fd: int, at: int) -> None:
+        found = os.fstat(fd)
+        if time.time() - found.st_mtime < self._kept_s or _is_written_to(fd):
+            return
+        if at < found.st_size:
+            log.warning("journal %s: its last %d bytes are half a record", path.name, found.st_size - at)
+        self._database.write(lambda connection: forget_position(connection, path.name))
+        path.unlink()
+        self._positions.pop(path.name, None)
+
+
+def _is_written_to(fd: int) -> bool:
+    """Its writer holds a lock on it for as long as it lives."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False

@@ -1,0 +1,232 @@
+"""The ledger's tables: records of the journal go in, each once, and what an owner has spent comes out.
+
+A record's row, the hourly sums that it belongs to and the place in the journal up to which all is in are written in
+one transaction, and the sums move only by rows that were really inserted. So reading a journal again, after whatever
+crash, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, false, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from routewright.store.schema import journal_positions, spend, spend_hours, spend_tags
+
+HOUR_MS = 3_600_000
+MOST = 2**62
+"""Of any figure: a sum of a few still fits its column."""
+FAILED = frozenset({"refused", "upstream_failed"})
+_HOUR_KEY = ("hour_at_ms", "key_hash", "user_id", "team_id", "customer_id", "model", "provider")
+_HOUR_SUMS = (
+    "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
+    "requests", "failed_requests", "unpriced_requests",
+)  # fmt: skip
+_TAG_SUMS = ("cost_nusd", "total_tokens", "requests")
+
+
+def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A journal's record as a row of `spend`. Raises KeyError, TypeError or ValueError for what is no record."""
+    ended_at_ms = int(record["ended_at_ms"]) if "ended_at_ms" in record else None
+    started_at_ms = int(record["started_at"] * 1000)
+    if ended_at_ms is None:
+        ended_at_ms = started_at_ms + int(record["latency_ms"])
+    first_ms = record.get("ttft_ms")
+    decision = record.get("decision") or {}
+    cost = _whole(record["cost_nusd"])
+    return {
+        "call_id": record["call_id"],
+        "attempt": _whole(record["attempts"]),
+        "request_id": _text(record["request_id"]) or "",
+        "started_at_ms": started_at_ms,
+        "first_byte_at_ms": None if first_ms is None else started_at_ms + int(first_ms),
+        "ended_at_ms": ended_at_ms,
+        "endpoint": _text(record["endpoint"]) or "",
+        "key_hash": _text(record["key_hash"]) or "",
+        "key_alias": _text(record.get("key_alias")),
+        "user_id": _text(record.get("user_id")),
+        "team_id": _text(record.get("team_id")),
+        "organization_id": _text(record.get("organization_id")),
+        "customer_id": _text(record.get("user")),
+        "model_asked": _text(record.get("model_asked")),
+        "model": _text(record.get("model")),
+        "deployment_id": _text(record.get("deployment")),
+        "provider": _text(record.get("provider")),
+        "route": _text(decision.get("route")),
+        "status": _whole(record["status"]),
+        "error_code": _text(record.get("error_code")),
+        "ended": _text(record["ended"]) or "",
+        "is_stream": bool(record["is_stream"]),
+        "prompt_tokens": _whole(record["prompt_tokens"]),
+        "completion_tokens": _whole(record["completion_tokens"]),
+        "cached_tokens": _whole(record.get("cached_tokens", 0)),
+        "cache_creation_tokens": _whole(record.get("cache_creation_tokens", 0)),
+        "reasoning_tokens": _whole(record.get("reasoning_tokens", 0)),
+        "audio_tokens": _whole(record.get("audio_input_tokens", 0)) + _whole(record.get("audio_output_tokens", 0)),
+        "is_estimated": bool(record.get("usage_estimated", False)),
+        "cost_nusd": cost,
+        "baseline_nusd": _whole(decision.get("baseline_nusd", 0)) or cost,
+        "is_priced": bool(record.get("is_priced", False)),
+        "price_version": _text(record.get("price_version")) or None,
+        "session_id": _text(record.get("session_id")),
+        "peer": _text(record.get("peer")),
+        "tags": [_text(tag) for tag in record.get("tags") or ()] or None,
+        "extra": {"decision": _clean(decision)} if decision else None,
+    }
+
+
+def _text(value: Any) -> str | None:
+    """Postgres has no U+0000 in a text."""
+    if value is None:
+        return None
+    if type(value) is not str:
+        raise TypeError("expected text")
+    return value.replace("\0", "")
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    return {name: _clean(inner) for name, inner in value.items()} if isinstance(value, dict) else value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError("expected a whole number")
+    return max(0, min(value, MOST))
+
+
+def insert_rows(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    """Put in what is not there yet, and move the sums by it; how many that were."""
+    if not rows:
+        return 0
+    statement = _insert(connection, spend).on_conflict_do_nothing(index_elements=["call_id", "attempt"])
+    inserted = connection.execute(statement.returning(spend.c.call_id, spend.c.attempt), rows).all()
+    if not inserted:
+        return 0
+    new = {(call_id, attempt) for call_id, attempt in inserted}
+    # A call that stands twice in one batch was inserted once.
+    fresh = list(
+        {(row["call_id"], row["attempt"]): row for row in rows if (row["call_id"], row["attempt"]) in new}.values()
+    )
+    _add(connection, spend_hours, _HOUR_KEY, _HOUR_SUMS, _hours(fresh))
+    _add(connection, spend_tags, ("hour_at_ms", "tag"), _TAG_SUMS, _tags(fresh))
+    return len(fresh)
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    """Both dialects say it alike; SQLAlchemy has an `insert` of its own for each."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def _hours(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], list[int]]:
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        key = (row["ended_at_ms"] // HOUR_MS * HOUR_MS, *[row[name] or "" for name in _HOUR_KEY[1:]])
+        has_failed = row["ended"] in FAILED
+        is_unpriced = not row["is_priced"] and row["ended"] != "refused"
+        values = [*[row[name] for name in _HOUR_SUMS[:6]], 1, int(has_failed), int(is_unpriced)]
+        known = sums.get(key)
+        sums[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
+    return sums
+
+
+def _tags(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], list[int]]:
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        for tag in dict.fromkeys(row["tags"] or ()):
+            key = (row["ended_at_ms"] // HOUR_MS * HOUR_MS, tag)
+            values = [row["cost_nusd"], row["prompt_tokens"] + row["completion_tokens"], 1]
+            known = sums.get(key)
+            sums[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
+    return sums
+
+
+def _add(
+    connection: Connection,
+    table: Table,
+    key: Sequence[str],
+    names: Sequence[str],
+    sums: Mapping[tuple[Any, ...], Sequence[int]],
+) -> None:
+    if not sums:
+        return
+    statement = _insert(connection, table)
+    moved = {name: table.c[name] + statement.excluded[name] for name in names}
+    statement = statement.on_conflict_do_update(index_elements=list(key), set_=moved)
+    # Always in the same order: two writers of one database then never wait for each other in a ring.
+    rows = [dict(zip((*key, *names), (*at, *values), strict=True)) for at, values in sorted(sums.items())]
+    connection.execute(statement, rows)
+
+
+# --- places in the journal ------------------------------------------------------------------------------------------
+
+
+def read_position(connection: Connection, name: str) -> int:
+    """Bytes of a journal file that are in the ledger."""
+    wanted = select(journal_positions.c.read_bytes).where(journal_positions.c.name == name)
+    return connection.execute(wanted).scalar() or 0
+
+
+def write_position(connection: Connection, name: str, read_bytes: int) -> None:
+    statement = _insert(connection, journal_positions).values(name=name, read_bytes=read_bytes)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["name"], set_={"read_bytes": statement.excluded.read_bytes})
+    )
+
+
+def forget_position(connection: Connection, name: str) -> None:
+    connection.execute(journal_positions.delete().where(journal_positions.c.name == name))
+
+
+# --- what was spent -------------------------------------------------------------------------------------------------
+
+
+def spent_nusd(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:
+    """Nano-dollars of an owner's calls that ended from `from_ms` on and before `to_ms`; scopes as in `Allowance`."""
+    first_hour, last_hour = -(-from_ms // HOUR_MS) * HOUR_MS, min(to_ms, MOST) // HOUR_MS * HOUR_MS
+    if first_hour >= last_hour:
+        return _of_rows(connection, scope, owner, from_ms, to_ms)
+    table = spend_tags if scope == "tag" else spend_hours
+    is_theirs = table.c.tag == owner if scope == "tag" else _is_of(scope, owner, table)
+    hours = and_(is_theirs, table.c.hour_at_ms >= first_hour, table.c.hour_at_ms < last_hour)
+    whole = int(connection.execute(select(func.sum(table.c.cost_nusd)).where(hours)).scalar() or 0)
+    before = _of_rows(connection, scope, owner, from_ms, first_hour) if from_ms < first_hour else 0
+    after = _of_rows(connection, scope, owner, last_hour, to_ms) if last_hour < to_ms < MOST else 0
+    return whole + before + after
+
+
+def _of_rows(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:
+    """The same from the single rows, for parts of an hour."""
+    is_then = and_(spend.c.ended_at_ms >= from_ms, spend.c.ended_at_ms < to_ms)
+    if scope == "tag":
+        wanted = select(spend.c.cost_nusd, spend.c.tags).where(is_then, spend.c.tags.is_not(None))
+        return sum(cost for cost, tags in connection.execute(wanted) if owner in tags)
+    wanted_sum = select(func.sum(spend.c.cost_nusd)).where(is_then, _is_of(scope, owner, spend))
+    return int(connection.execute(wanted_sum).scalar() or 0)
+
+
+def _is_of(scope: str, owner: str, table: Table) -> ColumnElement[bool]:
+    """Whose a row is. An owner of two parts is `first/second`, and either part may hold a slash itself."""
+    columns = {
+        "key": ("key_hash",),
+        "team": ("team_id",),
+        "user": ("user_id",),
+        "customer": ("customer_id",),
+        "team_member": ("team_id", "user_id"),
+        "model_per_key": ("key_hash", "model"),
+        "model_per_team": ("team_id", "model"),
+        "model_per_user": ("user_id", "model"),
+    }.get(scope)
+    if columns is None:
+        raise ValueError(f"unknown scope {scope}")
+    if len(columns) == 1:
+        return table.c[columns[0]] == owner
+    first, second = columns
+    parts = owner.split("/")
+    ways = [("/".join(parts[:at]), "/".join(parts[at:])) for at in range(1, len(parts))]
+    if not ways:
+        return false()
+    return or_(*[and_(table.c[first] == one, table.c[second] == other) for one, other in ways])

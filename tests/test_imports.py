@@ -10,9 +10,9 @@ import pytest
 import routewright
 
 PACKAGE = Path(routewright.__file__).parent
-BASE = {"types", "errors", "settings", "dialect", "flow", "chunked", "deadlines", "writes", "windows"}
+BASE = {"types", "errors", "settings", "grants", "dialect", "flow", "chunked", "deadlines", "writes", "windows"}
 STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record"}
-LEAVES = BASE | {"wire", "providers", "endpoints"}
+LEAVES = BASE | {"wire", "providers", "endpoints", "storage"}
 
 # What each part may import beside itself and `routewright` itself, whose only content is the version.
 ALLOWED: dict[str, set[str]] = {
@@ -23,16 +23,20 @@ ALLOWED: dict[str, set[str]] = {
     "endpoints": BASE,
     "config": BASE | {"providers"},
     "store": BASE,
+    "storage": BASE,
+    "stored_keys": BASE,
+    "management": LEAVES | {"store"},
+    "keeper": LEAVES | {"store", "management"},
     "admission": BASE,
-    "auth": BASE,
+    "auth": BASE | {"stored_keys"},
     "record": BASE,
     "catalog": BASE | {"providers"},
     "routing": BASE | {"wire"},
     "upstream": BASE | {"providers"},
     "learning": BASE | {"routing"},
     "gateway": LEAVES | STATIONS | {"server"},
-    "admin": LEAVES | STATIONS,
-    "app": LEAVES | STATIONS | {"server", "gateway", "admin"},
+    "admin": LEAVES | STATIONS | {"server", "management"},
+    "app": LEAVES | STATIONS | {"server", "gateway", "admin", "stored_keys"},
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},
     "cli": LEAVES | STATIONS | {"config", "app", "demo", "explain", "learning", "server"},

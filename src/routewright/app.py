@@ -17,19 +17,23 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvloop
 
 from routewright import endpoints
 from routewright.admin.probes import NAMES as PROBE_NAMES
 from routewright.admin.probes import Probes
+from routewright.admin.stored import StoredBridge
 from routewright.admission.counters import Counters
 from routewright.admission.limits import Admission
+from routewright.admission.meters import Meters
 from routewright.admission.owners import CallOwners
-from routewright.auth import Keys
+from routewright.auth import KeyNotInMemory, Keys
 from routewright.catalog import Catalog
 from routewright.deadlines import Deadlines
-from routewright.errors import ArtefactRefused, GatewayError, ShuttingDown
+from routewright.errors import ArtefactRefused, GatewayError, PermissionDenied, ShuttingDown
 from routewright.gateway import Gateway
+from routewright.grants import Grant, Grants
 from routewright.record.journal import Journal
 from routewright.record.ledger import Ledger
 from routewright.record.metrics import Metrics
@@ -39,7 +43,9 @@ from routewright.server.asgi import AsgiApplication, AsgiBridge
 from routewright.server.protocol import HttpConnection, Worker
 from routewright.server.workers import Supervisor, listening_sockets, raise_file_limit
 from routewright.settings import Settings
-from routewright.types import Allowance, Group, HttpRequest
+from routewright.storage import KeeperSettings, Storage, wait_until_ended
+from routewright.stored_keys import StoredKeys
+from routewright.types import Access, Allowance, Group, HttpRequest, Secret
 from routewright.upstream.relay import Upstream
 from routewright.writes import Writes
 
@@ -55,22 +61,40 @@ log = logging.getLogger("routewright")
 class Application:
     """What the front serves: the table's endpoints, by the gateway or the control plane."""
 
-    def __init__(self, keys: Keys, gateway: Gateway, probes: AsgiBridge, control: AsgiBridge, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        gateway: Gateway,
+        probes: AsgiBridge,
+        control: AsgiBridge,
+        stored: StoredBridge,
+        metrics: Metrics,
+    ) -> None:
         self._keys = keys
         self._gateway = gateway
         self._probes = probes
         self._control = control
+        self._stored = stored
         self._metrics = metrics
 
-    def admit(self, request: HttpRequest) -> None:
+    def admit(self, request: HttpRequest) -> asyncio.Future[GatewayError | None] | None:
         endpoint, model = endpoints.find(request.path, request.method)
         request.endpoint = endpoint
         request.model_in_path = model
-        request.caller = self._keys.authenticate(request.headers, endpoint.access)
+        try:
+            caller = request.caller = self._keys.authenticate(request.headers, endpoint.access)
+        except KeyNotInMemory as cold:
+            assert self._keys.stored is not None
+            return self._keys.stored.look_up(cold.digest)
+        if caller.endpoints is not None and endpoint.name not in caller.endpoints and endpoint.access != Access.OPEN:
+            raise PermissionDenied("this key may not call this endpoint")
+        return None
 
     def handle(self, request: HttpRequest, client: HttpConnection) -> Coroutine[Any, Any, None]:
         if request.endpoint.is_proxied:
             return self._gateway.infer(request, client)
+        if request.endpoint.is_stored:
+            return self._stored.handle(request, client)
         bridge = self._probes if request.endpoint.name in PROBE_NAMES else self._control
         return bridge.handle(request, client)
 
@@ -101,7 +125,11 @@ class WorkerProcess:
         self.metrics = Metrics()
         self.admission = Admission(counters, worker)
         self.admission.owners_of_call = _owners_of_call(settings, self.admission)
-        self.keys = Keys(settings, self.admission.limits_of)
+        self.storage = Storage(_keeper_settings(settings), server.data_dir / RUN_FOLDER)
+        self.keys = Keys(settings, self.admission.limits_of, self.storage.may_hold_keys)
+        stored = self.keys.stored = StoredKeys(self._ask_grants, self._limits_of, self.keys.forget_recent)
+        self.storage.on_changed.append(stored.changed)
+        self.storage.on_gone = stored.forget_all
         self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng)
         balance = self.upstream.balance
         self.catalog = Catalog(settings, self._is_available, lambda: balance.is_anything_resting)
@@ -113,9 +141,14 @@ class WorkerProcess:
         self.ledger = Ledger(self.journal, self.metrics)
         self.gateway = Gateway(self.catalog, self.admission, self.routing, self.upstream, self.ledger, new_id)
         self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, counters.run_id, self.metrics)
-        self.probes = Probes(lambda: self.front.is_draining, self.routing)
+        self.probes = Probes(lambda: self.front.is_draining, self.routing, self.storage)
         application = Application(
-            self.keys, self.gateway, AsgiBridge(lambda: self.probes), AsgiBridge(self._load_control), self.metrics
+            self.keys,
+            self.gateway,
+            AsgiBridge(lambda: self.probes),
+            AsgiBridge(self._load_control),
+            StoredBridge(self.storage),
+            self.metrics,
         )
         self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)
         self._reloads_seen = counters.reloads
@@ -127,9 +160,18 @@ class WorkerProcess:
     def _is_available(self, group: Group) -> bool:
         return self.upstream.balance.is_available(group, self.deadlines.now)
 
+    async def _ask_grants(self, hashes: list[str]) -> Grants:
+        return msgspec.msgpack.decode(await self.storage.ask("grants", hashes), type=dict[str, Grant | None])
+
+    def _limits_of(self, grant: Grant) -> Meters | None:
+        return self.admission.meters_of(
+            grant.allowances, {model: list(own) for model, own in grant.model_allowances.items()}
+        )
+
     def _load_control(self) -> AsgiApplication:
         # Imported when first needed: FastAPI costs a quarter of a second and 16 MB that the data path does not need.
-        from routewright.admin.application import Control, make_application
+        from routewright.admin.application import make_application
+        from routewright.admin.control import Control
 
         return make_application(
             Control(
@@ -164,6 +206,7 @@ class WorkerProcess:
         self.deadlines.sweep()
         self.deadlines.start(loop)
         self.journal.start(loop)
+        self.storage.start()
         server = self.settings.server
         tls = _server_tls(server.tls_cert, server.tls_key)
         self._server = await loop.create_server(
@@ -183,6 +226,7 @@ class WorkerProcess:
             connection.cut()
         await asyncio.sleep(0)
         self.journal.close()
+        await self.storage.close()
         self.snapshots.write()
         return 0
 
@@ -215,6 +259,8 @@ class WorkerProcess:
         if now - self._polled_s >= self.settings.router.reload_interval_s:
             self._polled_s = now
             self.routing.poll()
+        self.storage.on_tick(now)
+        self.keys.on_tick()
         self.snapshots.on_tick(now)
 
     def _spread_reload(self) -> None:
@@ -253,6 +299,18 @@ def _owners_of_call(settings: Settings, admission: Admission) -> CallOwners | No
     )
 
 
+def _keeper_settings(settings: Settings) -> KeeperSettings:
+    def clear(secret: Secret | None) -> str | None:
+        return None if secret is None else secret.reveal()
+
+    return KeeperSettings(
+        data_dir=str(settings.server.data_dir.resolve()),
+        database_url=clear(settings.database_url),
+        master_key=clear(settings.master_key),
+        salt=clear(settings.salt_key),
+    )
+
+
 def _server_tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
     if cert is None:
         return None
@@ -273,7 +331,14 @@ def serve(settings: Settings) -> int:
         log.warning("no key is configured: whoever reaches this port may use every model")
     scheme = "https" if server.tls_cert else "http"
     log.info("serving on %s://%s:%d", scheme, server.host, sockets[0].getsockname()[1])
-    if server.workers == 1:
+    try:
+        return _run(settings, counters, sockets)
+    finally:
+        wait_until_ended(server.data_dir / RUN_FOLDER)
+
+
+def _run(settings: Settings, counters: Counters, sockets: list[socket.socket]) -> int:
+    if settings.server.workers == 1:
         return WorkerProcess(settings, counters, 0).run(sockets[0])
 
     def run_worker(worker: int, listener: socket.socket) -> int:

@@ -9,11 +9,13 @@ from typing import Any
 
 from routewright.errors import AuthenticationError, PermissionDenied
 from routewright.settings import KeySettings, Settings
+from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Caller
 
 ANONYMOUS = Caller(key_hash="", alias=None, is_master=False, models=None)
 MAX_KEY_BYTES = 512
 MAX_RECENT_KEYS = 10_000
+STORED_PREFIX = b"sk-"
 
 # Where a key may stand, first wins: `x-litellm-api-key` is for clients whose Authorization belongs to something else.
 _KEY_HEADERS = (b"x-litellm-api-key", b"authorization", b"x-api-key", b"api-key", b"ocp-apim-subscription-key")
@@ -24,10 +26,27 @@ def hash_of(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()
 
 
-class Keys:
-    """The virtual keys of the configuration, and the master key."""
+class KeyNotInMemory(Exception):
+    """The key may be a stored one; the store has to be asked."""
 
-    def __init__(self, settings: Settings, limits_of: Callable[[str, KeySettings], Any]) -> None:
+    def __init__(self, digest: bytes) -> None:
+        super().__init__("a key that is not in memory")
+        self.digest = digest
+
+
+class Keys:
+    """The virtual keys of the configuration, the stored ones, and the master key."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        limits_of: Callable[[str, KeySettings], Any],
+        is_stored: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`is_stored`: may there be keys in the store?"""
+        self.stored: StoredKeys | None = None
+        """Set where there is a store."""
+        self._is_stored = is_stored
         self._callers: dict[bytes, Caller] = {}
         self._recent: dict[bytes, Caller] = {}
         """Authorization headers that were good lately: they are found by their full text or not at all."""
@@ -50,10 +69,22 @@ class Keys:
         if settings.key_header_name:
             self._headers = (*_KEY_HEADERS, settings.key_header_name.lower().encode("ascii"))
         self.is_open = self._master is None and not self._callers
-        """No key is configured at all: anybody may call the inference endpoints, nobody the master's."""
+        """There is no key at all: anybody may call the inference endpoints, nobody the master's."""
+
+    def on_tick(self) -> None:
+        """Keys that expire, and a first key in the store, which closes what was open."""
+        if self.is_open and self._is_stored():
+            self.is_open = False
+        if self.stored is not None:
+            self.stored.on_tick()
+
+    def forget_recent(self) -> None:
+        """What is remembered by its full header may be stale."""
+        self._recent.clear()
 
     def authenticate(self, headers: Mapping[bytes, bytes], access: Access) -> Caller:
-        """Raises AuthenticationError without a key we know, PermissionDenied where the endpoint is the master's."""
+        """Raises AuthenticationError without a key we know, PermissionDenied where the endpoint is the master's, and
+        KeyNotInMemory where the store has to be asked first."""
         if access == Access.OPEN:
             return ANONYMOUS
         if self.is_open:
@@ -75,10 +106,16 @@ class Keys:
     def _find(self, token: bytes) -> Caller:
         digest = hashlib.sha256(token).digest()
         caller = self._callers.get(digest)
+        if caller is not None:
+            return caller
+        if self._master is not None and hmac.compare_digest(digest, self._master):
+            return self._master_caller
+        # Every stored key begins so; nothing else is worth a question.
+        if self.stored is None or not token.startswith(STORED_PREFIX) or not self._is_stored():
+            raise AuthenticationError("Invalid API key")
+        caller = self.stored.find(digest)
         if caller is None:
-            if self._master is None or not hmac.compare_digest(digest, self._master):
-                raise AuthenticationError("Invalid API key")
-            caller = self._master_caller
+            raise KeyNotInMemory(digest)
         return caller
 
     def _token(self, headers: Mapping[bytes, bytes]) -> bytes:

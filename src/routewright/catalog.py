@@ -158,7 +158,8 @@ class Catalog:
 
     def candidates(self, call: Call, caller: Caller) -> Candidates:
         """Raises ModelNotFound, or ModelAccessDenied where the key's models leave nothing."""
-        name = self._attempts.model_group_alias.get(call.model, call.model)
+        model = call.model if caller.aliases is None else caller.aliases.get(call.model, call.model)
+        name = self._attempts.model_group_alias.get(model, model)
         models = caller.models
         # A right to the name that was asked for is enough, and so is one to what it stands for.
         is_allowed = models is None or may_use(models, call.model)

@@ -20,6 +20,12 @@ def _control(name: str, methods: tuple[str, ...], access: Access) -> Endpoint:
     return Endpoint(name=name, methods=methods, access=access, is_proxied=False, takes_body=methods == POST)
 
 
+def _stored(name: str, methods: tuple[str, ...] = POST) -> Endpoint:
+    return Endpoint(
+        name=name, methods=methods, access=Access.KEY, is_proxied=False, takes_body=methods != GET, is_stored=True
+    )
+
+
 CHAT = _proxied("chat")
 COMPLETIONS = _proxied("completions")
 EMBEDDINGS = _proxied("embeddings")
@@ -40,7 +46,52 @@ EXACT: dict[str, Endpoint] = {
     "/router/info": _control("router_info", GET, Access.MASTER),
     "/router/reload": _control("router_reload", POST, Access.MASTER),
     "/router/route": _control("router_route", POST, Access.MASTER),
+    "/key/generate": _stored("key_generate"),
+    "/key/service-account/generate": _stored("key_service_account_generate"),
+    "/key/update": _stored("key_update"),
+    "/key/bulk_update": _stored("key_bulk_update"),
+    "/key/delete": _stored("key_delete"),
+    "/key/regenerate": _stored("key_regenerate"),
+    "/key/block": _stored("key_block"),
+    "/key/unblock": _stored("key_unblock"),
+    "/key/health": _stored("key_health"),
+    "/key/info": _stored("key_info", GET),
+    "/key/list": _stored("key_list", GET),
+    "/key/aliases": _stored("key_aliases", GET),
+    "/team/new": _stored("team_new"),
+    "/team/update": _stored("team_update"),
+    "/team/delete": _stored("team_delete"),
+    "/team/block": _stored("team_block"),
+    "/team/unblock": _stored("team_unblock"),
+    "/team/member_add": _stored("team_member_add"),
+    "/team/member_update": _stored("team_member_update"),
+    "/team/member_delete": _stored("team_member_delete"),
+    "/team/model/add": _stored("team_model_add"),
+    "/team/model/delete": _stored("team_model_delete"),
+    "/team/info": _stored("team_info", GET),
+    "/team/list": _stored("team_list", GET),
+    "/user/new": _stored("user_new"),
+    "/user/update": _stored("user_update"),
+    "/user/delete": _stored("user_delete"),
+    "/user/info": _stored("user_info", GET),
+    "/user/list": _stored("user_list", GET),
+    **{
+        f"{prefix}/{action}": _stored(f"customer_{action}", GET if action in ("info", "list") else POST)
+        for prefix in ("/customer", "/end_user")
+        for action in ("new", "update", "delete", "block", "unblock", "info", "list")
+    },
+    "/budget/new": _stored("budget_new"),
+    "/budget/update": _stored("budget_update"),
+    "/budget/delete": _stored("budget_delete"),
+    "/budget/info": _stored("budget_info"),
+    "/budget/list": _stored("budget_list", GET),
+    "/model/new": _stored("model_new"),
+    "/model/update": _stored("model_update"),
+    "/model/delete": _stored("model_delete"),
+    "/audit": _stored("audit", GET),
 }
+KEY_REGENERATE = _stored("key_regenerate")
+MODEL_PATCH = _stored("model_patch", ("PATCH",))
 PAGES: dict[str, Endpoint] = {
     "/docs": _control("docs", GET, Access.OPEN),
     "/openapi.json": _control("openapi", GET, Access.OPEN),
@@ -49,6 +100,9 @@ PAGES: dict[str, Endpoint] = {
 _MODEL_PREFIX = "/models/"
 _ENGINE_PREFIXES = ("/engines/", "/openai/deployments/")
 _ENGINE_SUFFIXES = {"/chat/completions": CHAT, "/completions": COMPLETIONS, "/embeddings": EMBEDDINGS}
+
+_BETWEEN = (("/key/", "/regenerate", KEY_REGENERATE), ("/model/", "/update", MODEL_PATCH))
+"""Paths with a name in the middle."""
 
 _TABLE = {**PAGES, **EXACT, **{"/v1" + path: endpoint for path, endpoint in EXACT.items()}}
 
@@ -69,6 +123,10 @@ def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
     short = path[3:] if path.startswith("/v1/") else path
     if short.startswith(_MODEL_PREFIX) and len(short) > len(_MODEL_PREFIX):
         return MODEL, short[len(_MODEL_PREFIX) :]
+    for start, end, endpoint in _BETWEEN:
+        middle = short[len(start) : -len(end)]
+        if short.startswith(start) and short.endswith(end) and middle and "/" not in middle:
+            return endpoint, middle
     for prefix in _ENGINE_PREFIXES:
         if short.startswith(prefix):
             for suffix, endpoint in _ENGINE_SUFFIXES.items():
@@ -76,6 +134,12 @@ def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
                 if short.endswith(suffix) and model and (suffix != "/completions" or not model.endswith("/chat")):
                     return endpoint, model
     raise FrontError(404, "not_found", "nothing is served at this path", close=False)
+
+
+def every() -> list[tuple[str, Endpoint]]:
+    """What is served, once each: without `/v1`, and with `{}` for the part of a path that is a name."""
+    named = [("/models/{}", MODEL), *((f"{start}{{}}{end}", endpoint) for start, end, endpoint in _BETWEEN)]
+    return [*EXACT.items(), *named]
 
 
 def paths() -> list[tuple[str, Endpoint]]:

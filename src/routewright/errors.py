@@ -7,8 +7,11 @@ GatewayError
 │   ├── ContextLengthExceeded, ContentPolicyViolation
 │   ├── UpstreamRefusedRequest   the upstream's own 400, 404 or 422, cleaned
 │   ├── ModelNotFound       404
+│   ├── NotFound            404   nothing stored has this id
+│   ├── Conflict            409   something stored has this id or alias
 │   └── FrontError          the HTTP front: 400, 404, 405, 408, 413, 414, 415, 417, 431, 501, 505
 ├── AuthenticationError     401
+│   └── ExpiredKey
 ├── PermissionDenied        403
 │   └── ModelAccessDenied
 ├── BudgetExceeded          429
@@ -117,6 +120,18 @@ class ModelNotFound(InvalidRequest):
     status, code, param = 404, "model_not_found", "model"
 
 
+class NotFound(InvalidRequest):
+    """Nothing that is stored has this id, or nothing that the caller may see."""
+
+    status, code = 404, "not_found"
+
+
+class Conflict(InvalidRequest):
+    """Something that is stored has this id or alias already."""
+
+    status, code = 409, "conflict"
+
+
 class FrontError(InvalidRequest):
     """The HTTP front refuses: malformed, too large, too slow, or not served here.
 
@@ -140,6 +155,12 @@ class AuthenticationError(GatewayError):
 
     def extra_headers(self) -> Iterable[tuple[str, str]]:
         return (("WWW-Authenticate", "Bearer"),)
+
+
+class ExpiredKey(AuthenticationError):
+    """The key was good until some time ago."""
+
+    code = "expired_api_key"
 
 
 class PermissionDenied(GatewayError):

@@ -12,6 +12,9 @@ from typing import Any
 
 from routewright.types import Allowance, Price, Secret
 
+STORE_FILE = "store.sqlite3"
+"""The embedded database's name in `data_dir`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontLimits:
@@ -248,6 +251,10 @@ class Settings:
     attempts: AttemptSettings = field(default_factory=AttemptSettings)
     router: RouterSettings = field(default_factory=RouterSettings)
     master_key: Secret | None = None
+    database_url: Secret | None = None
+    """`general_settings.database_url`, a Postgres; None: SQLite in `data_dir`, from when something is first stored."""
+    salt_key: Secret | None = None
+    """LITELLM_SALT_KEY: seals the credentials of stored models; None: the master key does."""
     key_header_name: str | None = None
     """`general_settings.litellm_key_header_name`: one more header a key may stand in."""
     keys: tuple[KeySettings, ...] = ()

@@ -57,6 +57,8 @@ class Endpoint:
     takes_body: bool = True
     speaks: str = "openai"
     """The client dialect in which its errors are told."""
+    is_stored: bool = False
+    """Speaks of what is stored: the store's process answers. Who may do what is decided there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,10 @@ class Caller:
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
+    endpoints: frozenset[str] | None = None
+    """Names of the endpoints that the key may call; None is all that need no master."""
+    aliases: Mapping[str, str] | None = None
+    """Names of the key's own for models."""
 
 
 class HttpRequest:
@@ -126,7 +132,7 @@ class HttpRequest:
     endpoint: Endpoint
     caller: Caller
     model_in_path: str | None
-    """What `/models/{id}` or `/engines/{id}/...` names, not decoded."""
+    """What `/models/{id}`, `/engines/{id}/...` or `/key/{key}/regenerate` names, not decoded."""
     peer: str
     """Address of the socket's other end; never taken from a header."""
     request_id: str

@@ -12,11 +12,16 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from routewright import endpoints
-from routewright.admin.application import Control, described, make_application
+from routewright.admin.application import make_application
+from routewright.admin.control import Control
+from routewright.admin.document import described
 from routewright.admin.probes import Probes
 from routewright.admin.reference import reference_page
 from routewright.auth import Keys
 from routewright.catalog import Catalog
+from routewright.management.about import ABOUT
+from routewright.management.answer import OPERATIONS
+from routewright.management.rights import MAY
 from routewright.record.metrics import Metrics
 from routewright.routing.live import LiveRouters
 from routewright.settings import RouterSettings, Settings
@@ -59,7 +64,7 @@ def of_table() -> set[tuple[str, str]]:
     fixed = {
         (path, method)
         for path, endpoint in endpoints.paths()
-        if not endpoint.is_proxied
+        if not endpoint.is_proxied and not endpoint.is_stored
         for method in endpoint.methods
         if method != "HEAD"  # the bridge asks for GET and leaves the body out
     }
@@ -72,6 +77,11 @@ def of_app(app: FastAPI) -> set[tuple[str, str]]:
 
 def test_every_path_of_the_table_has_a_route_and_every_route_is_in_the_table(app: FastAPI) -> None:
     assert of_app(app) == of_table()
+
+
+def test_every_endpoint_of_the_store_has_an_operation_and_is_described() -> None:
+    of_the_store = {endpoint.name for _, endpoint in endpoints.every() if endpoint.is_stored}
+    assert of_the_store == set(OPERATIONS) == set(ABOUT) == set(MAY)
 
 
 def test_nothing_else_is_mounted(app: FastAPI) -> None:
@@ -152,7 +162,7 @@ def test_document_is_openapi(document: dict[str, Any]) -> None:
     assert len(ids) == len(set(ids))
     for path, verb, operation in operations(document):
         assert path.startswith("/")
-        assert verb in ("get", "post")
+        assert verb in ("get", "post", "patch")
         assert operation["responses"]
         for status, response in operation["responses"].items():
             assert re.fullmatch(r"[1-5](\d\d|XX)|default", status)
@@ -164,10 +174,11 @@ def test_document_is_openapi(document: dict[str, Any]) -> None:
 
 def test_document_describes_each_endpoint_once_with_its_methods_and_rights(document: dict[str, Any]) -> None:
     for path, verb, operation in operations(document):
-        endpoint, _ = endpoints.find(path.replace("{model}", "m"), verb.upper())
+        endpoint, _ = endpoints.find(path.replace("{model}", "m").replace("{name}", "n"), verb.upper())
         assert bool(operation.get("security")) == (endpoint.access != Access.OPEN), path
     without_prefix = [path.removeprefix("/v1") for path in document["paths"]]
-    assert sorted(without_prefix) == sorted({*endpoints.EXACT, "/models/{model}"})
+    named = {"/models/{model}", "/key/{name}/regenerate", "/model/{name}/update"}
+    assert sorted(without_prefix) == sorted({*endpoints.EXACT, *named})
 
 
 def test_document_is_the_same_each_time(app: FastAPI, document: dict[str, Any]) -> None:

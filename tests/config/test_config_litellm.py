@@ -263,7 +263,7 @@ general_settings:
             WITH_DATABASE_AND_CACHE,
             ["openai/fake", "openai/fake", "openai/text-embedding-ada-002"],
             [
-                EFFECTLESS + "litellm_settings.cache_params, general_settings.database_url, "
+                EFFECTLESS + "litellm_settings.cache_params, "
                 "general_settings.database_connection_pool_limit, general_settings.proxy_batch_write_at, "
                 "general_settings.pass_through_endpoints, litellm_settings.cache, litellm_settings.callbacks, "
                 "litellm_settings.json_logs, litellm_settings.max_internal_user_budget, "

@@ -601,7 +601,7 @@ def test_known_keys_without_effect_are_told_in_one_warning_and_switched_off_ones
     settings = load(
         model("aws_region_name: x\nmock_response: hi")
         + dedent("""\
-        general_settings: {master_key: k, alerting: [slack], database_url: sqlite, background_health_checks: false}
+        general_settings: {master_key: k, alerting: [slack], database_type: dynamo, background_health_checks: false}
         litellm_settings:
           {callbacks: [langfuse], cache: false, success_callback: [], prometheus_initialize_budget_metrics: true}
         guardrails: [{guardrail_name: x}]
@@ -609,7 +609,7 @@ def test_known_keys_without_effect_are_told_in_one_warning_and_switched_off_ones
     )
     assert settings.warnings == (
         "known to LiteLLM and without effect here: litellm_params.aws_region_name, litellm_params.mock_response, "
-        "general_settings.alerting, general_settings.database_url, litellm_settings.callbacks, "
+        "general_settings.alerting, general_settings.database_type, litellm_settings.callbacks, "
         "litellm_settings.prometheus_initialize_budget_metrics, guardrails",
     )
 

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from routewright import __version__
-from routewright.errors import GatewayError, ShuttingDown, error_headers, error_object
+from routewright.errors import GatewayError, ShuttingDown, StorageUnavailable, error_headers, error_object
 from routewright.routing.live import LiveRouters
+from routewright.storage import Storage
 from routewright.wire.json import encode
 
 NAMES = frozenset({"health", "liveliness", "readiness"})
@@ -19,9 +20,10 @@ NAMES = frozenset({"health", "liveliness", "readiness"})
 class Probes:
     """The answers; each raises GatewayError where it would be no."""
 
-    def __init__(self, is_draining: Callable[[], bool], routing: LiveRouters) -> None:
+    def __init__(self, is_draining: Callable[[], bool], routing: LiveRouters, storage: Storage | None = None) -> None:
         self._is_draining = is_draining
         self._routing = routing
+        self._storage = storage
 
     def health(self) -> dict[str, Any]:
         return {"status": "healthy", "version": __version__}
@@ -32,9 +34,13 @@ class Probes:
     def readiness(self) -> dict[str, Any]:
         if self._is_draining():
             raise ShuttingDown("this server is shutting down")
+        storage = self._storage
+        if storage is not None and storage.is_wanted and not storage.was_connected:
+            # Later on, what is known goes on without the database; before it was seen once, nothing is known.
+            raise StorageUnavailable("the database has not been reached yet")
         return {
             "status": "healthy",
-            "db": "Not connected",
+            "db": "connected" if storage is not None and storage.is_connected else "Not connected",
             "cache": None,
             "litellm_version": None,
             "version": __version__,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from routewright.config import schema
 from routewright.config.budgets import alert_webhook, budget, budgets_by_name, nano_dollars
@@ -85,6 +86,8 @@ def _build(
     router = top.section("router_settings")
 
     master_key = _master_key(general)
+    database_url = _database_url(general)
+    general.boolean("store_model_in_db")  # models are stored wherever anything is
     key_header = general.text("litellm_key_header_name")
     if key_header is not None and not _HEADER_NAME.match(key_header):
         general.error("litellm_key_header_name", "no header can be called so")
@@ -133,6 +136,8 @@ def _build(
         attempts=attempts,
         router=learned,
         master_key=master_key,
+        database_url=database_url,
+        salt_key=_salt_key(notes.environ),
         key_header_name=key_header,
         keys=keys,
         end_user_budget=end_user_budget,
@@ -217,6 +222,35 @@ def _master_key(general: Section) -> Secret | None:
         if text is not None and not re.fullmatch(r"[\x21-\x7e]{1,8192}", text):
             general.error("master_key", f"missing, and {MASTER_KEY_VARIABLE} can't stand in a header")
             text = None
+    return Secret(text) if text else None
+
+
+def _database_url(general: Section) -> Secret | None:
+    """The file's word, else DATABASE_URL, else what LiteLLM puts together of DATABASE_HOST and its kin."""
+
+    def refuse(name: str) -> None:
+        general.error("database_url", f"the variable {shown(name)} is not set")
+
+    address = general.text("database_url", on_unset=refuse)
+    given = general.entries.get("database_url")
+    if given is None or given.value is None:
+        environ = general.notes.environ
+        address = environ.get("DATABASE_URL") or None
+        host, name = environ.get("DATABASE_HOST"), environ.get("DATABASE_NAME")
+        if address is None and host and name:
+            user, password = (quote(environ.get(f"DATABASE_{part}", ""), safe="") for part in ("USERNAME", "PASSWORD"))
+            who = f"{user}:{password}@" if user and password else f"{user}@" if user else ""
+            address = f"postgresql://{who}{host}/{quote(name, safe='')}"
+    if address is None:
+        return None
+    if not address.startswith(("postgresql://", "postgres://")):
+        general.error("database_url", "expected an address that starts with postgresql://")
+        return None
+    return Secret(address)
+
+
+def _salt_key(environ: Mapping[str, str]) -> Secret | None:
+    text = environ.get("LITELLM_SALT_KEY")
     return Secret(text) if text else None
 
 

@@ -69,8 +69,11 @@ def field_lines(pairs: list[tuple[str, str]]) -> bytes:
 class Application(Protocol):
     """What the front serves. It learns of a request twice: when its head is whole, and when its body is."""
 
-    def admit(self, request: HttpRequest) -> None:
-        """Find the endpoint and the caller, and set them. Raises GatewayError for 404, 405, 401 and 403."""
+    def admit(self, request: HttpRequest) -> asyncio.Future[GatewayError | None] | None:
+        """Find the endpoint and the caller, and set them. Raises GatewayError for 404, 405, 401 and 403.
+
+        A future: the key has to be asked for; unless it ends with an error, this is to be called again after it.
+        """
 
     async def handle(self, request: HttpRequest, client: HttpConnection) -> None:
         """Answer; every way out ends with `client.release()`."""
@@ -114,6 +117,7 @@ class Worker:
 
 class _State(Enum):
     HEAD = auto()
+    ADMIT = auto()
     BODY = auto()
     BUSY = auto()
     LINGER = auto()
@@ -216,7 +220,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self._state
-        if state is _State.BUSY:
+        if state is _State.BUSY or state is _State.ADMIT:
             self._backlog += data
             if len(self._backlog) > self._worker.limits.max_pipelined_bytes:
                 self._transport.pause_reading()
@@ -229,7 +233,7 @@ class HttpConnection(asyncio.Protocol):
             self._consume(data)
 
     def eof_received(self) -> bool:
-        if self._state is _State.BUSY and not self._request.endpoint.is_proxied:
+        if self._state in (_State.BUSY, _State.ADMIT) and not self._request.endpoint.is_proxied:
             self._closes = True  # a short answer still reaches a client that has only finished sending
             return True
         if self._state is _State.BUSY:
@@ -279,7 +283,7 @@ class HttpConnection(asyncio.Protocol):
                     data = self._consume_head(data)
                 elif self._state is _State.BODY:
                     data = self._consume_body(data)
-                elif self._state is _State.BUSY:
+                elif self._state is _State.BUSY or self._state is _State.ADMIT:
                     self._backlog = data
                     break
                 else:
@@ -345,12 +349,53 @@ class HttpConnection(asyncio.Protocol):
         self._closes = not head.keeps_alive
         if worker.is_draining:
             raise ShuttingDown("this server is shutting down")
-        worker.application.admit(request)
+        pending = worker.application.admit(request)
+        if pending is None:
+            self._go_on()
+        else:
+            self._wait_for(pending)
+
+    def _wait_for(self, pending: asyncio.Future[GatewayError | None]) -> None:
+        """The key is being asked for. What the client sends meanwhile waits, unparsed and bounded."""
+        self._state = _State.ADMIT
+        self.deadline = 0.0
+        pending.add_done_callback(self._admitted)
+
+    def _admitted(self, pending: asyncio.Future[GatewayError | None]) -> None:
+        if self._state is not _State.ADMIT:
+            return  # the client has left
+        self._state = _State.HEAD
+        try:
+            error = pending.result()
+            if error is not None:
+                raise error
+            again = self._worker.application.admit(self._request)
+            if again is not None:
+                self._wait_for(again)
+                return
+            self._go_on()
+        except GatewayError as error:
+            self._refuse(error)
+        except Exception:
+            log.exception("a request could not be taken in")
+            refusal = InternalError("internal error")
+            refusal.close = True
+            self._refuse(refusal)
+        if self._resume_reading and self._state is not _State.BUSY:
+            self._resume_reading = False
+            self._transport.resume_reading()
+        if self._backlog and (self._state is _State.BODY or self._state is _State.HEAD):
+            data, self._backlog = self._backlog, b""
+            self._consume(data)
+
+    def _go_on(self) -> None:
+        """The key is good: read the body, if there is one."""
+        worker, head = self._worker, self._head
         if not head.is_chunked and not self._content_length:
             self._run()
             return
         limits = worker.limits
-        if request.endpoint.takes_body:
+        if self._request.endpoint.takes_body:
             self._check_media(head)
         if self._content_length > limits.max_body_bytes:
             raise FrontError(413, "request_too_large", f"the body may have at most {limits.max_body_bytes} bytes")

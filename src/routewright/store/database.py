@@ -19,11 +19,11 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from routewright.errors import StorageUnavailable
+from routewright.settings import STORE_FILE
 from routewright.store.schema import changes
 
 HEAD = "0001"
 """The newest file in `migrations/versions`."""
-SQLITE_NAME = "store.sqlite3"
 BUSY_S = 1.0
 """How long a statement waits for somebody else's lock, or for a free connection, before the caller gets a 503."""
 MIGRATION_WAIT_S = 60.0
@@ -49,7 +49,7 @@ class SchemaTooNew(Exception):
 
 def sqlite_url(data_dir: Path) -> str:
     """The embedded database's address."""
-    return URL.create("sqlite", database=str(data_dir / SQLITE_NAME)).render_as_string()
+    return URL.create("sqlite", database=str(data_dir / STORE_FILE)).render_as_string()
 
 
 def _engine_of(address: str) -> Engine:

@@ -1,0 +1,60 @@
+"""What the modules of the control plane share: what they may see and do, and the shape of an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+
+from routewright.admin.probes import Probes
+from routewright.auth import Keys
+from routewright.catalog import Catalog
+from routewright.errors import GatewayError, error_headers, error_object
+from routewright.record.metrics import Metrics
+from routewright.routing.live import LiveRouters
+from routewright.types import HttpRequest
+
+
+@dataclass(slots=True)
+class Control:
+    """What the control plane may see and do."""
+
+    catalog: Catalog
+    routing: LiveRouters
+    metrics: Metrics
+    keys: Keys
+    probes: Probes
+    spread_reload: Callable[[], None]
+    """Tell the other workers that the router files were read again."""
+    all_metrics: Callable[[], list[Metrics]]
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
+
+def request_of(request: Request) -> HttpRequest:
+    """The front's own request, caller and all."""
+    found: HttpRequest = request.scope["state"]["request"]
+    return found
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """One of our errors as its answer."""
+    assert isinstance(error, GatewayError)
+    headers = dict(error_headers(error))
+    return JSONResponse(error_object(error), error.status, headers)

@@ -1,0 +1,113 @@
+"""The OpenAPI document: the control plane's own endpoints, and those that FastAPI never sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from routewright import endpoints
+from routewright.management.about import ABOUT, About
+from routewright.types import Access, Endpoint
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document: the control plane's own, and the proxied endpoints, which FastAPI never sees."""
+    document = app.openapi()
+    document.setdefault("components", {})["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer"},
+        "master key": {"type": "http", "scheme": "bearer"},
+    }
+    for path, summary, required in (
+        ("/v1/chat/completions", "Chat completion, plain or streamed", ("model", "messages")),
+        ("/v1/completions", "Legacy completion, plain or streamed", ("model", "prompt")),
+        ("/v1/embeddings", "Embeddings", ("model", "input")),
+    ):
+        document["paths"][path] = {"post": _proxied_operation(summary, required)}
+    for path, endpoint in endpoints.every():
+        if endpoint.is_stored:
+            document["paths"][path.replace("{}", "{name}")] = _stored_operations(path, endpoint)
+    for path, endpoint in [*endpoints.paths(), ("/v1/models/{model}", endpoints.MODEL)]:
+        for operation in document["paths"].get(path, {}).values():
+            if endpoint.access != Access.OPEN:
+                operation["security"] = [{"master key" if endpoint.access == Access.MASTER else "key": []}]
+    return document
+
+
+def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any]:
+    fields = {
+        "model": {"type": "string", "description": "A model, or a route such as `auto`, `auto:best`, `auto:cheap`"},
+        "messages": {"type": "array", "items": {"type": "object"}, "description": "OpenAI's messages"},
+        "prompt": {"description": "A string, strings, tokens or token lists"},
+        "input": {"description": "A string, strings, tokens or token lists"},
+        "stream": {"type": "boolean", "description": "Answer with server-sent events"},
+        "routing": {"type": "object", "description": "Ours: `quality` 0..1 and `task`, a label of your own"},
+    }
+    chosen = {name: fields[name] for name in (*required, "stream", "routing")}
+    if "input" in required:
+        del chosen["stream"]
+    return {
+        "tags": ["inference"],
+        "summary": summary,
+        "description": "OpenAI's request and response; every field of OpenAI's API goes on to the provider.",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": list(required),
+                        "properties": chosen,
+                        "additionalProperties": True,
+                    }
+                }
+            },
+        },
+        "responses": {
+            "200": {"description": "OpenAI's object, or its event stream"},
+            "4XX": {
+                "description": "Error",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+            },
+        },
+    }
+
+
+def _stored_operations(path: str, endpoint: Endpoint) -> dict[str, Any]:
+    """One endpoint of the management API, by each of its methods that has a body of its own."""
+    about = ABOUT[endpoint.name]
+    operation: dict[str, Any] = {
+        "tags": [path.split("/")[1].replace("end_user", "customer")],
+        "summary": about.summary,
+        "description": "As LiteLLM's: fields that are not set are null. What a role may not do is a 403.",
+        "security": [{"key": []}],
+        "responses": {
+            "200": {"description": "Done"},
+            "4XX": {
+                "description": "Error",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+            },
+        },
+    }
+    parameters: list[dict[str, Any]] = []
+    for name in about.query:
+        parameters.append({"name": name, "in": "query", "schema": {"type": "string"}})
+    if "{}" in path:
+        parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+    if parameters:
+        operation["parameters"] = parameters
+    if endpoint.takes_body:
+        operation["requestBody"] = {"content": {"application/json": {"schema": _schema(about)}}}
+    return {endpoint.methods[0].lower(): operation}
+
+
+def _schema(about: About) -> dict[str, Any]:
+    properties: dict[str, Any] = {name: {} for name in (*about.required, *about.own)}
+    for name, field in (about.table or {}).items():
+        properties[name] = {
+            "description": f"{field.about}; may be set by {', '.join(sorted(field.writers))}".lstrip("; ")
+        }
+    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if about.required:
+        found["required"] = list(about.required)
+    return found

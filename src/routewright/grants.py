@@ -1,0 +1,50 @@
+"""What the store says of a virtual key: the value that travels from the store's process to the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from routewright.types import Allowance
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored key with everything that its team, its user and its budgets add to it or take from it."""
+
+    key_hash: str
+    key_alias: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    organization_id: str | None = None
+    refusal: str | None = None
+    """Why the key may do nothing, in words for its holder: it or its team is blocked."""
+    expires_at_ms: int | None = None
+    models: tuple[str, ...] | None = None
+    """Names and wildcards that key, team and user all allow; None is all, empty is none."""
+    aliases: dict[str, str] = {}
+    endpoints: tuple[str, ...] | None = None
+    """Names of endpoints; None is all that need no master."""
+    allowances: tuple[Allowance, ...] = ()
+    """Limits and budgets of every owner that a call counts against, the key itself first."""
+    model_allowances: dict[str, tuple[Allowance, ...]] = {}
+    """The same for calls to one model."""
+    depends_on: tuple[str, ...] = ()
+    """`kind:id` of all that it was made of; when one of them changes, it has to be asked for again."""
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """Something stored that is no longer as it was. Kind `all`: look at everything again."""
+
+    kind: str
+    object_id: str
+
+    @property
+    def name(self) -> str:
+        """As in `Grant.depends_on`."""
+        return f"{self.kind}:{self.object_id}"
+
+
+Changes = Sequence[Change]
+Grants = Mapping[str, Grant | None]
+"""Key hash -> grant; None where there is no such key."""

@@ -1,0 +1,56 @@
+"""What a worker may ask of the store's process, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from routewright.management.answer import answer
+from routewright.management.grants import grants_of
+from routewright.management.models import stored_models
+from routewright.management.seal import Seal
+from routewright.storage import KeeperSettings, ManageRequest
+from routewright.store.database import Database
+
+
+@dataclass(slots=True)
+class Tools:
+    """What operations work with."""
+
+    database: Database
+    settings: KeeperSettings
+    seal: Seal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seal = Seal(self.settings.salt or self.settings.master_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Runs in a thread. `changes`: its answer waits until every worker here has acted on what it changed."""
+
+    run: Callable[[Tools, msgspec.Raw], Any]
+    changes: bool = False
+
+
+def _grants(tools: Tools, body: msgspec.Raw) -> Any:
+    hashes = msgspec.msgpack.decode(body, type=list[str])
+    return tools.database.read(lambda connection: grants_of(connection, hashes))
+
+
+def _models(tools: Tools, body: msgspec.Raw) -> Any:
+    return tools.database.read(lambda connection: stored_models(connection, tools.seal))
+
+
+def _manage(tools: Tools, body: msgspec.Raw) -> Any:
+    return answer(tools.database, tools.seal, msgspec.msgpack.decode(body, type=ManageRequest))
+
+
+OPERATIONS: dict[str, Operation] = {
+    "grants": Operation(_grants),
+    "models": Operation(_models),
+    "manage": Operation(_manage, changes=True),
+}

@@ -1,0 +1,246 @@
+"""Stored rows -> what a key may do: everything that its team, its user and its budgets add or take away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from routewright import endpoints
+from routewright.grants import Grant
+from routewright.store import schema
+from routewright.store.rows import Row
+from routewright.types import Access, Allowance
+
+ALL_TEAM_MODELS, ALL_MODELS, NO_MODELS = "all-team-models", "all-proxy-models", "no-default-models"
+LLM_ROUTES, INFO_ROUTES, MANAGEMENT_ROUTES = "llm_api_routes", "info_routes", "management_routes"
+_LIMITS = ("rpm_limit", "tpm_limit", "max_parallel_requests")
+_BUDGET = ("max_budget_nusd", "soft_budget_nusd", "budget_duration")
+
+
+def grants_of(connection: Connection, hashes: Collection[str]) -> dict[str, Grant | None]:
+    """What each key may do, in a handful of statements however many they are; None where there is no such key."""
+    keys = _by_id(connection, schema.keys, "key_hash", hashes)
+    teams = _by_id(connection, schema.teams, "team_id", _values(keys.values(), "team_id"))
+    users = _by_id(connection, schema.users, "user_id", _values(keys.values(), "user_id"))
+    pairs = {(row["team_id"], row["user_id"]) for row in keys.values() if row["team_id"] and row["user_id"]}
+    members: dict[tuple[str, str], Row] = {}
+    if pairs:
+        table = schema.team_members
+        wanted = select(table).where(
+            table.c.team_id.in_({team for team, _ in pairs}), table.c.user_id.in_({user for _, user in pairs})
+        )
+        for row in connection.execute(wanted).mappings():
+            members[(row["team_id"], row["user_id"])] = dict(row)
+    owners = [*keys.values(), *teams.values(), *users.values(), *members.values()]
+    budgets = _by_id(connection, schema.budgets, "budget_id", _values(owners, "budget_id"))
+    made: dict[str, Grant | None] = dict.fromkeys(hashes)
+    for key_hash, key in keys.items():
+        team, user = teams.get(key["team_id"]), users.get(key["user_id"])
+        made[key_hash] = _grant(key, team, user, members.get((key["team_id"], key["user_id"])), budgets)
+    return made
+
+
+def _values(rows: Iterable[Row], name: str) -> set[str]:
+    return {row[name] for row in rows if row.get(name)}
+
+
+def _by_id(connection: Connection, table: Table, name: str, ids: Collection[str]) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    wanted = list(ids)
+    for start in range(0, len(wanted), 500):  # databases bound the number of parameters
+        statement = select(table).where(table.c[name].in_(wanted[start : start + 500]))
+        found |= {row[name]: dict(row) for row in connection.execute(statement).mappings()}
+    return found
+
+
+def _grant(key: Row, team: Row | None, user: Row | None, member: Row | None, budgets: Mapping[str, Row]) -> Grant:
+    key_hash, team_id, user_id = key["key_hash"], key["team_id"], key["user_id"]
+    allowances = [_allowance("key", key_hash, key, budgets, temporary=True)]
+    by_model: dict[str, list[Allowance]] = {}
+    _add_by_model(by_model, "model_per_key", key_hash, key, budgets)
+    depends = [f"key:{key_hash}"]
+    for kind, owner, row in (("team", team_id, team), ("user", user_id, user)):
+        if owner:
+            depends.append(f"{kind}:{owner}")
+        if row is not None:
+            allowances.append(_allowance(kind, owner, row, budgets))
+            _add_by_model(by_model, f"model_per_{kind}", owner, row, budgets)
+    if team_id and user_id:
+        owner = f"{team_id}/{user_id}"
+        depends.append(f"member:{owner}")
+        of_member = _member(member or {}, team or {})
+        allowances.append(_allowance("team_member", owner, of_member, budgets))
+    depends += [f"budget:{row['budget_id']}" for row in (key, team, user, member) if row and row.get("budget_id")]
+    return Grant(
+        key_hash=key_hash,
+        key_alias=key["key_alias"],
+        user_id=user_id,
+        team_id=team_id,
+        organization_id=key["organization_id"],
+        refusal=_refusal(key, team),
+        expires_at_ms=key["expires_at_ms"],
+        models=_models(key, team, user),
+        aliases={**((team or {}).get("model_aliases") or {}), **(key["aliases"] or {})},
+        endpoints=allowed_endpoints(key["key_type"], key["allowed_routes"]),
+        allowances=tuple(each for each in allowances if _limits_anything(each)),
+        model_allowances={model: tuple(own) for model, own in by_model.items()},
+        depends_on=tuple(dict.fromkeys(depends)),
+    )
+
+
+def _refusal(key: Row, team: Row | None) -> str | None:
+    if key["blocked"]:
+        return "This key is blocked"
+    if key["team_id"] and team is None:
+        return "This key's team does not exist any more"
+    if team is not None and team["blocked"]:
+        return "This key's team is blocked"
+    return None
+
+
+# --- models --------------------------------------------------------------------------------------------------------
+
+
+def _models(key: Row, team: Row | None, user: Row | None) -> tuple[str, ...] | None:
+    """What all of them allow. A user's list is for keys without a team, as with LiteLLM."""
+    lists = [key["models"]]
+    if team is None and ALL_TEAM_MODELS in (key["models"] or ()):
+        return ()  # the models of a team that there is not
+    if team is not None:
+        lists.append(team["models"])
+    elif user is not None:
+        lists.append(user["models"])
+    allowed: tuple[str, ...] | None = None
+    for each in lists:
+        own = meant(each)
+        if own is not None:
+            allowed = own if allowed is None else both(allowed, own)
+    return allowed
+
+
+def meant(models: Sequence[str] | None) -> tuple[str, ...] | None:
+    """A stored list without LiteLLM's special names; None is all, which an empty list means too."""
+    if not models or ALL_MODELS in models or ALL_TEAM_MODELS in models:
+        return None
+    return tuple(name for name in models if name != NO_MODELS)
+
+
+def both(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:
+    """What two lists of names and wildcards both allow. Wildcards that only overlap allow nothing together."""
+    one, other = tuple(one), tuple(other)
+    kept = [name for name in one if any(covers(pattern, name) for pattern in other)]
+    kept += [name for name in other if any(covers(pattern, name) for pattern in one)]
+    return tuple(dict.fromkeys(kept))
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Whether a pattern allows all that `name`, itself perhaps a pattern, allows. Only `*` is special."""
+    if pattern == name or pattern == "*":
+        return True
+    if "*" not in pattern:
+        return False
+    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), name, re.DOTALL) is not None
+
+
+# --- limits and budgets --------------------------------------------------------------------------------------------
+
+
+def _with_budget(row: Mapping[str, Any], budgets: Mapping[str, Row]) -> Mapping[str, Any]:
+    """A row, completed by the budget that it points to."""
+    budget = budgets.get(row.get("budget_id") or "")
+    if budget is None:
+        return row
+    found = dict(row)
+    if found.get("max_budget_nusd") is None:
+        found.update({name: budget[name] for name in ("max_budget_nusd", "budget_duration")})
+    for name in (*_LIMITS, "soft_budget_nusd", "model_max_budget"):
+        if found.get(name) is None:
+            found[name] = budget[name]
+    return found
+
+
+def _allowance(
+    scope: str, owner: str, row: Mapping[str, Any], budgets: Mapping[str, Row], *, temporary: bool = False
+) -> Allowance:
+    found = _with_budget(row, budgets)
+    return Allowance(
+        scope=scope,
+        owner=owner,
+        rpm=found.get("rpm_limit"),
+        tpm=found.get("tpm_limit"),
+        parallel=found.get("max_parallel_requests"),
+        budget_nusd=found.get("max_budget_nusd"),
+        soft_budget_nusd=found.get("soft_budget_nusd"),
+        budget_duration=found.get("budget_duration"),
+        spent_before_nusd=found.get("spend_before_nusd") or 0,
+        extra_nusd=(row.get("temp_budget_increase_nusd") or 0) if temporary else 0,
+        extra_until_ms=(row.get("temp_budget_expires_at_ms") or 0) if temporary else 0,
+    )
+
+
+def _limits_anything(allowance: Allowance) -> bool:
+    return any(
+        value is not None
+        for value in (allowance.rpm, allowance.tpm, allowance.parallel, allowance.budget_nusd,
+                      allowance.soft_budget_nusd)
+    )  # fmt: skip
+
+
+def _member(member: Row, team: Row) -> Row:
+    """A member's own limits, else what the team gives each member."""
+    found = dict(member)
+    for name, of_team in (("max_budget_nusd", "team_member_budget_nusd"), ("rpm_limit", "team_member_rpm_limit"),
+                          ("tpm_limit", "team_member_tpm_limit")):  # fmt: skip
+        if found.get(name) is None:
+            found[name] = team.get(of_team)
+            if name == "max_budget_nusd" and found.get("budget_duration") is None:
+                found["budget_duration"] = team.get("budget_duration")
+    return found
+
+
+def _add_by_model(
+    by_model: dict[str, list[Allowance]], scope: str, owner: str, row: Row, budgets: Mapping[str, Row]
+) -> None:
+    found = _with_budget(row, budgets)
+    rpm, tpm = found.get("model_rpm_limit") or {}, found.get("model_tpm_limit") or {}
+    budget = found.get("model_max_budget") or {}
+    for model in dict.fromkeys([*rpm, *tpm, *budget]):
+        own = budget.get(model) or {}
+        by_model.setdefault(model, []).append(
+            Allowance(
+                scope=scope,
+                owner=f"{owner}/{model}",
+                rpm=rpm.get(model),
+                tpm=tpm.get(model),
+                budget_nusd=own.get("max_budget_nusd"),
+                budget_duration=own.get("budget_duration"),
+            )
+        )
+
+
+# --- endpoints -----------------------------------------------------------------------------------------------------
+
+_OF_GROUP: dict[str, frozenset[str]] = {
+    LLM_ROUTES: frozenset({endpoint.name for _, endpoint in endpoints.paths() if endpoint.is_proxied})
+    | {"models", "model"},
+    INFO_ROUTES: frozenset(
+        {e.name for _, e in endpoints.every() if e.access == Access.KEY and "GET" in e.methods} | {"models", "model"}
+    ),
+    MANAGEMENT_ROUTES: frozenset({e.name for _, e in endpoints.every() if e.is_stored} | {"models", "model"}),
+}
+_OF_TYPE = {"llm_api": LLM_ROUTES, "management": MANAGEMENT_ROUTES, "read_only": INFO_ROUTES}
+
+
+def allowed_endpoints(key_type: str, routes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of the endpoints that a key may call; None: all that need no master."""
+    allowed = _OF_GROUP.get(_OF_TYPE.get(key_type, ""))
+    if routes:
+        named: set[str] = set()
+        for route in routes:
+            named |= _OF_GROUP.get(route, frozenset())
+            named |= {endpoint.name for path, endpoint in endpoints.every() if covers(route, path)}
+        allowed = frozenset(named) if allowed is None else allowed & named
+    return None if allowed is None else tuple(sorted(allowed))

@@ -1,0 +1,420 @@
+"""A worker's line to the store: its process is started when it is needed, asked without waiting, and listened to.
+
+SQLAlchemy, database drivers and whatever a slow database does stay out of the worker: the store lives in one process
+beside all workers of a data folder, behind a socket in `run/`. Frames are four bytes of length, then msgpack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from routewright.errors import GatewayError, StorageUnavailable
+from routewright.grants import Change
+from routewright.settings import STORE_FILE
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+ASK_TIMEOUT_S = 10.0
+MAX_ASKED = 1000
+"""Questions under way; beyond it they are refused, so that a flood of unknown keys holds no memory."""
+RETRY_S = 0.05
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+SOCKET_NAME, LOCK_NAME = "store.sock", "store.lock"
+MAX_SOCKET_PATH = 100
+log = logging.getLogger("routewright")
+
+
+class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store's process is told over its standard input; nobody else can read that."""
+
+    data_dir: str
+    database_url: str | None = None
+    """None: SQLite in `data_dir`."""
+    master_key: str | None = None
+    salt: str | None = None
+    """Seals the credentials of stored models; the master key where it is None, as with LiteLLM."""
+
+    def fingerprint(self) -> str:
+        """The same in two processes that would do the same."""
+        return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:32]
+
+
+class ManageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request of the management API, after the front has found its endpoint and its key."""
+
+    endpoint: str
+    method: str
+    named: str | None
+    """The name in the middle of the path, not decoded."""
+    query: str
+    body: bytes
+    key_hash: str
+    is_master: bool
+    request_id: str
+
+
+class ManageReply(msgspec.Struct, frozen=True):
+    """Its answer: status, headers and body."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+# --- frames --------------------------------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, tag="hello"):
+    """First frame of a worker."""
+
+    fingerprint: str
+    seen: int = 0
+    """The last change it knows of; 0 for one that keeps nothing yet."""
+
+
+class Ask(msgspec.Struct, tag="ask"):
+    """A question; `what` names one of the operations of the store's process."""
+
+    number: int
+    what: str
+    body: msgspec.Raw = msgspec.Raw(b"\xc0")
+
+
+class Seen(msgspec.Struct, tag="seen"):
+    """The worker has acted on every change up to this one."""
+
+    up_to: int
+
+
+class Bye(msgspec.Struct, tag="bye"):
+    """The worker ends, and will not come back."""
+
+
+class Welcome(msgspec.Struct, tag="welcome"):
+    """First frame to a worker. With another fingerprint than its own the process is about to end."""
+
+    fingerprint: str
+
+
+class Answer(msgspec.Struct, tag="answer"):
+    """What `number` asked for, or the error in place of it."""
+
+    number: int
+    body: msgspec.Raw = msgspec.Raw(b"\xc0")
+    error: tuple[str, str] | None = None
+    """Name of a class in `errors`, and its message."""
+
+
+class Changed(msgspec.Struct, tag="changed"):
+    """What is no longer as it was."""
+
+    up_to: int
+    changes: list[Change]
+
+
+class Touch(msgspec.Struct, tag="touch"):
+    """Whether the database answers now; sent when that changes, and once a second while it does."""
+
+    is_connected: bool
+
+
+FromWorker = Hello | Ask | Seen | Bye
+FromKeeper = Welcome | Answer | Changed | Touch
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(FromKeeper).decode
+
+
+def frame(message: FromWorker | FromKeeper) -> bytes:
+    """A message as it travels."""
+    body = _encode(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """The next message's bytes. Raises asyncio.IncompleteReadError at the end, ValueError for an absurd length."""
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {length} bytes")
+    return await reader.readexactly(length)
+
+
+def socket_path(run_dir: Path) -> Path:
+    """Where the store's process listens. A path too long for a socket is replaced by one in the user's own folder."""
+    path = run_dir / SOCKET_NAME
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        return path
+    folder = Path(tempfile.gettempdir()) / f"routewright-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{folder} belongs to somebody else")
+    return folder / f"{hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:32]}.sock"
+
+
+# --- the worker's side ---------------------------------------------------------------------------------------------
+
+
+class _LineBroke(Exception):  # noqa: N818 - never leaves this module
+    """Its process ended before it answered; what was asked may have been done."""
+
+
+class Storage:
+    """The line. `ask` answers or raises; what changes is told to `on_changed`, and missed changes are made up for."""
+
+    def __init__(self, settings: KeeperSettings, run_dir: Path) -> None:
+        self._settings = settings
+        self._run_dir = run_dir
+        self._fingerprint = settings.fingerprint()
+        self.is_wanted = settings.database_url is not None or self._has_file()
+        """Something may be stored: a key that is not in memory has to be asked for."""
+        self.is_connected = False
+        """The database answered lately."""
+        self.was_connected = False
+        """It has answered since this worker started, so what is in memory is whole."""
+        self.touched_s = 0.0
+        """Monotonic time of its last sign of life."""
+        self.on_changed: list[Callable[[list[Change]], Awaitable[None]]] = []
+        self.on_gone: Callable[[], None] = lambda: None
+        """Called at each tick while the database has not answered for `grace_s`."""
+        self.grace_s = 300.0
+        self._seen = 0
+        self._acting = asyncio.Lock()
+        self._numbers = 0
+        self._waiting: dict[int, asyncio.Future[msgspec.Raw]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._opened = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._looked_s = 0.0
+        self._is_closing = False
+
+    def start(self) -> None:
+        """Called on the loop that the worker serves on."""
+        if self.is_wanted:
+            self.want()
+
+    def want(self) -> None:
+        """Have the process running from now on."""
+        self.is_wanted = True
+        if self._task is None and not self._is_closing:
+            self._task = asyncio.get_running_loop().create_task(self._keep_open())
+
+    def on_tick(self, now: float) -> None:
+        """A database file that somebody else has made means that there may be keys; a silent one, that they are old."""
+        self._children = [child for child in self._children if child.poll() is None]
+        if not self.is_wanted and now - self._looked_s >= 1.0:
+            self._looked_s = now
+            if self._has_file():
+                self.want()
+        if self.was_connected and now - self.touched_s > self.grace_s:
+            self.on_gone()
+
+    def may_hold_keys(self) -> bool:
+        """Whether a key that is not in memory is worth a question. Another worker may just have begun to store."""
+        if not self.is_wanted and self._has_file():
+            self.want()
+        return self.is_wanted
+
+    def _has_file(self) -> bool:
+        return (Path(self._settings.data_dir) / STORE_FILE).exists()
+
+    async def ask(
+        self, what: str, body: Any = None, *, timeout_s: float = ASK_TIMEOUT_S, is_repeatable: bool = True
+    ) -> msgspec.Raw:
+        """The answer, still encoded. Raises StorageUnavailable, or the error that the operation ended with.
+
+        `is_repeatable`: where the line breaks before the answer, ask the next process the same.
+        """
+        self.want()
+        if len(self._waiting) >= MAX_ASKED:
+            raise StorageUnavailable("too many questions to the store are under way; try again")
+        end_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                return await self._ask(what, body, end_s)
+            except _LineBroke:
+                if not is_repeatable or time.monotonic() >= end_s:
+                    raise StorageUnavailable("the store can't be reached now; try again") from None
+
+    async def _ask(self, what: str, body: Any, end_s: float) -> msgspec.Raw:
+        if self._writer is None:
+            # Its process may be starting.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), end_s - time.monotonic())
+        writer = self._writer
+        if writer is None:
+            raise StorageUnavailable("the store can't be reached now; try again")
+        self._numbers += 1
+        number = self._numbers
+        answer: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            writer.write(frame(Ask(number, what, msgspec.Raw(_encode(body)))))
+            return await asyncio.wait_for(answer, max(0.0, end_s - time.monotonic()))
+        except TimeoutError:
+            raise StorageUnavailable("the store did not answer in time; try again") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    async def close(self) -> None:
+        """Tell the process that this worker ends, and end what was started here."""
+        self._is_closing = True
+        writer = self._writer
+        if writer is not None:
+            writer.write(frame(Bye()))
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(writer.drain(), 1.0)
+        tasks = [task for task in (self._task, *self._tasks) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- the connection -------------------------------------------------------------------------------------------
+
+    async def _keep_open(self) -> None:
+        wait_s, started_s = RETRY_S, -START_TIMEOUT_S
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(str(socket_path(self._run_dir)))
+            except OSError:
+                if time.monotonic() - started_s > START_TIMEOUT_S or not any(c.poll() is None for c in self._children):
+                    started_s = time.monotonic()
+                    self._spawn()
+                await asyncio.sleep(wait_s)
+                wait_s = min(1.0, wait_s * 1.3)
+                continue
+            try:
+                await self._listen(reader, writer)
+                wait_s = RETRY_S
+            except (OSError, EOFError, ValueError, msgspec.DecodeError) as error:
+                if self._is_closing:
+                    return
+                log.warning("the line to the store broke: %s", type(error).__name__)
+            finally:
+                self._hang_up(writer)
+            await asyncio.sleep(wait_s)
+
+    def _hang_up(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = None
+        self._opened.clear()
+        self.is_connected = False
+        writer.close()
+        for answer in list(self._waiting.values()):
+            if not answer.done():
+                answer.set_exception(_LineBroke())
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame(Hello(self._fingerprint, self._seen)))
+        welcome = _decode(await read_frame(reader))
+        if not isinstance(welcome, Welcome) or welcome.fingerprint != self._fingerprint:
+            return  # it was started with other settings, and ends now; the next one is ours
+        self._writer = writer
+        self._opened.set()
+        while True:
+            message = _decode(await read_frame(reader))
+            if isinstance(message, Answer):
+                self._take(message)
+            elif isinstance(message, Touch):
+                self.is_connected = message.is_connected
+                if message.is_connected:
+                    self.was_connected = True
+                    self.touched_s = time.monotonic()
+            elif isinstance(message, Changed):
+                task = asyncio.get_running_loop().create_task(self._act_on(message, writer))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def _take(self, message: Answer) -> None:
+        answer = self._waiting.get(message.number)
+        if answer is None or answer.done():
+            return
+        if message.error is None:
+            answer.set_result(message.body)
+        else:
+            answer.set_exception(error_of(*message.error))
+
+    async def _act_on(self, message: Changed, writer: asyncio.StreamWriter) -> None:
+        async with self._acting:  # one after the other, so that no older answer comes after a newer one
+            for react in self.on_changed:
+                try:
+                    await react(message.changes)
+                except Exception:
+                    log.exception("a change of what is stored was not taken in")
+        self._seen = max(self._seen, message.up_to)
+        if not writer.is_closing():
+            writer.write(frame(Seen(message.up_to)))
+
+    def _spawn(self) -> None:
+        """Start the process. Where one runs already, the new one finds the lock taken and ends."""
+        self._run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            child = subprocess.Popen(  # noqa: S603 - this very interpreter
+                [sys.executable, "-m", "routewright.keeper", str(self._run_dir)],
+                stdin=subprocess.PIPE,
+                close_fds=True,
+            )
+        except OSError as error:
+            log.error("the store's process can't be started: %s", error.strerror)
+            return
+        assert child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(msgspec.json.encode(self._settings))
+            child.stdin.close()
+        self._children.append(child)
+
+
+def error_of(name: str, message: str) -> GatewayError:
+    """An error that the store's process named."""
+    for kind in _subclasses(GatewayError):
+        if kind.__name__ == name:
+            try:
+                return kind(message)
+            except TypeError:
+                break
+    return StorageUnavailable(message)
+
+
+def _subclasses(kind: type[GatewayError]) -> list[type[GatewayError]]:
+    return [kind, *(found for child in kind.__subclasses__() for found in _subclasses(child))]
+
+
+def take_lock(run_dir: Path) -> int | None:
+    """The file descriptor that holds the store's lock; None while another process holds it."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    fd = os.open(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def wait_until_ended(run_dir: Path) -> None:
+    """Return when no store's process is left, or after a while: what follows a gateway's end may rely on its files."""
+    if not (run_dir / LOCK_NAME).exists():
+        return
+    end_s = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < end_s:
+        fd = take_lock(run_dir)
+        if fd is not None:
+            os.close(fd)
+            return
+        time.sleep(0.02)
+    log.warning("the store's process is still at work; it ends by itself")

@@ -169,7 +169,7 @@ def socket_path(run_dir: Path) -> Path:
 # --- the worker's side ---------------------------------------------------------------------------------------------
 
 
-class _LineBroke(Exception):  # noqa: N818 - never leaves this module
+class _LineBroke(Exception):
     """Its process ended before it answered; what was asked may have been done."""
 
 

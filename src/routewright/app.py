@@ -34,9 +34,10 @@ from routewright.deadlines import Deadlines
 from routewright.errors import ArtefactRefused, GatewayError, PermissionDenied, ShuttingDown
 from routewright.gateway import Gateway
 from routewright.grants import Grant, Grants
+from routewright.orchestration.make import orchestrations
 from routewright.record.journal import Journal
 from routewright.record.ledger import Ledger
-from routewright.record.metrics import Metrics
+from routewright.record.metrics import Metrics, PartMetrics
 from routewright.record.snapshots import Snapshots
 from routewright.routing.live import LiveRouters
 from routewright.server.asgi import AsgiApplication, AsgiBridge
@@ -139,7 +140,16 @@ class WorkerProcess:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         self.journal = Journal(server.data_dir / JOURNAL_FOLDER, f"{stamp}-{os.getpid()}-{worker}")
         self.ledger = Ledger(self.journal, self.metrics)
-        self.gateway = Gateway(self.catalog, self.admission, self.routing, self.upstream, self.ledger, new_id)
+        self.gateway = Gateway(
+            self.catalog,
+            self.admission,
+            self.routing,
+            self.upstream,
+            self.ledger,
+            new_id,
+            orchestrations(self.catalog.routes),
+            Ledger(self.journal, PartMetrics(self.metrics)),
+        )
         self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, counters.run_id, self.metrics)
         self.probes = Probes(lambda: self.front.is_draining, self.routing, self.storage)
         application = Application(

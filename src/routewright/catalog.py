@@ -50,9 +50,9 @@ def make_deployment(
     deployment.origin = origin_of(settings)
     deployment.exchanges, deployment.request_heads = dialects.spoken(settings, upstream_model)
     deployment.reply_fields = (
-        f"x-litellm-model-id: {_header_text(settings.id)}\r\nx-litellm-model-group: {_header_text(model_name)}\r\n"
+        f"x-litellm-model-id: {header_text(settings.id)}\r\nx-litellm-model-group: {header_text(model_name)}\r\n"
     ).encode("ascii")
-    deployment.routed_field = f"x-routewright-model: {_header_text(model_name)}\r\n".encode("ascii")
+    deployment.routed_field = f"x-routewright-model: {header_text(model_name)}\r\n".encode("ascii")
     deployment.model_field = _encode(model_name)
     hidden = [settings.api_key, *(value for _, value in settings.extra_headers)]
     deployment.secrets = tuple([value.reveal() for value in hidden if isinstance(value, Secret)])
@@ -88,7 +88,7 @@ def _own_price(usd_per_token: float | None, usual_nusd: float) -> float:
     return usual_nusd if usd_per_token is None else usd_per_token * NUSD_PER_USD
 
 
-def _header_text(text: str) -> str:
+def header_text(text: str) -> str:
     return quote(text, safe="/:.,@+-_ ()[]*")
 
 
@@ -151,6 +151,7 @@ class Catalog:
                 router=route.router,
                 quality=route.quality,
                 default_model=route.default_model,
+                orchestration=route.orchestration,
             )
         return made
 

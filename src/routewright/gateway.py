@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from routewright.admission.limits import Admission, note_output
 from routewright.admission.meters import Reservation
@@ -18,10 +19,11 @@ from routewright.errors import (
     error_body,
     error_headers,
 )
+from routewright.orchestration.steps import IN_STEPS, ClientLeft, Steps
 from routewright.record.ledger import Ledger
 from routewright.routing.live import LiveRouters
 from routewright.server.protocol import field_lines
-from routewright.types import Call, HttpRequest, Outcome, Responder
+from routewright.types import Call, Candidates, HttpRequest, Outcome, Responder
 from routewright.upstream.relay import Upstream
 from routewright.wire.chat import parse_chat, parse_completions, read_headers
 from routewright.wire.embeddings import parse_embeddings
@@ -35,6 +37,13 @@ PARSERS: dict[str, Callable[[HttpRequest], Call]] = {
 }
 
 
+class Orchestration(Protocol):
+    """How a route asks more than once."""
+
+    async def answer(self, steps: Steps) -> None:
+        """Answer the client by `steps`. Raises GatewayError where there is no answer to give."""
+
+
 class Gateway:
     """Joins the stations; they do not know each other."""
 
@@ -46,13 +55,18 @@ class Gateway:
         upstream: Upstream,
         ledger: Ledger,
         new_id: Callable[[], str],
+        orchestrations: Mapping[str | None, Orchestration],
+        parts: Ledger,
     ) -> None:
+        """`orchestrations`: of the routes that ask more than once. `parts`: where their single calls are settled."""
         self.catalog = catalog
         self.admission = admission
         self.routing = routing
         self.upstream = upstream
         self.ledger = ledger
         self._new_id = new_id
+        self._orchestrations = orchestrations
+        self._parts = parts
 
     async def infer(self, request: HttpRequest, client: Responder) -> None:
         """Carry one inference request from the client's bytes to the client's bytes."""
@@ -67,6 +81,9 @@ class Gateway:
             call = outcome.call = PARSERS[endpoint](request)  # parse
             read_headers(call, request.headers)
             candidates = self.catalog.candidates(call, request.caller)
+            if candidates.route in self._orchestrations and endpoint in IN_STEPS:
+                await self._ask_in_steps(call, candidates, client, outcome)
+                return
             while (reservation := self.admission.admit(request.caller, call, candidates)) is None:  # admit
                 await self.admission.learn()
                 if client.is_gone:
@@ -83,8 +100,8 @@ class Gateway:
             failure = InternalError("internal error; the log has it under this request id")
             self._refuse(client, outcome, failure, request.endpoint.speaks)
         finally:
-            ended_at_ms = outcome.ended_at_ms = int(time.time() * 1000)
             if reservation is not None:
+                ended_at_ms = outcome.ended_at_ms = int(time.time() * 1000)
                 usage, deployment = outcome.usage, outcome.deployment
                 tokens = 0
                 if usage is not None:
@@ -95,6 +112,18 @@ class Gateway:
                     reservation, tokens, outcome.cost_nusd, deployment=deployment, ended_at_ms=ended_at_ms
                 )
             self.ledger.settle(outcome, client.release)  # record
+
+    async def _ask_in_steps(self, call: Call, candidates: Candidates, client: Responder, outcome: Outcome) -> None:
+        """The same line for a route that asks more than once: each of its calls is admitted, sent and recorded."""
+        decision = outcome.decision = self.routing.decide(call, candidates)
+        outcome.fields += decision.fields
+        steps = Steps(self.admission, self.upstream, self._parts, call, decision, client, outcome)
+        try:
+            await self._orchestrations[candidates.route].answer(steps)
+        except ClientLeft:
+            pass
+        finally:
+            steps.close()
 
     def _refuse(self, client: Responder, outcome: Outcome, error: GatewayError, speaks: str) -> None:
         """Answer with an error; nothing has gone to the client yet."""

@@ -170,6 +170,40 @@ class KeySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeSettings:
+    """A route that asks the cheapest candidate first, and the next one where the answer is not good enough."""
+
+    checks: frozenset[str] = frozenset({"truncated", "refused", "schema"})
+    """What an answer is looked over for: these, and `logprob` and `agreement`, which make an answer dearer."""
+    min_logprob: float = -0.6
+    """Least mean log-probability of an answer's tokens; a mean of 0.55 a token. Above 0 nothing would pass."""
+    min_logprob_of: Mapping[str, float] = field(default_factory=dict)
+    """The same by model, where it was fitted."""
+    min_score: float = 0.0
+    """A candidate that the router expects to score less is passed over, save the last."""
+    max_stages: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundsSettings:
+    """A route whose planner, a model like any other, has the candidates answer parts of a request."""
+
+    kind: str = "multiround"
+    """`multiround`: cut up, let the router place the parts, sum up; `llm-multiround`: the planner places them too;
+    `r1`: think, ask, think again."""
+    planner: str | None = None
+    """Public name of a model; None: the candidate that the router rates best."""
+    max_parts: int = 4
+    """Parts of one request, or questions of one planner."""
+    max_part_tokens: int = 1024
+    """Of the answer to one part, and of one turn of the planner."""
+    max_output_tokens: int = 8192
+    """Of all calls of one request together."""
+    max_cost_usd: float = 0.5
+    """Of all calls of one request together; the next is not made where it could cost more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSettings:
     """A configured name whose requests a router places."""
 
@@ -181,6 +215,8 @@ class RouteSettings:
     quality: float = 0.8
     """The dial: 0 cheapest .. 1 best."""
     default_model: str | None = None
+    orchestration: CascadeSettings | RoundsSettings | None = None
+    """How the route asks more than once; None: it asks the one that its router chose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

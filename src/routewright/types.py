@@ -143,8 +143,10 @@ class HttpRequest:
 class Responder(Protocol):
     """The client's side of one exchange, as a station sees it. `fields` are whole header lines, `b"a: b\\r\\n"`."""
 
-    is_gone: bool
-    """The client has left; what is sent now goes nowhere."""
+    @property
+    def is_gone(self) -> bool:
+        """The client has left; what is sent now goes nowhere."""
+
     on_gone: Callable[[], None] | None
     on_pause: Callable[[bool], None] | None
     """Called with True when the client's socket takes no more, with False when it does again."""
@@ -523,6 +525,28 @@ class Decision:
         self.fields = b""
         """Header lines for the client."""
         self.microseconds = 0.0
+
+
+class PartDecision(Decision):
+    """Why one of the several calls that answer a request was made, by the decision for that request."""
+
+    __slots__ = ("part_of", "signal", "stage", "verdict")
+
+    def __init__(self, whole: Decision, group: Group, stage: str, *, part_of: str) -> None:
+        # The whole's groups, which its rating runs along; its fallbacks are for the request, not for each part.
+        super().__init__((group,), Candidates(whole.candidates.groups, whole.candidates.route))
+        self.route = whole.route
+        self.rating = whole.rating
+        self.artefact = whole.artefact
+        self.microseconds = whole.microseconds
+        self.part_of = part_of
+        """`call_id` of the request; empty in the record of the request itself."""
+        self.stage = stage
+        """What the call was for: `cascade`, `plan`, `part`, `sum up`."""
+        self.verdict = ""
+        """Why the answer was not taken; empty where it was, or was not judged."""
+        self.signal: float | None = None
+        """Mean log-probability of the answer's tokens, where it was asked for."""
 
 
 class Outcome:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from routewright.config.load import load_settings
 from routewright.config.problems import ConfigError, shown
-from routewright.settings import DeploymentSettings, Settings
+from routewright.settings import CascadeSettings, DeploymentSettings, RoundsSettings, Settings
 
 
 def check_config(
@@ -52,11 +52,31 @@ def summary(settings: Settings) -> list[str]:
         candidates = "all chat models" if route.candidates is None else ", ".join(map(shown, route.candidates))
         router = "the packaged router" if route.router is None else f"router {shown(route.router)}"
         lines.append(f"  {shown(route.name)}: {candidates or 'no candidates'}; {router}, quality {route.quality:g}")
+        if route.orchestration is not None:
+            lines.append(f"    {_described(route.orchestration)}")
     lines.append(f"load balancing: {settings.attempts.routing_strategy}, {settings.attempts.num_retries} retries")
     lines.append(f"keys: {len(settings.keys)}, master key: {'set' if settings.master_key else 'not set'}")
     lines.append(f"warnings: {len(settings.warnings)}")
     lines.extend(f"  {warning}" for warning in settings.warnings)
     return lines
+
+
+def _described(settings: CascadeSettings | RoundsSettings) -> str:
+    """How a route asks more than once, in words."""
+    if isinstance(settings, CascadeSettings):
+        checks = ", ".join(sorted(settings.checks)) or "nothing"
+        parts = [f"cascade: at most {settings.max_stages} stages, cheapest first; verifies {checks}"]
+        if "logprob" in settings.checks:
+            own = "".join(f", {shown(name)} {least:g}" for name, least in settings.min_logprob_of.items())
+            parts.append(f"least mean log-probability {settings.min_logprob:g}{own}")
+        if settings.min_score:
+            parts.append(f"least expected score {settings.min_score:g}")
+        return "; ".join(parts)
+    planner = "the best-rated candidate" if settings.planner is None else shown(settings.planner)
+    return (
+        f"{settings.kind}: planned by {planner}; at most {settings.max_parts} parts of {settings.max_part_tokens} "
+        f"tokens, {settings.max_output_tokens} tokens and ${settings.max_cost_usd:g} a request"
+    )
 
 
 def _row(deployment: DeploymentSettings) -> tuple[str, ...]:

@@ -12,14 +12,17 @@ from urllib.parse import quote
 from routewright.config import schema
 from routewright.config.budgets import alert_webhook, budget, budgets_by_name, nano_dollars
 from routewright.config.deployments import Credentials, Deployments
+from routewright.config.orchestrations import of_route, read_orchestration
 from routewright.config.problems import ConfigError, in_file_order, nearest, shown
 from routewright.config.section import Notes, Section, kind, text_list, variable_of
 from routewright.config.source import Node, parse_text, read_tree
 from routewright.settings import (
     AttemptSettings,
     BudgetSettings,
+    CascadeSettings,
     FrontLimits,
     KeySettings,
+    RoundsSettings,
     RouterSettings,
     RouteSettings,
     ServerSettings,
@@ -102,9 +105,9 @@ def _build(
     deployments.finish()
     models = _Models(deployments, top)
 
-    attempts, learned = _attempts(litellm, router, models)
+    attempts, learned, orchestration = _attempts(litellm, router, models)
     keys = _keys(top, master_key)
-    routes = _routes(top, models)
+    routes = _with_strategy(_routes(top, models), orchestration, models)
     _check_key_models(top, keys, models, routes)
 
     end_user_budget = BudgetSettings(max_budget_nusd=nano_dollars(litellm, "max_end_user_budget"))
@@ -292,6 +295,11 @@ class _Models:
         routes = top.entries.get("routes")
         self.routes = {"auto", *(routes.value if routes is not None and isinstance(routes.value, dict) else ())}
 
+    @property
+    def chat_models(self) -> list[str]:
+        """Models of their own name that can answer a chat."""
+        return [name for name, mode in self.modes.items() if mode == "chat" and "*" not in name]
+
     @staticmethod
     def _fits(name: str, patterns: Mapping[str, object] | set[str]) -> bool:
         if name in patterns:
@@ -315,10 +323,12 @@ class _Models:
         return nearest(name, [*self.modes, *self.aliases, *self.routes])
 
 
-def _attempts(litellm: Section, router: Section, models: _Models) -> tuple[AttemptSettings, RouterSettings]:
+def _attempts(
+    litellm: Section, router: Section, models: _Models
+) -> tuple[AttemptSettings, RouterSettings, CascadeSettings | RoundsSettings | None]:
     base = AttemptSettings()
     changes: dict[str, Any] = {}
-    strategy, learned = _strategy(router)
+    strategy, learned, orchestration = _strategy(router, models)
     if strategy is not None:
         changes["routing_strategy"] = strategy
     changes["model_group_alias"] = _aliases(litellm, router, models)
@@ -354,10 +364,12 @@ def _attempts(litellm: Section, router: Section, models: _Models) -> tuple[Attem
             for name in own:
                 _warn_unless_known(section, "default_fallbacks", name, models)
     changes["default_fallbacks"] = tuple(defaults)
-    return replace(base, **changes), learned
+    return replace(base, **changes), learned, orchestration
 
 
-def _strategy(router: Section) -> tuple[str | None, RouterSettings]:
+def _strategy(
+    router: Section, models: _Models
+) -> tuple[str | None, RouterSettings, CascadeSettings | RoundsSettings | None]:
     learned = RouterSettings()
     name = router.text("routing_strategy")
     args = router.section("routing_strategy_args")
@@ -385,8 +397,22 @@ def _strategy(router: Section) -> tuple[str | None, RouterSettings]:
     interval_s = args.number("reload_interval", above=True, most=86_400) if is_learned else None
     if interval_s is not None:
         changes["reload_interval_s"] = interval_s
+    orchestration, _ = read_orchestration(args, name if is_learned else None, models.chat_models)
     args.finish({*schema.ROUTING_STRATEGY_ARGS, "model_path", "hot_reload", "reload_interval"})
-    return strategy, replace(learned, **changes)
+    return strategy, replace(learned, **changes), orchestration
+
+
+def _with_strategy(
+    routes: tuple[RouteSettings, ...], orchestration: CascadeSettings | RoundsSettings | None, models: _Models
+) -> tuple[RouteSettings, ...]:
+    """`routing_strategy: llmrouter-automix` and its kin are `auto`'s, where the file says nothing else of `auto`."""
+    if orchestration is None or "auto" in models.modes:
+        return routes
+    others = tuple(route for route in routes if route.name != "auto")
+    auto = next((route for route in routes if route.name == "auto"), RouteSettings(name="auto"))
+    if auto.router is None and auto.orchestration is None:
+        auto = replace(auto, orchestration=orchestration)
+    return (*others, auto)
 
 
 def _aliases(litellm: Section, router: Section, models: _Models) -> dict[str, str]:
@@ -558,6 +584,7 @@ def _routes(top: Section, models: _Models) -> tuple[RouteSettings, ...]:
                 route.error("default_model", f'"{shown(default)}" is not among the candidates')
         quality = route.number("quality", most=1.0)
         router = route.text("router")
+        orchestration, router = of_route(route, router, models.chat_models)
         route.finish()
         served = None if listed is None else tuple(candidate for candidate in listed if models.serves(candidate))
         if listed and not served:
@@ -569,6 +596,7 @@ def _routes(top: Section, models: _Models) -> tuple[RouteSettings, ...]:
                 router=router,
                 quality=RouteSettings(name=name).quality if quality is None else quality,
                 default_model=default if default is not None and models.serves(default) else None,
+                orchestration=orchestration,
             )
         )
     return tuple(found)

@@ -41,6 +41,14 @@ class DecisionRecord(msgspec.Struct, omit_defaults=True):
     """The candidate that the router rated best, whatever it costs."""
     baseline_nusd: int = 0
     """What the same tokens would have cost there."""
+    stage: str = ""
+    """Where several calls answer one request: what this one was for."""
+    part_of: str = ""
+    """`call_id` of the request that this call was a part of; empty in the request's own record."""
+    verdict: str = ""
+    """Why this answer was not taken."""
+    logprob: float | None = None
+    """Mean log-probability of the answer's tokens, where a cascade asked for it."""
 
 
 class Record(msgspec.Struct, kw_only=True):

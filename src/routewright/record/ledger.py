@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from routewright.errors import clean_text
 from routewright.record.journal import DecisionRecord, Journal, Record
-from routewright.record.metrics import Metrics
-from routewright.types import Decision, Outcome, Usage
+from routewright.types import Decision, Outcome, PartDecision, Usage
 
 _NOTHING = Usage()
+
+
+class Counts(Protocol):
+    """What a settled outcome is counted in."""
+
+    def count(self, outcome: Outcome, now_s: float) -> None:
+        """Count one outcome."""
 
 
 class Ledger:
     """Writes down what every request used and cost."""
 
-    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+    def __init__(self, journal: Journal, metrics: Counts) -> None:
+        """`metrics`: a worker's `Metrics`, or its `PartMetrics` for the calls that a request is made of."""
         self.journal = journal
         self.metrics = metrics
 
@@ -93,7 +101,7 @@ def _decision_record(decision: Decision, usage: Usage) -> DecisionRecord | None:
         return None
     groups = decision.candidates.groups
     best = groups[max(rating.order, key=rating.scores.__getitem__)]
-    return DecisionRecord(
+    record = DecisionRecord(
         decision.route,
         decision.groups[0].name,
         decision.artefact,
@@ -104,3 +112,9 @@ def _decision_record(decision: Decision, usage: Usage) -> DecisionRecord | None:
         best.name,
         best.deployments[0].cost_nusd(usage),
     )
+    if type(decision) is PartDecision:
+        record.stage, record.part_of, record.verdict = decision.stage, decision.part_of, decision.verdict
+        record.logprob = None if decision.signal is None else round(decision.signal, 4)
+        if decision.part_of:
+            record.baseline_nusd = 0  # the best-rated candidate would have answered the request once
+    return record

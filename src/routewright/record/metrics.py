@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from routewright.errors import GatewayError
-from routewright.types import Outcome
+from routewright.types import Outcome, PartDecision
 
 LATENCY_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 DECISION_BOUNDS_S = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.05)
@@ -119,6 +119,9 @@ class Metrics:
         self._decision_time = Histogram(
             "routewright_decision_seconds", "Seconds to rate the candidates", ("route",), DECISION_BOUNDS_S
         )
+        self._parts = Counter(
+            "routewright_parts", "Calls made as a part of answering a request", ("route", "model", "stage", "verdict")
+        )
         self._before: list[Counter | Histogram] = []
 
     def count(self, outcome: Outcome, now_s: float) -> None:
@@ -158,6 +161,23 @@ class Metrics:
         if decision is not None and decision.route is not None and decision.rating is not None:
             self._decisions.add((decision.route, decision.groups[0].name, decision.rating.reason))
             self._decision_time.observe((decision.route,), decision.microseconds / 1e6)
+
+    def count_part(self, outcome: Outcome) -> None:
+        """Count what one of the calls behind a request used: tokens and money, and no request."""
+        deployment, usage, decision = outcome.deployment, outcome.usage, outcome.decision
+        if deployment is None or usage is None:
+            return
+        alike = (outcome.endpoint, deployment.metrics_model, deployment.id, outcome.status)
+        if alike not in self._tallies and len(self._tallies) >= MAX_SERIES:
+            alike = (outcome.endpoint, "other", "other", outcome.status)
+        tally = self._tallies.setdefault(alike, Tally())
+        tally.attempts += outcome.attempts
+        tally.input_tokens += usage.prompt_tokens
+        tally.output_tokens += usage.completion_tokens
+        tally.cost_nusd += outcome.cost_nusd
+        if type(decision) is PartDecision and decision.route is not None:
+            verdict = decision.verdict or "taken"
+            self._parts.add((decision.route, deployment.metrics_model, decision.stage, verdict))
 
     # --- when somebody asks -------------------------------------------------------------------------------------------
 
@@ -201,8 +221,19 @@ class Metrics:
         made: list[Counter | Histogram] = [
             requests, self._errors.copy(), self.front_errors.copy(), input_tokens, output_tokens, spend,
             self._decisions.copy(), attempts, fallbacks, latency, first_byte, self._decision_time.copy(),
+            self._parts.copy(),
         ]  # fmt: skip
         by_name = {family.name: family for family in made}
         for earlier in self._before:
             by_name[earlier.name].add_all(earlier)
         return made
+
+
+class PartMetrics:
+    """Counts the calls that a request is made of; the request itself is counted by `Metrics.count`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def count(self, outcome: Outcome, now_s: float) -> None:
+        self._metrics.count_part(outcome)

@@ -24,13 +24,15 @@ def totals(folder: Path) -> list[dict[str, Any]]:
     for record in read_journal(folder):
         key = record.get("key_alias") or (record.get("key_hash") or "")[:12] or "(no key)"
         row = rows[(key, record.get("model") or "(none)")]
-        row["requests"] += 1
+        decision = record.get("decision") or {}
+        is_part = bool(decision.get("part_of"))  # of several calls that answer one request: its cost, not its number
+        row["requests"] += not is_part
         row["failed"] += record["ended"] in ("refused", "upstream_failed")
         row["prompt_tokens"] += record["prompt_tokens"]
         row["completion_tokens"] += record["completion_tokens"]
         row["cost_nusd"] += record["cost_nusd"]
-        decision = record.get("decision") or {}
-        row["baseline_nusd"] += decision.get("baseline_nusd", 0) or record["cost_nusd"]
+        if not is_part:
+            row["baseline_nusd"] += decision.get("baseline_nusd", 0) or record["cost_nusd"]
         row["unpriced"] += not record["is_priced"] and record["ended"] != "refused"
     made = [{"key": key, "model": model, **row} for (key, model), row in rows.items()]
     return sorted(made, key=lambda row: (-row["cost_nusd"], row["key"], row["model"]))

@@ -147,7 +147,7 @@ class WorkerProcess:
             self.upstream,
             self.ledger,
             new_id,
-            orchestrations(self.catalog.routes),
+            orchestrations(self.catalog.routes, self.catalog.group),
             Ledger(self.journal, PartMetrics(self.metrics)),
         )
         self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, counters.run_id, self.metrics)

@@ -322,6 +322,10 @@ class Catalog:
             return False
         return caller.models is None or may_use(caller.models, name) or may_use(caller.models, real)
 
+    def group(self, name: str) -> Group | None:
+        """The deployments of a model that stands in the configuration by its own name."""
+        return self._groups.get(name)
+
     def groups(self) -> list[Group]:
         return list(self._groups.values())
 

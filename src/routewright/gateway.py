@@ -117,7 +117,7 @@ class Gateway:
         """The same line for a route that asks more than once: each of its calls is admitted, sent and recorded."""
         decision = outcome.decision = self.routing.decide(call, candidates)
         outcome.fields += decision.fields
-        steps = Steps(self.admission, self.upstream, self._parts, call, decision, client, outcome)
+        steps = Steps(self.admission, self.routing.decide, self.upstream, self._parts, call, decision, client, outcome)
         try:
             await self._orchestrations[candidates.route].answer(steps)
         except ClientLeft:

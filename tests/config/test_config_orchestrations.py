@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from routewright.config import ConfigError, check_config, load_text
-from routewright.settings import CascadeSettings, RouteSettings, Settings
+from routewright.settings import CascadeSettings, RoundsSettings, RouteSettings, Settings
 
 MODELS = """\
 model_list:
@@ -63,9 +63,29 @@ routes:
 
 
 @pytest.mark.parametrize(
+    ("name", "kind", "rating"),
+    [
+        ("multiround", "multiround", None),
+        ("knn-multiround", "multiround", "knn"),
+        ("llmrouter-knn-multiround", "multiround", "knn"),
+        ("llmrouter-llm-multiround", "llm-multiround", None),
+        ("r1", "r1", None),
+        ("llmrouter-r1", "r1", None),
+    ],
+)
+def test_rounds_are_known_by_our_names_and_llmrouters(name: str, kind: str, rating: str | None) -> None:
+    made = route(f"routes: {{auto: {{router: {name}, router_args: {{planner: large, max_parts: 3}}}}}}")
+    assert made.orchestration == RoundsSettings(kind=kind, planner="large", max_parts=3)
+    assert made.router == rating
+
+
+@pytest.mark.parametrize(
     ("strategy", "expected"),
     [
         ("llmrouter-automix", CascadeSettings(max_stages=2)),
+        ("llmrouter-r1", RoundsSettings(kind="r1")),
+        ("llmrouter-knn-multiround", RoundsSettings(kind="multiround")),
+        ("llmrouter-llm-multiround", RoundsSettings(kind="llm-multiround")),
         ("llmrouter-gmt", None),
         ("llmrouter-knn", None),
     ],
@@ -94,7 +114,7 @@ def test_strategy_keeps_what_the_file_says_of_auto() -> None:
         ("{verify: [trunkated]}", 'no check is called "trunkated"; known: truncated, refused, schema, logprob'),
         ("{verify: [logprob], min_logprob: 0.5}", "router_args.min_logprob: expected -100..0, found 0.5"),
         ("{min_score: 2}", "router_args.min_score: expected 0..1, found 2"),
-        ("{router: automix}", '"automix" asks more than once itself'),
+        ("{router: r1}", '"r1" asks more than once itself'),
     ],
 )
 def test_fault_in_the_arguments_of_a_cascade_is_told(args: str, expected: str) -> None:
@@ -105,6 +125,9 @@ def test_fault_in_the_arguments_of_a_cascade_is_told(args: str, expected: str) -
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("{router: r1, router_args: {planner: lage}}", 'no model named "lage" in model_list; did you mean "large"?'),
+        ("{router: r1, router_args: {verify: [refused]}}", "router_args.verify: unknown key"),
+        ("{router: r1, router_args: {max_cost_usd: 0}}", "router_args.max_cost_usd: expected above 0, found 0"),
         ("{router: knn, router_args: {k: 3}}", 'routes.auto.router_args: router "knn" takes none'),
         ("{router_args: {max_stages: 3}}", "routes.auto.router_args: a route without a router takes none"),
     ],
@@ -124,6 +147,7 @@ def test_check_config_tells_how_a_route_asks(tmp_path: Path) -> None:
     path.write_text(
         MODELS + "routes:\n"
         "  a: {router: cascade, router_args: {verify: [logprob, refused], max_stages: 2, min_logprob: {small: -0.3}}}\n"
+        "  b: {router: r1, router_args: {planner: large, max_cost_usd: 0.02}}\n"
     )
     out = io.StringIO()
     assert check_config(path, environ={}, out=out) == 0
@@ -132,3 +156,4 @@ def test_check_config_tells_how_a_route_asks(tmp_path: Path) -> None:
         "cascade: at most 2 stages, cheapest first; verifies logprob, refused; "
         "least mean log-probability -0.6, small -0.3"
     ) in lines
+    assert "r1: planned by large; at most 4 parts of 1024 tokens, 8192 tokens and $0.02 a request" in lines

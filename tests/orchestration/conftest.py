@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from speakers import CHEAP, DEAR, MIDDLE, Speaker, config
+from speakers import CHEAP, DEAR, MIDDLE, PLANNER, Speaker, config
 
 from harness.gateway import Gateway, running
 from harness.upstream import Upstream
@@ -36,3 +36,8 @@ def dear(upstream: Upstream) -> Speaker:
 @pytest.fixture
 def speakers(cheap: Speaker, middle: Speaker, dear: Speaker) -> list[Speaker]:
     return [cheap, middle, dear]
+
+
+@pytest.fixture
+def planner(upstream: Upstream) -> Speaker:
+    return Speaker(upstream, PLANNER)

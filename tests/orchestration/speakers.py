@@ -9,8 +9,8 @@ from harness.gateway import Gateway, base_config, deployment
 from harness.upstream import Play, Request, Send, Upstream
 from harness.wire import secret
 
-CHEAP, MIDDLE, DEAR = "cheap", "middle", "dear"
-FEW_KEY, SINGLE_KEY, TOKENS_KEY = secret("few"), secret("single"), secret("tokens")
+CHEAP, MIDDLE, DEAR, PLANNER = "cheap", "middle", "dear", "planner"
+FEW_KEY, SINGLE_KEY, TOKENS_KEY, ROUTE_KEY = secret("few"), secret("single"), secret("tokens"), secret("route")
 
 
 class Speaker:
@@ -67,7 +67,7 @@ def config(upstream: Upstream) -> dict[str, Any]:
         deployment(name, upstream, name, input_cost_per_token=price, output_cost_per_token=4 * price)
         for name, price in prices.items()
     ]
-    made["model_list"].append(deployment("planner", upstream, "planner"))
+    made["model_list"].append(deployment(PLANNER, upstream, PLANNER))
     made["model_list"].append(deployment("mute", upstream, "mute", input_cost_per_token=1e-8))
     candidates = {"candidates": list(prices)}
     made["routes"] |= {
@@ -76,8 +76,17 @@ def config(upstream: Upstream) -> dict[str, Any]:
         "unlogged": {"candidates": ["mute", DEAR], "router": "cascade", "router_args": {"verify": ["logprob"]}},
         "votes": {**candidates, "router": "llmrouter-automix", "router_args": {"verify": ["agreement"]}},
     }
+    rounds = {**candidates, "router_args": {"planner": "planner", "max_parts": 3, "max_part_tokens": 200}}
+    made["routes"] |= {
+        "multiround": {**rounds, "router": "llmrouter-multiround"},
+        "placed": {**rounds, "router": "llm-multiround"},
+        "r1": {**rounds, "router": "r1"},
+        "mean": {**candidates, "router": "r1", "router_args": {"planner": "planner", "max_cost_usd": 0.001}},
+        "terse": {**rounds, "router": "r1", "router_args": {**rounds["router_args"], "max_output_tokens": 900}},
+    }
     made["keys"] += [
         {"key": FEW_KEY, "alias": "few", "rpm_limit": 2},
+        {"key": ROUTE_KEY, "alias": "route", "models": ["r1", "placed"]},
         {"key": SINGLE_KEY, "alias": "single", "max_parallel_requests": 1},
         {"key": TOKENS_KEY, "alias": "tokens", "tpm_limit": 3000},
     ]

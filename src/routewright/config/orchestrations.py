@@ -12,6 +12,13 @@ from routewright.settings import CascadeSettings, RoundsSettings
 KINDS = {
     "cascade": "cascade",
     "automix": "cascade",
+    "multiround": "multiround",
+    "knn-multiround": "multiround",
+    "knnmultiround": "multiround",
+    "llm-multiround": "llm-multiround",
+    "llmmultiround": "llm-multiround",
+    "r1": "r1",
+    "router-r1": "r1",
 }
 """Names in a configuration, LLMRouter's among them, without the `llmrouter-` that may stand before each."""
 CHECKS = ("truncated", "refused", "schema", "logprob", "agreement")

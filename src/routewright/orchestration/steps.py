@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from routewright.admission.limits import Admission, note_output
@@ -56,6 +56,7 @@ class Steps:
     def __init__(
         self,
         admission: Admission,
+        decide: Callable[[Call, Candidates], Decision],
         upstream: Upstream,
         parts: Ledger,
         call: Call,
@@ -70,6 +71,7 @@ class Steps:
         self.notes: list[bytes] = []
         """Header lines that tell what was done."""
         self._admission = admission
+        self._decide = decide
         self._upstream = upstream
         self._parts = parts
         self._client = client
@@ -208,6 +210,24 @@ class Steps:
             raise
         finally:
             outer.attempts += before_attempts
+
+    async def last(self, call: Call, group: Group, stage: str) -> None:
+        """The client's answer by a call of our own making, from `held_call`: as it comes, where dialects allow."""
+        if not self._speaks_openai:
+            self.give(await self.ask(call, group, stage))
+            return
+        call.is_stream, call.wants_usage = self.call.is_stream, self.call.wants_usage
+        for name in ("stream", "stream_options"):
+            if name in self.call.body:
+                call.body[name] = self.call.body[name]
+        await self.relay(call, [group], stage)
+
+    def place(self, call: Call) -> Group:
+        """The candidate that the route's router chooses for a call."""
+        whole = self.decision.candidates
+        candidates = Candidates(whole.groups, whole.route)
+        candidates.allowed, candidates.quality = whole.allowed, whole.quality
+        return self._decide(call, candidates).groups[0]
 
     def close(self) -> None:
         """Record what is not on record yet, however the request ended."""

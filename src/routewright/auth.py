@@ -58,6 +58,7 @@ class Keys:
                 alias=entry.alias,
                 is_master=False,
                 models=None if entry.models is None else frozenset(entry.models),
+                dial=entry.dial,
                 limits=limits_of(digest, entry),
             )
         self._master: bytes | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 import msgspec
@@ -142,18 +143,7 @@ class Catalog:
         chat_models = tuple(name for name, group in self._groups.items() if group.mode == "chat")
         if AUTO not in routes and AUTO not in self._groups and chat_models:
             routes[AUTO] = RouteSettings(name=AUTO)
-        made = {}
-        for name, route in routes.items():
-            candidates = route.candidates or chat_models
-            made[name] = RouteSettings(
-                name=name,
-                candidates=candidates,
-                router=route.router,
-                quality=route.quality,
-                default_model=route.default_model,
-                orchestration=route.orchestration,
-            )
-        return made
+        return {name: replace(route, candidates=route.candidates or chat_models) for name, route in routes.items()}
 
     # --- what a request may use -----------------------------------------------------------------------------------
 
@@ -213,6 +203,7 @@ class Catalog:
         groups = self._route_groups[name]
         candidates = Candidates(groups, name)
         candidates.quality = quality
+        candidates.dial = caller.dial
         # The right to a route is the right to all that it chooses from; health and ability narrow it here, so that
         # the router rates only what can answer. Where nothing can, all are tried: one may be back by then.
         asks_much = call.has_images or call.has_tools or call.wants_json
@@ -328,6 +319,10 @@ class Catalog:
 
     def groups(self) -> list[Group]:
         return list(self._groups.values())
+
+    def route_groups(self, route: str) -> Sequence[Group]:
+        """The groups that a route chooses from."""
+        return self._route_groups[route]
 
     def route_candidates(self, route: str) -> list[RouteCandidate]:
         """What the router of a route has to choose from, in the order of `Candidates.groups`."""

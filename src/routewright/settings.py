@@ -139,6 +139,8 @@ class KeySettings:
     model_tpm_limit: Mapping[str, int] = field(default_factory=dict)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     model_max_budget: Mapping[str, BudgetSettings] = field(default_factory=dict)
+    dial: tuple[float, float] | None = None
+    """`min_quality` and `max_quality`: what the key may ask of a route lies between the two; None: 0..1."""
 
     def allowances(self, key_hash: str) -> tuple[list[Allowance], dict[str, list[Allowance]]]:
         """What the key may use in all, and of each model that has limits of its own."""
@@ -217,6 +219,12 @@ class RouteSettings:
     default_model: str | None = None
     orchestration: CascadeSettings | RoundsSettings | None = None
     """How the route asks more than once; None: it asks the one that its router chose."""
+    max_cost_usd: float | None = None
+    """Candidates whose answer is expected to cost more are not asked."""
+    max_latency_s: float | None = None
+    """Candidates whose whole answer is expected to take longer are not asked."""
+    latency_weight: float = 0.0
+    """Score given up per second saved; 0 ignores time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,8 @@ class Caller:
     is_master: bool
     models: frozenset[str] | None
     """Names and wildcards the key may use; None is all."""
+    dial: tuple[float, float] | None = None
+    """Least and most quality that the key may ask of a route; None: 0..1."""
     limits: Any = None
     """What admission keeps for this key; opaque to everybody else."""
     user_id: str | None = None
@@ -187,11 +189,28 @@ class Prompt:
     """A label that the caller gave in `routing.task`; empty without one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What an answer of a route's candidate may be expected to take at most; None: no bound."""
+
+    max_cost_usd: float | None = None
+    max_latency_s: float | None = None
+
+    def within(self, other: Caps | None) -> Caps:
+        """The tighter of both, each by itself."""
+        if other is None:
+            return self
+        costs = [cap for cap in (self.max_cost_usd, other.max_cost_usd) if cap is not None]
+        latencies = [cap for cap in (self.max_latency_s, other.max_latency_s) if cap is not None]
+        return Caps(min(costs, default=None), min(latencies, default=None))
+
+
 class Call:
     """One inference request after parsing: what every station needs, and the body as it will go upstream."""
 
     __slots__ = (
         "body",
+        "caps",
         "client",
         "drop_params",
         "endpoint",
@@ -233,6 +252,7 @@ class Call:
     n_choices: int
     prompt_tokens_estimate: int
     quality: float | None
+    caps: Caps | None
     task: str
     has_tools: bool
     has_images: bool
@@ -343,6 +363,7 @@ class Health:
         "in_flight",
         "is_probed",
         "latency_s",
+        "pace_s",
         "requests",
         "usual_output_tokens",
         "window_started_s",
@@ -360,6 +381,8 @@ class Health:
         self.in_flight = 0
         self.latency_s = 0.0
         """Moving average of time to the first byte; 0 before the first answer."""
+        self.pace_s = 0.0
+        """Moving average of a whole answer's seconds by its output tokens; 0 before the first answer."""
         self.is_probed = False
         """One request is finding out whether a cooldown was long enough."""
 
@@ -493,8 +516,8 @@ class Group:
 class Candidates:
     """What one request may use: a group by its name, or a route and the groups it chooses from."""
 
-    __slots__ = ("allowed", "content_policy_fallbacks", "context_window_fallbacks", "fallbacks", "groups", "quality",
-                 "route")  # fmt: skip
+    __slots__ = ("allowed", "content_policy_fallbacks", "context_window_fallbacks", "dial", "fallbacks", "groups",
+                 "quality", "route")  # fmt: skip
 
     def __init__(self, groups: Sequence[Group], route: str | None = None) -> None:
         self.groups = groups
@@ -504,6 +527,8 @@ class Candidates:
         """Indices into `groups` that this request may use; None is all."""
         self.quality: float | None = None
         """Where the model's name set the dial (`auto:best`)."""
+        self.dial: tuple[float, float] | None = None
+        """Within what the key may set it."""
         self.fallbacks: Sequence[Group] = ()
         self.context_window_fallbacks: Sequence[Group] = ()
         self.content_policy_fallbacks: Sequence[Group] = ()

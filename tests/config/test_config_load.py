@@ -138,6 +138,8 @@ BAD: list[tuple[str, str]] = [
     ("keys: [{key: a, rpm_limit: 0}]", "keys[0].rpm_limit: expected 1 or more, found 0"),
     ("keys: [{key: a, tpm_limit: true}]", "keys[0].tpm_limit: expected an integer, found true or false"),
     ("keys: [{key: a, max_parallel_requests: -2}]", "keys[0].max_parallel_requests: expected 1 or more, found -2"),
+    ("keys: [{key: a, min_quality: 0.8, max_quality: 0.2}]", "keys[0].min_quality: is above max_quality"),
+    ("keys: [{key: a, max_quality: 2}]", "keys[0].max_quality: expected 0..1, found 2"),
     ("keys: [{key: a, rpm: 5}]", "keys[0].rpm: unknown key"),
     ("keys: {a: b}", "keys: expected a list, found a mapping"),
     (model() + "routes: {auto: {candidates: [n]}}", 'routes.auto.candidates: no model named "n" in model_list'),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from made_up import MODELS, make_artefact, make_candidate, make_prompts
 
 from routewright.routing.artefact import read_artefact
-from routewright.routing.decide import RoutePlan
-from routewright.types import Prompt, Rating
+from routewright.routing.decide import NothingWithinCap, RoutePlan
+from routewright.types import Caps, Prompt, Rating
 
 GRAND, PETIT, CODER, JURIST = range(4)
 
@@ -255,3 +255,51 @@ def test_a_remembered_prompt_is_told_from_one_with_other_tools_task_or_system(ow
     for prompt in prompts:
         plan.rate(prompt, 20, None)
     assert len(plan._young) == len(prompts)
+
+
+def test_no_candidate_above_a_cap_of_cost_is_ordered(plan):
+    prompt = Prompt(text="prove integral matrix theorem group prime")
+    free = plan.rate(prompt, 20, None, quality=1.0)
+    assert free.order[0] == GRAND
+    capped = plan.rate(prompt, 20, None, quality=1.0, caps=Caps(max_cost_usd=0.5e-3))
+    assert sorted(capped.order) == [PETIT, CODER, JURIST]
+    assert all(capped.costs_usd[i] <= 0.5e-3 for i in capped.order)
+    with pytest.raises(NothingWithinCap, match=r'the least is .* USD, of "petit"') as refused:
+        plan.rate(prompt, 20, None, caps=Caps(max_cost_usd=1e-6))
+    assert refused.value.cap == "max_cost_usd"
+
+
+def test_no_candidate_slower_than_a_cap_is_ordered_and_an_unknown_pace_holds_nobody_back(plan):
+    prompt = Prompt(text="prove integral matrix theorem group prime")
+    paces = [0.05, 0.001, 0.0, 0.02]  # usual answers have 100 tokens: 5 s, 0.1 s, not known, 2 s
+    capped = plan.rate(prompt, 20, None, quality=1.0, caps=Caps(max_latency_s=1.0), paces=paces)
+    assert sorted(capped.order) == [PETIT, CODER]
+    # a bound on the answer bounds its time
+    assert GRAND in plan.rate(prompt, 20, 10, quality=1.0, caps=Caps(max_latency_s=1.0), paces=paces).order
+    with pytest.raises(NothingWithinCap) as refused:
+        plan.rate(prompt, 20, None, caps=Caps(max_latency_s=1.0), paces=paces, allowed=[GRAND, JURIST])
+    assert refused.value.cap == "max_latency_ms"
+
+
+def test_a_route_s_caps_can_only_be_made_tighter(own):
+    plan = RoutePlan(make_artefact("knn", n=400), own, quality=1.0, caps=Caps(max_cost_usd=0.5e-3))
+    prompt = Prompt(text="prove integral matrix theorem group prime")
+    assert GRAND not in plan.rate(prompt, 20, None).order
+    assert GRAND not in plan.rate(prompt, 20, None, caps=Caps(max_cost_usd=1.0)).order
+    assert plan.rate(prompt, 20, None, caps=Caps(max_cost_usd=0.25e-3)).order == [PETIT]
+
+
+def test_seconds_weigh_against_score(own):
+    artefact = make_artefact("knn", n=400)
+    prompt = Prompt(text="prove integral matrix theorem group prime")
+    paces = [0.05, 0.01, 0.01, 0.01]
+    patient = RoutePlan(artefact, own, quality=1.0)
+    hasty = RoutePlan(artefact, own, quality=1.0, latency_weight=0.2)
+    assert not patient.needs_paces
+    assert hasty.needs_paces
+    assert patient.rate(prompt, 20, None, paces=paces).order[0] == GRAND
+    assert hasty.rate(prompt, 20, None, paces=paces).order[0] != GRAND  # 4 s more at 0.2 each
+    assert hasty.rate(prompt, 20, None, paces=[0.0] * 4).order[0] == GRAND
+    assert hasty.explain(prompt, 20, None, paces=paces)["latency_s"] == {
+        "grand": 5.0, "petit": 1.0, "coder": 1.0, "jurist": 1.0,
+    }  # fmt: skip

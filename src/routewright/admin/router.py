@@ -11,6 +11,7 @@ from routewright.admin.control import Control, request_of
 from routewright.catalog import AUTO
 from routewright.errors import InvalidRequest, MissingField, ModelNotFound, clean_text
 from routewright.types import Prompt
+from routewright.wire.chat import caps_of
 from routewright.wire.json import decode_object
 
 MAX_QUERY_CHARS = 200_000
@@ -25,6 +26,9 @@ class RouteQuestion(BaseModel):
     system: str = Field("", description="The system prompt")
     route: str = Field(AUTO, description="A route's name; `auto:best` and `auto:cheap` set the dial")
     quality: float | None = Field(None, ge=0, le=1, description="The dial, 0 cheapest to 1 best")
+    task: str = Field("", description="A label of your own")
+    max_cost_usd: float | None = Field(None, ge=0, description="No candidate that is expected to cost more")
+    max_latency_ms: float | None = Field(None, ge=1, description="No candidate that is expected to take longer")
 
 
 class Alternative(BaseModel):
@@ -101,20 +105,23 @@ def add_router(app: FastAPI, control: Control, prefix: str) -> None:
             raise ModelNotFound(
                 f'route "{clean_text(route)}" is not served here; served: {", ".join(control.catalog.routes)}'
             )
-        prompt = Prompt(text=question.query, system=question.system)
-        return control.routing.explain(route, prompt, quality)
+        prompt = Prompt(text=question.query, system=question.system, task=question.task)
+        caps = caps_of({"max_cost_usd": question.max_cost_usd, "max_latency_ms": question.max_latency_ms}, prefix="")
+        groups = control.catalog.route_groups(route)
+        return control.routing.explain(route, prompt, quality, caps=caps, groups=groups)
 
 
 def _question(body: dict[str, Any]) -> RouteQuestion:
     """API_REFERENCE's `{"query": ...}`, with our additions. Raises InvalidRequest."""
     if "query" not in body:
         raise MissingField("query is required", param="query")
-    for name in ("query", "system", "route"):
+    for name in ("query", "system", "route", "task"):
         if type(body.get(name, "")) is not str or len(body.get(name, "")) > MAX_QUERY_CHARS:
             raise InvalidRequest(f"{name} must be a string of at most {MAX_QUERY_CHARS} characters", param=name)
     quality = body.get("quality")
     if quality is not None and (type(quality) not in (int, float) or not 0 <= quality <= 1):
         raise InvalidRequest("quality must be a number from 0 to 1", param="quality")
+    caps_of(body, prefix="")
     unknown = set(body) - set(RouteQuestion.model_fields)
     if unknown:
         raise InvalidRequest("unknown field", param=min(unknown))

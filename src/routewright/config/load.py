@@ -511,11 +511,22 @@ def _keys(top: Section, master_key: Secret | None) -> tuple[KeySettings, ...]:
             model_tpm_limit=_model_limits(entry, "model_tpm_limit"),
             budget=budget(entry),
             model_max_budget=budgets_by_name(entry, "model_max_budget"),
+            dial=_key_dial(entry),
         )
         entry.finish()
         if text is not None:
             found.append(key)
     return tuple(found)
+
+
+def _key_dial(entry: Section) -> tuple[float, float] | None:
+    least, most = entry.number("min_quality", most=1.0), entry.number("max_quality", most=1.0)
+    if least is None and most is None:
+        return None
+    dial = (0.0 if least is None else least, 1.0 if most is None else most)
+    if dial[0] > dial[1]:
+        entry.error("min_quality", "is above max_quality")
+    return dial
 
 
 def _model_limits(entry: Section, key: str) -> dict[str, int]:
@@ -583,6 +594,9 @@ def _routes(top: Section, models: _Models) -> tuple[RouteSettings, ...]:
             if listed and default not in listed:
                 route.error("default_model", f'"{shown(default)}" is not among the candidates')
         quality = route.number("quality", most=1.0)
+        max_cost_usd = route.number("max_cost_usd", above=True)
+        max_latency_ms = route.number("max_latency_ms", above=True)
+        latency_weight = route.number("latency_weight", most=1.0)
         router = route.text("router")
         orchestration, router = of_route(route, router, models.chat_models)
         route.finish()
@@ -597,6 +611,9 @@ def _routes(top: Section, models: _Models) -> tuple[RouteSettings, ...]:
                 quality=RouteSettings(name=name).quality if quality is None else quality,
                 default_model=default if default is not None and models.serves(default) else None,
                 orchestration=orchestration,
+                max_cost_usd=max_cost_usd,
+                max_latency_s=None if max_latency_ms is None else max_latency_ms / 1000,
+                latency_weight=latency_weight or 0.0,
             )
         )
     return tuple(found)

@@ -15,7 +15,7 @@ from routewright.routing.lengths import LEAST_RATIO, MOST_RATIO
 from routewright.routing.objective import Dial
 from routewright.routing.profiles import Placement, place
 from routewright.routing.router import Float32
-from routewright.types import Prompt, Rating, RouteCandidate
+from routewright.types import Caps, Prompt, Rating, RouteCandidate
 
 TOO_CLOSE: Final = 0.005
 """A lead over the route's default model that is below half a point of score is no reason to leave it."""
@@ -38,12 +38,22 @@ _Look = tuple[list[float], list[float], str]
 """What is known of a prompt for a route: candidates' scores, 0..1; output tokens; why it is unlike the training's."""
 
 
+class NothingWithinCap(ValueError):
+    """No candidate is expected to answer within a cap; `cap` is its field's name."""
+
+    def __init__(self, cap: str, message: str) -> None:
+        super().__init__(message)
+        self.cap = cap
+
+
 class RoutePlan:
     """One route's router joined to its candidates; built at start and at every reload, then only read.
 
     artefact: what `read_artefact` gave. candidates: at least one, in the route's order; ratings run along it.
     quality: the route's dial, 0 cheapest .. 1 best (`objective.Dial` says what it means exactly).
     default_model: a candidate's public name, taken where the router has nothing to say; None: no such model.
+    caps: what an answer may be expected to take at most; a request's own caps can only be tighter.
+    latency_weight: score given up per second saved; 0 ignores time. Where cost alone decides, so does it still.
     strategy_name: as `/router/info` shows it, `llmrouter-knn`; empty: made of the router's name.
 
     Raises ValueError for no candidates, or a quality outside 0..1. A default model that is no candidate is a warning in
@@ -57,6 +67,8 @@ class RoutePlan:
         *,
         quality: float = 0.8,
         default_model: str | None = None,
+        caps: Caps | None = None,
+        latency_weight: float = 0.0,
         strategy_name: str = "",
     ) -> None:
         if not candidates:
@@ -71,6 +83,10 @@ class RoutePlan:
         self.candidates = tuple(candidates)
         self.quality = quality
         self.default_model = default_model
+        self.caps = None if caps == Caps() else caps
+        self.latency_weight = latency_weight
+        self.needs_paces = bool(latency_weight) or (self.caps is not None and self.caps.max_latency_s is not None)
+        """Whether `rate` wants to know how fast the candidates answer."""
         self.strategy_name = strategy_name or f"llmrouter-{artefact.router.name}"
         self.warnings: list[str] = []
         self._features = artefact.features
@@ -209,11 +225,15 @@ class RoutePlan:
         *,
         quality: float | None = None,
         allowed: Sequence[int] | None = None,
+        caps: Caps | None = None,
+        paces: Sequence[float] | None = None,
     ) -> Rating:
         """Rate the candidates for one prompt and put the allowed ones in order.
 
         prompt_tokens: an estimate. max_tokens: the request's bound on the answer. quality: the request's own dial,
-        overriding the route's. allowed: indices into the candidates; None: all. Raises ValueError when none is allowed.
+        overriding the route's. allowed: indices into the candidates; None: all. caps: the request's. paces: seconds per
+        output token, by candidate; 0 is not known, and holds nobody back. Raises ValueError when none is allowed,
+        NothingWithinCap when none is expected to answer within a cap.
         """
         key = (
             prompt.text,
@@ -227,7 +247,7 @@ class RoutePlan:
         if look is None:
             look = self._old.get(key) or self._look(prompt)
             self._remember(key, look)
-        return self._order(look, prompt_tokens, max_tokens, quality, allowed)
+        return self._order(look, prompt_tokens, max_tokens, quality, allowed, caps, paces)
 
     def _remember(self, key: _Key, look: _Look) -> None:
         """Two generations: when the young one is full it takes the old one's place, which is forgotten."""
@@ -263,6 +283,8 @@ class RoutePlan:
         max_tokens: int | None,
         quality: float | None,
         allowed: Sequence[int] | None,
+        caps: Caps | None,
+        paces: Sequence[float] | None,
     ) -> Rating:
         scores, lengths, unlike = look
         costs = self._costs(prompt_tokens, lengths, max_tokens)
@@ -277,6 +299,13 @@ class RoutePlan:
             objective = [score - weight * cost for score, cost in zip(scores, costs, strict=True)]
             reason = BY_OBJECTIVE
         candidates = self._all if allowed is None else allowed
+        if caps is not None or self.caps is not None or paces is not None:
+            latencies = self._latencies(lengths, max_tokens, paces)
+            candidates = self._within(caps, candidates, costs, latencies)
+            if self.latency_weight and weight != inf:
+                objective = [
+                    value - self.latency_weight * latency for value, latency in zip(objective, latencies, strict=True)
+                ]
         if len({*objective}) == len(objective):
             order = sorted(candidates, key=objective.__getitem__, reverse=True)
         else:  # equal objectives: the cheaper one; cheapest and equal: the better one
@@ -303,6 +332,35 @@ class RoutePlan:
         confidence = score if calibration is None else calibration.one(score)
         return Rating(order, scores, costs, confidence, margin, reason)
 
+    def _latencies(self, lengths: list[float], max_tokens: int | None, paces: Sequence[float] | None) -> list[float]:
+        """Expected seconds of a whole answer, by candidate; 0 where no pace is known."""
+        if paces is None:
+            return [0.0] * len(lengths)
+        most = inf if max_tokens is None else max_tokens
+        return [min(tokens, most) * pace for tokens, pace in zip(lengths, paces, strict=True)]
+
+    def _within(
+        self, caps: Caps | None, candidates: Sequence[int], costs: list[float], latencies: list[float]
+    ) -> Sequence[int]:
+        """Those of the candidates that are expected to answer within the request's caps and the route's."""
+        caps = (caps or Caps()).within(self.caps)
+        for cap, field, unit, expected in (
+            (caps.max_cost_usd, "max_cost_usd", "USD", costs),
+            (caps.max_latency_s, "max_latency_ms", "s", latencies),
+        ):
+            if cap is None or not candidates:
+                continue
+            within = [i for i in candidates if expected[i] <= cap]
+            if not within:
+                least = min(candidates, key=expected.__getitem__)
+                raise NothingWithinCap(
+                    field,
+                    f"no candidate is expected to answer for {cap:.3g} {unit} or less; the least is "
+                    f'{expected[least]:.3g} {unit}, of "{self.candidates[least].model}"',
+                )
+            candidates = within
+        return candidates
+
     def _may_yield(self, quality: float | None) -> bool:
         """At its ends the dial means exactly the cheapest or the best, so nothing yields to the default model."""
         return 0.0 < (self.quality if quality is None or not isfinite(quality) else quality) < 1.0
@@ -317,13 +375,15 @@ class RoutePlan:
         *,
         quality: float | None = None,
         allowed: Sequence[int] | None = None,
+        caps: Caps | None = None,
+        paces: Sequence[float] | None = None,
     ) -> dict[str, Any]:
         """What `rate` would decide and on what grounds, as JSON values, for `POST /router/route`."""
         start = perf_counter()
         x = self._features.vector(prompt)
         made = perf_counter()
         look = self._look(prompt)
-        rating = self._order(look, prompt_tokens, max_tokens, quality, allowed)
+        rating = self._order(look, prompt_tokens, max_tokens, quality, allowed, caps, paces)
         done = perf_counter()
         first = rating.order[0]
         dial = self.quality if quality is None or not isfinite(quality) else min(max(quality, 0.0), 1.0)
@@ -349,6 +409,11 @@ class RoutePlan:
             "strategy": self.strategy_name,
             "output_tokens": {
                 candidate.model: round(tokens) for candidate, tokens in zip(self.candidates, look[1], strict=True)
+            },
+            "latency_s": {
+                candidate.model: round(latency, 3)
+                for candidate, latency in zip(self.candidates, self._latencies(look[1], max_tokens, paces), strict=True)
+                if latency
             },
             "profiles": {placement.model: placement.profile for placement in self._placed},
             "neighbours": self._neighbours(x),

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from routewright.errors import ArtefactRefused
+from routewright.errors import ArtefactRefused, InvalidRequest
 from routewright.routing.artefact import Artefact, read_artefact
-from routewright.routing.decide import RoutePlan
+from routewright.routing.decide import NothingWithinCap, RoutePlan
 from routewright.settings import RouterSettings, RouteSettings
-from routewright.types import Call, Candidates, Decision, Prompt, Rating, RouteCandidate
+from routewright.types import Call, Candidates, Caps, Decision, Group, Prompt, Rating, RouteCandidate
 from routewright.wire.chat import estimated_tokens, prompt_of
 
 PACKAGED = Path(__file__).with_name("default_router.safetensors")
@@ -92,6 +92,8 @@ class LiveRouters:
             self._candidates[name],
             quality=route.quality,
             default_model=route.default_model,
+            caps=Caps(route.max_cost_usd, route.max_latency_s),
+            latency_weight=route.latency_weight,
             strategy_name=self._settings.strategy_name,
         )
 
@@ -142,6 +144,9 @@ class LiveRouters:
         groups = candidates.groups
         started_s = time.perf_counter()
         quality = call.quality if call.quality is not None else candidates.quality
+        if candidates.dial is not None:
+            least, most = candidates.dial
+            quality = min(max(plan.quality if quality is None else quality, least), most)
         try:
             rating = plan.rate(
                 prompt_of(call),
@@ -149,7 +154,11 @@ class LiveRouters:
                 call.max_tokens,
                 quality=quality,
                 allowed=candidates.allowed,
+                caps=call.caps,
+                paces=_paces(groups) if plan.needs_paces or call.caps is not None else None,
             )
+        except NothingWithinCap as error:
+            raise InvalidRequest(str(error), param=f"routing.{error.cap}") from None
         except Exception:
             log.exception("route %s could not rate a request; its default model is tried first", route)
             rating = self._unrated(route, candidates)
@@ -170,10 +179,27 @@ class LiveRouters:
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def explain(self, route: str, prompt: Prompt, quality: float | None) -> dict[str, Any]:
-        """Everything that `rate` weighed, for a person. Shapes are those of `RoutePlan.explain`."""
+    def explain(
+        self,
+        route: str,
+        prompt: Prompt,
+        quality: float | None,
+        *,
+        caps: Caps | None = None,
+        groups: Sequence[Group] | None = None,
+    ) -> dict[str, Any]:
+        """Everything that `rate` weighed, for a person. Shapes are those of `RoutePlan.explain`.
+
+        groups: the route's, whose answers' pace is known. Raises InvalidRequest where nothing is within the caps.
+        """
         prompt_tokens = estimated_tokens(len(prompt.text), n_messages=1)
-        return self._plans[route].explain(prompt, prompt_tokens, None, quality=quality)
+        try:
+            return self._plans[route].explain(
+                prompt, prompt_tokens, None, quality=quality, caps=caps,
+                paces=None if groups is None else _paces(groups),
+            )  # fmt: skip
+        except NothingWithinCap as error:
+            raise InvalidRequest(str(error), param=error.cap) from None
 
     def info(self) -> dict[str, Any]:
         """`/router/info`: API_REFERENCE's four fields, and what each route serves with."""
@@ -198,6 +224,11 @@ class LiveRouters:
                 for name, plan in self._plans.items()
             },
         }
+
+
+def _paces(groups: Sequence[Group]) -> list[float]:
+    """Seconds per output token of each group's quickest deployment that has answered lately; 0 where none has."""
+    return [min((d.health.pace_s for d in group.deployments if d.health.pace_s), default=0.0) for group in groups]
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -22,6 +22,9 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 JSON_FIELDS = b"content-type: application/json\r\n"
 STREAM_FIELDS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
+_PACE_WEIGHT = 0.1
+"""Of the newest answer in the moving average of a deployment's pace."""
+
 _WAITING, _ANSWER, _EVENTS, _ERROR, _ENDED = range(5)
 
 
@@ -44,6 +47,7 @@ class Attempt:
         "_pending",
         "_pinged_s",
         "_settings",
+        "_started_s",
         "_state",
         "_status",
         "_stream",
@@ -91,6 +95,7 @@ class Attempt:
         total = asked if asked is not None else settings.total_timeout_s
         self._idle_limit_s = settings.idle_timeout_s
         self._total_until_s = now + total
+        self._started_s = now
         self._last_byte_s = self._pinged_s = now
         self.deadline = now + min(first_byte, total)
 
@@ -166,6 +171,7 @@ class Attempt:
             return
         outcome.first_byte_s = self._last_byte_s
         outcome.bill(usage)
+        self._pace(usage)
         outcome.status = 200
         outcome.ended = "complete"
         deployment = self._deployment
@@ -250,7 +256,9 @@ class Attempt:
             self._fail(UpstreamBadResponse("the upstream's stream held no answer"))
             return
         outcome = self._outcome
-        outcome.bill(stream.counted_usage(self._call))
+        usage = stream.counted_usage(self._call)
+        outcome.bill(usage)
+        self._pace(usage)
         outcome.ended = "complete"
         if not self.has_begun:
             self._send(b"")
@@ -258,6 +266,14 @@ class Attempt:
         if not is_last:
             self._connection.detach()
         self._end(None)
+
+    def _pace(self, usage: Usage) -> None:
+        """What a route that minds time knows of this deployment: seconds by output token, the first byte's included."""
+        tokens = usage.completion_tokens
+        if tokens > 0:
+            health = self._deployment.health
+            pace_s = (self._last_byte_s - self._started_s) / tokens
+            health.pace_s = pace_s if not health.pace_s else health.pace_s + _PACE_WEIGHT * (pace_s - health.pace_s)
 
     def end(self, error: GatewayError) -> None:
         """End it from outside, as a failure of this attempt."""

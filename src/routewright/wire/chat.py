@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from routewright.errors import InvalidRequest, MissingField, RefusedField
-from routewright.types import CHARS_PER_TOKEN, Call, HttpRequest, Prompt
+from routewright.types import CHARS_PER_TOKEN, Call, Caps, HttpRequest, Prompt
 from routewright.wire.chat_answers import CHAT
 from routewright.wire.json import decode_object
 
@@ -48,6 +48,7 @@ _PROXY_METADATA = frozenset(
      "spend_logs_metadata", "requester_metadata", "version", "release", "existing_trace_id"}
 )  # fmt: skip
 
+_ROUTING_FIELDS = frozenset({"quality", "task", "max_cost_usd", "max_latency_ms"})
 _NO_HEADERS: Mapping[str, str] = {}
 
 TOKENS_PER_IMAGE = 800
@@ -200,6 +201,7 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None)
     call.forwarded = _NO_HEADERS
     call.n_choices = 1
     call.quality = None
+    call.caps = None
     call.task = ""
     call.has_tools = call.has_images = call.wants_json = call.without_fallbacks = False
     call.timeout_s = None
@@ -249,19 +251,31 @@ def _read_fields(call: Call, body: dict[str, Any]) -> None:
         _take_metadata(call, metadata)
 
 
+def caps_of(routing: dict[str, Any], prefix: str = "routing.") -> Caps:
+    """`max_cost_usd` and `max_latency_ms` of a request. Raises InvalidRequest."""
+    cost, latency_ms = routing.get("max_cost_usd"), routing.get("max_latency_ms")
+    return Caps(
+        None if cost is None else number(cost, f"{prefix}max_cost_usd", 0.0, 1e6),
+        None if latency_ms is None else number(latency_ms, f"{prefix}max_latency_ms", 1.0, 1e9) / 1000,
+    )
+
+
 def _take_extensions(call: Call, body: dict[str, Any]) -> None:
     """Read our own fields and take them out of what goes upstream."""
     routing = body.get("routing")
     if routing is not None:
         if type(routing) is not dict:
             raise InvalidRequest("routing must be an object", param="routing")
-        unknown = set(routing) - {"quality", "task"}
+        unknown = set(routing) - _ROUTING_FIELDS
         if unknown:
-            raise InvalidRequest("routing knows quality and task", param=f"routing.{min(unknown)}")
+            known = ", ".join(sorted(_ROUTING_FIELDS))
+            raise InvalidRequest(f"routing knows {known}", param=f"routing.{min(unknown)}")
         if "quality" in routing:
             call.quality = number(routing["quality"], "routing.quality", 0.0, 1.0)
         if "task" in routing:
             call.task = checked_name(routing["task"], "routing.task")
+        if "max_cost_usd" in routing or "max_latency_ms" in routing:
+            call.caps = caps_of(routing)
     if body.get("timeout") is not None:
         call.timeout_s = number(body["timeout"], "timeout", 0.001, MAX_TIMEOUT_S)
     if body.get("num_retries") is not None:

@@ -193,6 +193,9 @@ def _keep_numbers(row: Row, bound: Mapping[str, Any], inherits: bool) -> None:
         if row.get(name) is None and inherits:
             row[name] = most
             if name == "max_budget_nusd":
+                if row.get("budget_duration") not in (None, bound.get("budget_duration")):
+                    raise PermissionDenied("the window of a budget may not differ from its maker's",
+                                           param="budget_duration")  # fmt: skip
                 row["budget_duration"] = bound.get("budget_duration")
         elif row.get(name) is None or row[name] > most:
             raise PermissionDenied("a key may not be given more than its maker's has", param=name.removesuffix("_nusd"))

@@ -217,9 +217,12 @@ def _fit(options: argparse.Namespace) -> int:
 def _add_evaluate(commands: Commands) -> None:
     parser = _command(commands, "evaluate", "Fit on train, tune on valid, report on test, beside every baseline.")
     _add_data(parser)
-    parser.add_argument("--router", default="knn,cluster", help="names, with commas between")
+    parser.add_argument("--router", default="knn,cluster", help="names or router files, with commas between")
     parser.add_argument("--leave-out", default="", metavar="MODEL[,MODEL]", help="models to leave out")
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--html", type=Path, help="write a page with plots, tables and example prompts here")
+    parser.add_argument("--no-prompts", action="store_true", help="leave the example prompts out of the page")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write PNG plots there; needs the extra `train`")
     parser.set_defaults(run=_evaluate)
 
 
@@ -229,7 +232,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     routers = [name for name in options.router.split(",") if name]
     leave_out = [name for name in options.leave_out.split(",") if name]
     return evaluate_command(
-        options.data, options.set, routers, options.features, options.json, options.seed, leave_out, _supplies(options)
+        options.data,
+        options.set,
+        routers,
+        options.features,
+        options.json,
+        options.seed,
+        leave_out,
+        _supplies(options),
+        html_out=options.html,
+        plots_folder=options.plots,
+        with_prompts=not options.no_prompts,
     )
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routewright.learning.metrics import concave_hull, cost_to_reach, mean_of_hull, strong_weak
+from routewright.learning.metrics import concave_hull, cost_to_reach, mean_of_hull, recovered_gap
 
 
 def test_area_under_the_hull_by_hand():
@@ -20,11 +20,11 @@ def test_area_under_the_hull_by_hand():
 def test_recovered_gap_by_hand():
     """Strong is right on all, weak on half. Asked first where weak fails, half the calls recover all: APGR 0.75."""
 
-    class Four:
-        score = np.array([[1, 0], [1, 0], [1, 1], [1, 1]], dtype=float)
-
-    knowing = np.array([[1, 0], [1, 0.1], [1, 0.9], [1, 1.0]])
-    found = strong_weak(knowing, Four(), strong=0)
+    gain = np.array([1.0, 1.0, 0.0, 0.0])
+    found = recovered_gap(gain, np.ones(4))
     assert found["apgr"] == pytest.approx(0.75)
     assert found["cpt50"] == 0.25
     assert found["cpt80"] == 0.5
+    twice = recovered_gap(gain, np.array([2.0, 0.0, 1.0, 1.0]))  # a resample that drew the first row twice
+    assert twice["apgr"] == pytest.approx(0.75)
+    assert recovered_gap(-gain, np.ones(4))["apgr"] != recovered_gap(-gain, np.ones(4))["apgr"]  # no gap to recover

@@ -1,31 +1,29 @@
-"""Running routers on a set: fit on train, calibrate on valid, report on test beside all baselines."""
+"""`routewright evaluate`: fit on train, calibrate and set on valid, report on test beside all baselines."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from routewright.learning.costs import CostModel
+from routewright.errors import ArtefactRefused
 from routewright.learning.datasets import Dataset, DatasetError, read_dataset
-from routewright.learning.metrics import Metrics, Split, measure, measure_random, measure_zero
+from routewright.learning.page import evaluation_page
+from routewright.learning.plots import PlotsUnavailable, write_plots
+from routewright.learning.progress import Progress
 from routewright.learning.report import print_report
-from routewright.routing.baselines import OracleRouter, TaskMeanRouter
+from routewright.learning.testbed import TestBed
+from routewright.learning.trial import Example, Result, examples
 from routewright.routing.features import make_features
 from routewright.routing.features.contract import NO_SUPPLIES, Supplies
 from routewright.routing.registry import find_router
-from routewright.routing.router import Float32, mean_known
 
-Float64 = NDArray[np.float64]
-_TIMED_PROMPTS: Final = 300
+REPORT_VERSION: Final = 2
+"""Of the report's JSON; 2 added intervals of every figure, `singles` and `details`."""
 
 
 def evaluate(
@@ -34,103 +32,88 @@ def evaluate(
     features_name: str = "hashed",
     seed: int = 0,
     *,
-    router_arguments: dict[str, dict[str, Any]] | None = None,
+    router_arguments: Mapping[str, Mapping[str, Any]] | None = None,
     supplies: Supplies = NO_SUPPLIES,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Fit each router on train, measure it on test, with all baselines; the report as JSON values.
 
-    Raises DatasetError when a split is empty, KeyError for an unknown router, ValueError for unknown features.
+    A router is a name, or the path of a router file. Raises DatasetError when a split is empty, KeyError for an unknown
+    router, ValueError for unknown features, ArtefactRefused for a bad file.
     """
+    return run(
+        dataset, routers, features_name, seed, router_arguments=router_arguments, supplies=supplies, progress=progress
+    )[0]
+
+
+def run(
+    dataset: Dataset,
+    routers: Sequence[str],
+    features_name: str,
+    seed: int,
+    *,
+    router_arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    supplies: Supplies = NO_SUPPLIES,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[dict[str, Any], list[Example]]:
+    """`evaluate`, with examples of what the routers did."""
     say = progress or (lambda _: None)
+    routers = list(dict.fromkeys(routers))
     for name in routers:
-        find_router(name)
-    features = make_features(features_name, seed=seed, supplies=supplies)
-    train = dataset.rows("train")
-    mean, usual_cost = mean_known(dataset.quality[train]), mean_known(dataset.cost_usd[train])
-    valid, test = Split(dataset, "valid", mean, usual_cost), Split(dataset, "test", mean, usual_cost)
-    if not (len(train) and len(valid.rows) and len(test.rows)):
-        raise DatasetError(f'set "{dataset.name}" needs rows in train, valid and test')
-    tokens = dataset.prompt_tokens
-    by_length = CostModel().fit(tokens[train], dataset.cost_usd[train])
-    costs = {"valid": by_length.predict(tokens[valid.rows]), "test": by_length.predict(tokens[test.rows])}
-
-    def flat(values: Float32) -> dict[str, Float64]:
-        return {
-            name: np.broadcast_to(values, split.score.shape).astype(np.float64)
-            for name, split in (("valid", valid), ("test", test))
-        }
-
-    rows: list[dict[str, Any]] = []
-
-    def add(name: str, kind: str, metrics: Metrics) -> None:
-        rows.append(
-            {"router": name, "kind": kind, **{k: None if v is None else round(v, 5) for k, v in metrics.items()}}
-        )
-
-    best, cheapest = int(np.argmax(mean)), int(np.lexsort((-mean, usual_cost))[0])
+        if not is_file(name):
+            find_router(name)
+    make_features(features_name, supplies=supplies)
+    bed = TestBed(dataset, seed=seed)
     say("baselines")
-    add("best", "baseline", measure(flat(mean), costs, valid, test, mean, seed=seed))
-    only = np.zeros_like(mean)
-    only[cheapest] = 1.0
-    add("cheapest", "baseline", measure(flat(only), costs, valid, test, mean, seed=seed, calibrated=False))
-    add("random", "baseline", measure_random(test, mean))
-    add("zero", "baseline", measure_zero(test, mean))
-    names = sorted({dataset.tasks[row] for row in train})
-    if len(names) > 1:
-        number = {task: float(i) for i, task in enumerate(names)}
-        tasks = np.array([[number.get(task, 1e6)] for task in dataset.tasks], dtype=np.float32)
-        by_task = TaskMeanRouter().fit(tasks[train], dataset.quality[train], dataset.cost_usd[train])
-        expected = {
-            n: by_task.predict_quality(tasks[s.rows]).astype(np.float64) for n, s in (("valid", valid), ("test", test))
-        }
-        add("task-mean", "baseline", measure(expected, costs, valid, test, mean, seed=seed))
-
-    say(f"features {features_name} on {len(train)} prompts")
-    X = features.fit_transform([dataset.prompts[row] for row in train], dataset.quality[train])
-    vectors = {"valid": features.transform(valid.prompts), "test": features.transform(test.prompts)}
-    features.open(replace(supplies, encodings=None))  # what is timed below is making vectors, not finding them
-    by_prompt = CostModel().fit(tokens[train], dataset.cost_usd[train], X)
-    costs = {name: by_prompt.predict(tokens[split.rows], vectors[name])
-             for name, split in (("valid", valid), ("test", test))}  # fmt: skip
+    results = bed.baselines()
+    vectors = None
+    shown: list[Example] = []
     for name in routers:
-        say(f"router {name}")
-        router_class = find_router(name)
-        router = router_class(**(router_arguments or {}).get(name, {}))
-        router.fit(X, dataset.quality[train], dataset.cost_usd[train])
-        expected = {n: router.predict_quality(v).astype(np.float64) for n, v in vectors.items()}
-        metrics = measure(expected, costs, valid, test, mean, seed=seed)
-        times = []
-        for prompt in test.prompts[:_TIMED_PROMPTS]:
-            start = perf_counter_ns()
-            int(np.argmax(router.rate_one(features.vector(prompt)) - 0.0 * router.cost_usd_))
-            times.append((perf_counter_ns() - start) / 1e3)
-        metrics["decision_us_p50"] = float(np.quantile(times, 0.5))
-        metrics["decision_us_p99"] = float(np.quantile(times, 0.99))
-        add(router.name, "router", metrics)
+        if is_file(name):
+            say(f"router file {name}")
+            result = bed.try_file(name, supplies)
+        else:
+            if vectors is None:
+                say(f"features {features_name} on {len(bed.train)} prompts")
+                vectors = bed.vectors(features_name, supplies)
+            say(f"router {name}")
+            result = bed.try_router(name, vectors, (router_arguments or {}).get(name))
+        results.append(result)
+        if result.trial is not None:
+            shown += examples(result.name, result.trial, dataset.models, bed.tasks)
+    say("the oracle")
+    results.append(bed.oracle())
+    return report_of(bed, results, features_name), shown
 
-    oracle = {
-        "valid": OracleRouter().predict_quality(valid.recorded),
-        "test": OracleRouter().predict_quality(test.recorded),
-    }
-    add(
-        "oracle",
-        "bound",
-        measure(
-            {n: v.astype(np.float64) for n, v in oracle.items()}, costs, valid, test, mean, seed=seed, calibrated=False
-        ),
-    )
+
+def report_of(bed: TestBed, results: Sequence[Result], features_name: str) -> dict[str, Any]:
+    """All of it as JSON values; the same input gives the same values save for those named `decision_us`."""
+    data = bed.dataset
     return {
-        "set": dataset.name,
-        "sha256": dataset.sha256,
-        "models": len(dataset.models),
-        "rows": {"train": len(train), "valid": len(valid.rows), "test": len(test.rows)},
-        "best_single": dataset.models[best],
-        "cheapest_single": dataset.models[cheapest],
+        "version": REPORT_VERSION,
+        "set": data.name,
+        "sha256": data.sha256,
+        "models": len(data.models),
+        "rows": {"train": len(bed.train), "valid": len(bed.valid.rows), "test": len(bed.test.rows)},
+        "best_single": data.models[bed.best],
+        "cheapest_single": data.models[bed.cheapest],
         "features": features_name,
-        "seed": seed,
-        "results": rows,
+        "seed": bed.seed,
+        "results": [row_of(result) for result in results],
+        "singles": bed.singles(),
+        "details": {result.name: result.details for result in results},
     }
+
+
+def row_of(result: Result) -> dict[str, Any]:
+    """A result's figures, rounded."""
+    metrics = {name: None if value is None else round(value, 5) for name, value in result.metrics.items()}
+    return {"router": result.name, "kind": result.kind, **metrics}
+
+
+def is_file(name: str) -> bool:
+    """Does a router's name mean a file?"""
+    return os.sep in name or name.endswith(".safetensors")
 
 
 def evaluate_command(
@@ -142,34 +125,37 @@ def evaluate_command(
     seed: int,
     leave_out: Sequence[str] = (),
     supplies: Supplies = NO_SUPPLIES,
+    *,
+    html_out: Path | None = None,
+    plots_folder: Path | None = None,
+    with_prompts: bool = True,
 ) -> int:
-    """`routewright evaluate`: measure, print a table, write the report. Returns the exit status.
+    """Measure, print a table, write what was asked for. Returns the exit status.
 
-    leave_out: models whose columns are dropped before anything is fitted.
+    leave_out: models whose columns are dropped before anything is fitted. with_prompts: the page shows examples.
     """
-    console = Console()
     errors = Console(stderr=True)
     try:
-        with Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=errors, transient=True
-        ) as bar:
-            task = bar.add_task(f"reading {set_name}", total=None)
+        with Progress(errors, f"evaluating on {set_name}", steps=len(routers) + 4) as progress:
+            progress.step("reading")
             dataset = read_dataset(Path(data), set_name).without(leave_out)
-            report = evaluate(
-                dataset,
-                routers,
-                features,
-                seed,
-                supplies=supplies,
-                progress=lambda text: bar.update(task, description=f"{set_name}: {text}"),
-            )
+            report, shown = run(dataset, routers, features, seed, supplies=supplies, progress=progress.step)
         if json_out is not None:
-            Path(json_out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    except (DatasetError, ValueError, OSError) as error:
+            _write(json_out, json.dumps(report, indent=1) + "\n")
+        if html_out is not None:
+            _write(html_out, evaluation_page(report, shown if with_prompts else []))
+        if plots_folder is not None:
+            write_plots(report, plots_folder)
+    except (DatasetError, ArtefactRefused, PlotsUnavailable, ValueError, OSError) as error:
         errors.print(f"[red]not evaluated:[/red] {error}", highlight=False)
         return 2
     except KeyError as error:
         errors.print(f"[red]not evaluated:[/red] {error.args[0]}", highlight=False)
         return 2
-    print_report(report, console)
+    print_report(report, Console())
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import anthropic as sdk
 import openai
 import pydantic
 import pytest
 
 from harness import anthropic, dialect
-from harness.gateway import TEAM_KEY, Gateway, base_config, deployment, eventually, running
+from harness.gateway import SMALL_KEY, TEAM_KEY, TIGHT_KEY, Gateway, base_config, deployment, eventually, running
 from harness.upstream import Close, Deployment, Reset, Send, Upstream, Wait
 
 SAY = [{"role": "user", "content": "Say hello"}]
@@ -45,6 +46,14 @@ def claude(upstream: Upstream) -> Iterator[Deployment]:
     upstream["claude"].forget()
     yield upstream["claude"]
     upstream["claude"].forget()
+
+
+@pytest.fixture
+def messages(many: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[sdk.Anthropic]:
+    """Anthropic's own client."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with sdk.Anthropic(base_url=many.url, api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+        yield made
 
 
 @pytest.fixture
@@ -202,3 +211,181 @@ def test_anthropic_stream_broken_off_is_told_and_billed(many: Gateway, claude: D
         assert record["ended"] == "upstream_failed"
         assert record["prompt_tokens"] == 9
         assert record["cost_nusd"] > 0
+
+
+# --- an Anthropic client, and Anthropic or OpenAI ------------------------------------------------------------------
+
+ASK = {"max_tokens": 100, "messages": SAY}
+TOOL = {"name": "weather", "input_schema": TOOLS[0]["function"]["parameters"]}
+
+
+@pytest.mark.parametrize("model", ["claude", "gpt-4o", "auto"])
+def test_anthropic_client_gets_its_answer(model: str, messages: sdk.Anthropic, many: Gateway) -> None:
+    raw = messages.messages.with_raw_response.create(model=model, system="Be brief.", **ASK)
+    message = raw.parse()
+    answered = message.model
+    assert answered in ("claude", "claude-2nd", "lenient", "gpt-4o", "gpt-4o-mini")
+    assert message.content[0].text.startswith("Hello from ")
+    assert (message.stop_reason, message.usage.input_tokens, message.usage.output_tokens) == ("end_turn", 9, 3)
+    assert raw.headers["request-id"] == raw.headers["x-request-id"]
+    record = eventually(lambda: many.records_of(raw.headers["x-request-id"]))[0]
+    assert (record["endpoint"], record["model"], record["ended"]) == ("messages", answered, "complete")
+    assert (record["prompt_tokens"], record["completion_tokens"]) == (9, 3)
+    assert record["cost_nusd"] > 0
+
+
+@pytest.mark.parametrize("model", ["claude", "gpt-4o"])
+def test_anthropic_client_streams(model: str, messages: sdk.Anthropic, many: Gateway, claude: Deployment) -> None:
+    with messages.messages.stream(model=model, **ASK) as stream:
+        text = "".join(stream.text_stream)
+        message = stream.get_final_message()
+    assert text == f"Hello from {model}"
+    assert message.model == model
+    assert message.stop_reason == "end_turn"
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (9, 3)
+    kinds = [event.type for event in messages.messages.create(model=model, stream=True, **ASK)]
+    assert kinds[0] == "message_start"
+    assert kinds[-2:] == ["message_delta", "message_stop"]
+    assert kinds.count("content_block_delta") == 3
+
+
+def test_claude_code_at_anthropic(messages: sdk.Anthropic, claude: Deployment) -> None:
+    """What it sends goes on as it is: tools, thinking, caching, betas on the list; what comes back too."""
+    claude.sends_packets(anthropic.every_event())
+    with messages.beta.messages.stream(
+        model="claude",
+        max_tokens=2000,
+        system=[{"type": "text", "text": "You are …", "cache_control": {"type": "ephemeral"}}],
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "<system-reminder>…</system-reminder>"},
+                    {"type": "text", "text": "weather?"},
+                ],
+            }
+        ],
+        tools=[TOOL],
+        thinking={"type": "adaptive"},
+        metadata={"user_id": "user_" + "0" * 64 + "_account__session_1"},
+        betas=["claude-code-20250219", "interleaved-thinking-2025-05-14", "files-api-2025-04-14"],
+        extra_query={"beta": "true"},
+    ) as stream:
+        message = stream.get_final_message()
+    kinds = [block.type for block in message.content]
+    assert kinds == [
+        "thinking",
+        "redacted_thinking",
+        "text",
+        "server_tool_use",
+        "web_search_tool_result",
+        "tool_use",
+        "tool_use",
+    ]
+    assert (message.content[0].signature, message.content[5].input) == ("EqQBCgIYAhIM==", {"city": "Zürich"})
+    assert (message.usage.cache_read_input_tokens, message.usage.output_tokens) == (100, 40)
+    body = claude.last.json
+    assert body["system"][0]["cache_control"] == {"type": "ephemeral"}
+    assert body["thinking"] == {"type": "adaptive"}
+    assert claude.last.headers["anthropic-beta"] == "interleaved-thinking-2025-05-14"
+    assert claude.last.path == "v1/messages"
+
+
+def test_claude_code_at_openai(messages: sdk.Anthropic, upstream: Upstream) -> None:
+    """A turn of tools with a provider of the other dialect, thinking and caching asked for all the while."""
+    gpt = upstream["gpt-4o"]
+    gpt.streams("Let me look.", tool_arguments=['{"ci', 'ty":"Zür', 'ich"}'], times=1)
+    asked = {
+        "model": "gpt-4o",
+        "max_tokens": 2000,
+        "system": [{"type": "text", "text": "You are …", "cache_control": {"type": "ephemeral"}}],
+        "tools": [TOOL],
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "metadata": {"user_id": "user_" + "0" * 64},
+    }
+    with messages.messages.stream(messages=SAY, **asked) as stream:
+        message = stream.get_final_message()
+    assert [block.type for block in message.content] == ["text", "tool_use"]
+    assert message.content[1].input == {"city": "Zürich"}
+    assert message.stop_reason == "tool_use"
+    result = {"type": "tool_result", "tool_use_id": message.content[1].id, "content": [{"type": "text", "text": "12"}]}
+    history = [*SAY, {"role": "assistant", "content": message.content}, {"role": "user", "content": [result]}]
+    answer = messages.messages.create(messages=history, **asked)
+    assert answer.content[0].text == "Hello from gpt-4o"
+    sent = gpt.last.json
+    assert [entry["role"] for entry in sent["messages"]] == ["system", "user", "assistant", "tool"]
+    assert sent["messages"][3] == {"role": "tool", "tool_call_id": "call_1", "content": "12"}
+    assert "cache_control" not in json.dumps(sent)
+    gpt.forget()
+
+
+def test_count_tokens(messages: sdk.Anthropic, many: Gateway, claude: Deployment) -> None:
+    assert messages.messages.count_tokens(model="claude", messages=SAY).input_tokens == 14
+    assert claude.last.path == "v1/messages/count_tokens"
+    raw = messages.messages.with_raw_response.count_tokens(model="gpt-4o", messages=SAY, system="x" * 400)
+    assert 100 <= raw.parse().input_tokens <= 120
+    record = eventually(lambda: many.records_of(raw.headers["x-request-id"]))[0]
+    assert (record["endpoint"], record["cost_nusd"], record["attempts"]) == ("count_tokens", 0, 0)
+
+
+def test_errors_are_in_anthropic_s_shape(messages: sdk.Anthropic, many: Gateway, claude: Deployment) -> None:
+    """COMPAT 4: as the SDK sorts them, from the front, the gateway and the upstream alike."""
+    with pytest.raises(sdk.AuthenticationError) as refused:
+        messages.with_options(api_key="sk-wrong").messages.create(model="claude", **ASK)
+    assert refused.value.body["type"] == "error"
+    assert refused.value.body["error"]["type"] == "authentication_error"
+    assert refused.value.request_id == refused.value.body["request_id"]
+    with pytest.raises(sdk.PermissionDeniedError):
+        messages.with_options(api_key=SMALL_KEY).messages.create(model="claude", **ASK)
+    with pytest.raises(sdk.NotFoundError) as missing:
+        messages.messages.create(model="nothing", **ASK)
+    assert missing.value.body["error"]["type"] == "not_found_error"
+    with pytest.raises(sdk.BadRequestError) as bad:
+        messages.messages.create(model="claude", max_tokens=5, messages=[])
+    assert bad.value.body["error"]["message"].startswith("messages: ")
+    claude.answers(529, anthropic.error("overloaded_error", "Overloaded"))
+    with pytest.raises(sdk.InternalServerError) as failed:
+        messages.messages.create(model="claude", **ASK)
+    assert failed.value.body["error"]["type"] == "api_error"
+    claude.answers(429, anthropic.error("rate_limit_error", "slow down"), {"retry-after": "30"})
+    with pytest.raises(sdk.RateLimitError) as limited:
+        messages.messages.create(model="claude", **ASK)
+    assert limited.value.response.headers["retry-after"] == "30"
+    for _ in range(4):
+        reply = many.request("POST", "/v1/messages", {"model": "gpt-4o", **ASK}, key=TIGHT_KEY)
+    assert (reply.status, reply.json["error"]["type"]) == (429, "rate_limit_error")
+
+
+def test_key_stands_where_anthropic_s_clients_put_it(many: Gateway) -> None:
+    body = {"model": "gpt-4o", **ASK}
+    for headers in ({"x-api-key": TEAM_KEY}, {"Authorization": f"Bearer {TEAM_KEY}"}):
+        reply = many.request("POST", "/v1/messages?beta=true", body, key=None, headers=headers)
+        assert reply.status == 200
+    assert many.request("POST", "/v1/messages", body, key=None).json["error"]["type"] == "authentication_error"
+
+
+def test_stream_broken_off_is_an_error_to_anthropic_s_client(messages: sdk.Anthropic, upstream: Upstream) -> None:
+    """R16: for both kinds of upstream, never an invented stop."""
+    cut = {
+        "claude": dialect.chunked_stream(anthropic.message_events("The quick", " brown fox"))[:6],
+        "gpt-4o": dialect.chunked_stream(dialect.chat_events(["The quick", " brown fox"]))[:4],
+    }
+    for model, pieces in cut.items():
+        upstream[model].plays(Send(b"".join(pieces)), Wait(0.02), Close())
+        with pytest.raises(sdk.APIError), messages.messages.stream(model=model, **ASK) as stream:
+            stream.get_final_message()
+        upstream[model].forget()
+
+
+def test_anthropic_answer_is_the_same_bill_by_both_doors(many: Gateway, claude: Deployment) -> None:
+    """Usage and cost in the journal do not depend on the client's dialect."""
+    figures = anthropic.usage(10, 40, cache_read_input_tokens=100, cache_creation_input_tokens=20)
+    claude.answers(200, anthropic.message(usage=figures))
+    replies = [
+        many.chat("claude"),
+        many.request("POST", "/v1/messages", {"model": "claude", **ASK}),
+    ]
+    names = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost_nusd", "usage_estimated")
+    bills = [{name: many.record_of(reply)[name] for name in names} for reply in replies]
+    assert bills[0] == bills[1]
+    assert (bills[0]["prompt_tokens"], bills[0]["cached_tokens"]) == (130, 100)

@@ -12,6 +12,7 @@ from routewright.settings import DeploymentSettings, KeySettings
 from routewright.types import Call, Caller, Deployment, Health, HttpRequest, Secret
 from routewright.wire.chat import parse_chat, parse_completions
 from routewright.wire.embeddings import parse_embeddings
+from routewright.wire.messages import parse_count_tokens, parse_messages
 
 HELLO = [{"role": "user", "content": "hi"}]
 ANYBODY = Caller(key_hash="0" * 64, alias=None, is_master=False, models=None)
@@ -55,7 +56,18 @@ def call(endpoint: str = "chat", **fields: Any) -> Call:
         return parse_chat(http_request({"model": "gpt-4o", "messages": HELLO, **fields}))
     if endpoint == "completions":
         return parse_completions(http_request({"model": "gpt-4o", "prompt": "hi", **fields}, "/v1/completions"))
+    if endpoint in ("messages", "count_tokens"):
+        return messages_call(endpoint, **fields)
     return parse_embeddings(http_request({"model": "gpt-4o", "input": "hi", **fields}, "/v1/embeddings"))
+
+
+def messages_call(endpoint: str = "messages", headers: dict[str, str] | None = None, **fields: Any) -> Call:
+    """A parsed call of an Anthropic client; a field given as `...` is left out."""
+    body = {"model": "gpt-4o", "max_tokens": 100, "messages": HELLO, **fields}
+    body = {name: value for name, value in body.items() if value is not ...}
+    path = "/v1/messages" if endpoint == "messages" else "/v1/messages/count_tokens"
+    parse = parse_messages if endpoint == "messages" else parse_count_tokens
+    return parse(http_request(body, path, **(headers or {})))
 
 
 def caller(*models: str, **changed: Any) -> Caller:

@@ -64,10 +64,13 @@ class ClientDialect(Protocol):
     ping: bytes
     """Keeps a quiet stream open."""
 
-    def as_chat(self, call: Call, *, plain: bool) -> Chat:
+    def prompt(self, call: Call) -> tuple[str, str]:
+        """(what the user asked last, the system's instructions): the text that a router may look at."""
+
+    def as_chat(self, call: Call, *, plain: bool, is_dropped: bool) -> Chat:
         """The request as OpenAI's; `plain`: without what OpenAI itself does not know. May be the call's own body.
 
-        Raises UnsupportedField for what OpenAI's form can't hold.
+        Raises UnsupportedField for what OpenAI's form can't hold; `is_dropped`: leaves it out instead.
         """
 
     def answer(self, chat: Chat, call: Call, usage: Usage) -> bytes:

@@ -12,8 +12,8 @@ GET = ("GET", "HEAD")
 POST = ("POST",)
 
 
-def _proxied(name: str) -> Endpoint:
-    return Endpoint(name=name, methods=POST, access=Access.KEY, is_proxied=True)
+def _proxied(name: str, speaks: str = "openai") -> Endpoint:
+    return Endpoint(name=name, methods=POST, access=Access.KEY, is_proxied=True, speaks=speaks)
 
 
 def _control(name: str, methods: tuple[str, ...], access: Access) -> Endpoint:
@@ -36,6 +36,8 @@ EXACT: dict[str, Endpoint] = {
     "/chat/completions": CHAT,
     "/completions": COMPLETIONS,
     "/embeddings": EMBEDDINGS,
+    "/messages": _proxied("messages", "anthropic"),
+    "/messages/count_tokens": _proxied("count_tokens", "anthropic"),
     "/models": MODELS,
     "/health": _control("health", GET, Access.OPEN),
     "/health/liveliness": _control("liveliness", GET, Access.OPEN),

@@ -27,6 +27,7 @@ from routewright.types import Call, Candidates, HttpRequest, Outcome, Responder
 from routewright.upstream.relay import Upstream
 from routewright.wire.chat import parse_chat, parse_completions, read_headers
 from routewright.wire.embeddings import parse_embeddings
+from routewright.wire.messages import parse_count_tokens, parse_messages
 
 log = logging.getLogger("routewright")
 
@@ -34,6 +35,8 @@ PARSERS: dict[str, Callable[[HttpRequest], Call]] = {
     "chat": parse_chat,
     "completions": parse_completions,
     "embeddings": parse_embeddings,
+    "messages": parse_messages,
+    "count_tokens": parse_count_tokens,
 }
 
 
@@ -74,6 +77,9 @@ class Gateway:
         call_id = self._new_id() if request.has_caller_id else request.request_id
         outcome = Outcome(endpoint, request.caller, request.request_id, call_id, time.monotonic())
         outcome.fields = f"x-request-id: {request.request_id}\r\nx-litellm-call-id: {call_id}\r\n".encode("ascii")
+        speaks = request.endpoint.speaks
+        if speaks == "anthropic":
+            outcome.fields += b"request-id: %b\r\n" % request.request_id.encode("ascii")
         reservation: Reservation | None = None
         try:
             if self.ledger.journal.is_full:
@@ -94,11 +100,11 @@ class Gateway:
             outcome.fields += decision.fields
             await self.upstream.relay(call, decision, client, outcome)  # call the provider, stream back
         except GatewayError as error:
-            self._refuse(client, outcome, error, request.endpoint.speaks)
+            self._refuse(client, outcome, error, speaks)
         except Exception:
             log.exception("request %s failed", outcome.request_id)
             failure = InternalError("internal error; the log has it under this request id")
-            self._refuse(client, outcome, failure, request.endpoint.speaks)
+            self._refuse(client, outcome, failure, speaks)
         finally:
             if reservation is not None:
                 ended_at_ms = outcome.ended_at_ms = int(time.time() * 1000)

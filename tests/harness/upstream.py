@@ -192,6 +192,8 @@ class Deployment:
             return [Send(dialect.response(200, dialect.to_json(dialect.embeddings(asked, model=model))))]
         text = f"Hello from {self.name}"
         self.tokens_sent += 3
+        if request.path.endswith("/count_tokens"):
+            return [Send(dialect.response(200, dialect.to_json({"input_tokens": 14})))]
         if request.path.endswith("/messages"):
             if asked.get("stream"):
                 return self._streamed(anthropic.message_events("Hello", " from", f" {self.name}"))

@@ -22,6 +22,8 @@ def described(app: FastAPI) -> dict[str, Any]:
         ("/v1/chat/completions", "Chat completion, plain or streamed", ("model", "messages")),
         ("/v1/completions", "Legacy completion, plain or streamed", ("model", "prompt")),
         ("/v1/embeddings", "Embeddings", ("model", "input")),
+        ("/v1/messages", "Anthropic's Messages, plain or streamed", ("model", "max_tokens", "messages")),
+        ("/v1/messages/count_tokens", "Tokens of a prompt, as Anthropic's clients ask", ("model", "messages")),
     ):
         document["paths"][path] = {"post": _proxied_operation(summary, required)}
     for path, endpoint in endpoints.every():
@@ -37,7 +39,8 @@ def described(app: FastAPI) -> dict[str, Any]:
 def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any]:
     fields = {
         "model": {"type": "string", "description": "A model, or a route such as `auto`, `auto:best`, `auto:cheap`"},
-        "messages": {"type": "array", "items": {"type": "object"}, "description": "OpenAI's messages"},
+        "messages": {"type": "array", "items": {"type": "object"}, "description": "The conversation"},
+        "max_tokens": {"type": "integer", "description": "Most tokens of the answer"},
         "prompt": {"description": "A string, strings, tokens or token lists"},
         "input": {"description": "A string, strings, tokens or token lists"},
         "stream": {"type": "boolean", "description": "Answer with server-sent events"},
@@ -49,7 +52,8 @@ def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any
     return {
         "tags": ["inference"],
         "summary": summary,
-        "description": "OpenAI's request and response; every field of OpenAI's API goes on to the provider.",
+        "description": "The request and response of the API whose path this is, whatever the provider of the model; "
+        "what a provider can't be told is refused by name.",
         "requestBody": {
             "required": True,
             "content": {
@@ -64,7 +68,7 @@ def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any
             },
         },
         "responses": {
-            "200": {"description": "OpenAI's object, or its event stream"},
+            "200": {"description": "The API's object, or its event stream"},
             "4XX": {
                 "description": "Error",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},

@@ -152,7 +152,11 @@ class Steps:
         """
         asked = self.call
         call = copy.copy(asked)
-        body = asked.body if self._speaks_openai else asked.client.as_chat(asked, plain=False)
+        body = (
+            asked.body
+            if self._speaks_openai
+            else asked.client.as_chat(asked, plain=True, is_dropped=asked.drop_params is True)
+        )
         call.body = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
         call.is_stream = call.wants_usage = False
         if not self._speaks_openai:

@@ -4,45 +4,66 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import NoReturn
 
 from routewright.dialect import Exchange, Stream
 from routewright.errors import GatewayError, UnsupportedField
-from routewright.providers import anthropic, anthropic_answers, openai
+from routewright.providers import anthropic, anthropic_answers, anthropic_native, openai, openai_translated
 from routewright.providers.names import PROVIDERS
+from routewright.providers.translation import encode
 from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
 
 
-class Unserved:
-    """An endpoint that the provider has nothing for."""
+class _Alone:
+    """What asks no upstream gets nothing back from it."""
 
     stream_type = b""
 
-    def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
-        raise UnsupportedField(f"the provider of this model serves no {call.endpoint}", param="model")
-
-    def _never(self) -> NoReturn:
-        raise AssertionError("nothing is asked, so nothing comes back")
-
-    def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        self._never()
-
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
-        self._never()
+        raise AssertionError("nothing was asked")
 
     def error_of(
         self, status: int, headers: Mapping[bytes, bytes], body: bytes, deployment: Deployment, now_s: float
     ) -> GatewayError:
-        self._never()
+        raise AssertionError("nothing was asked")
 
 
-_UNSERVED = Unserved()
-_ANTHROPIC = anthropic_answers.Translated(time.time)
+class Unserved(_Alone):
+    """An endpoint that the provider has nothing for."""
 
+    def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
+        raise UnsupportedField(f"the provider of this model serves no {call.endpoint}", param="model")
+
+    def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
+        raise AssertionError("nothing was asked")
+
+
+class OwnCount(_Alone):
+    """Anthropic's `/count_tokens` for providers that count for nobody: the estimate that limits go by."""
+
+    def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
+        return b""
+
+    def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
+        return encode({"input_tokens": call.prompt_tokens_estimate}), Usage()
+
+
+_UNSERVED, _OWN_COUNT = Unserved(), OwnCount()
 _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
-    "openai": {"chat": openai, "completions": openai, "embeddings": openai},
-    "anthropic": {"chat": _ANTHROPIC, "completions": _UNSERVED, "embeddings": _UNSERVED},
+    "openai": {
+        "chat": openai,
+        "completions": openai,
+        "embeddings": openai,
+        "messages": openai_translated.Translated(time.time),
+        "count_tokens": _OWN_COUNT,
+    },
+    "anthropic": {
+        "chat": anthropic_answers.Translated(time.time),
+        "completions": _UNSERVED,
+        "embeddings": _UNSERVED,
+        "messages": anthropic_native.Messages(),
+        "count_tokens": anthropic_native.CountTokens(),
+    },
 }
 _HEADS = {"openai": openai.request_heads, "anthropic": anthropic.request_heads}
 

@@ -36,7 +36,7 @@ WITHOUT_MEANING = frozenset(
 
 def chat_of(call: Call, deployment: Deployment) -> Chat:
     """The request in OpenAI's form, completed and trimmed as the deployment's configuration says."""
-    body = call.client.as_chat(call, plain=False)
+    body = call.client.as_chat(call, plain=False, is_dropped=drops(call, deployment))
     if deployment.default_params:
         body = {**deployment.default_params, **body}
     if deployment.drop_params:

@@ -132,22 +132,7 @@ def _header_number(headers: Mapping[bytes, bytes], name: bytes) -> float:
 def prompt_of(call: Call) -> Prompt:
     """What a router may know: the last user message, the system prompt, and which abilities are asked for."""
     prompt = Prompt("", "", call.has_tools, call.has_images, call.wants_json, call.task)
-    if call.endpoint != "chat":
-        given = call.body.get("prompt", call.body.get("input"))
-        if type(given) is list and given and type(given[-1]) is str:
-            given = given[-1]
-        prompt.text = given if type(given) is str else ""
-        return prompt
-    messages = call.body["messages"]
-    for message in reversed(messages):
-        if message["role"] == "user":
-            prompt.text = _text(message.get("content"))
-            break
-    else:
-        prompt.text = _text(messages[-1].get("content"))
-    first = messages[0]
-    if first["role"] in ("system", "developer"):
-        prompt.system = _text(first.get("content"))
+    prompt.text, prompt.system = call.client.prompt(call)
     return prompt
 
 
@@ -333,14 +318,6 @@ def _measure_parts(parts: list[Any], index: int) -> tuple[int, int]:
         if part["type"] == "image_url":
             images += 1
     return chars, images
-
-
-def _text(content: Any) -> str:
-    if type(content) is str:
-        return content
-    if type(content) is list:
-        return "\n".join([part["text"] for part in content if type(part.get("text")) is str])
-    return ""
 
 
 def _integer(value: Any, name: str, low: int, high: int) -> int:

@@ -12,6 +12,7 @@ from routewright.dialect import Chat, Clock
 from routewright.errors import GatewayError, error_body
 from routewright.types import Call, Usage
 from routewright.wire.json import encode
+from routewright.wire.prompts import last_question, text_of
 
 DONE = b"data: [DONE]\n\n"
 
@@ -38,7 +39,18 @@ class ChatDialect:
     name = "openai"
     ping = b": ping\n\n"
 
-    def as_chat(self, call: Call, *, plain: bool) -> Chat:
+    def prompt(self, call: Call) -> tuple[str, str]:
+        if call.endpoint != "chat":
+            given = call.body.get("prompt", call.body.get("input"))
+            if type(given) is list and given and type(given[-1]) is str:
+                given = given[-1]
+            return given if type(given) is str else "", ""
+        messages = call.body["messages"]
+        first = messages[0]
+        system = text_of(first.get("content")) if first["role"] in ("system", "developer") else ""
+        return last_question(messages), system
+
+    def as_chat(self, call: Call, *, plain: bool, is_dropped: bool) -> Chat:
         return call.body
 
     def answer(self, chat: Chat, call: Call, usage: Usage) -> bytes:

@@ -1,0 +1,235 @@
+"""The OpenAI dialect for clients of other dialects: their requests as chat, its answers and streams as pieces.
+
+Source: OpenAI API reference, chat completions; vLLM's, DeepSeek's and OpenRouter's for `reasoning_content`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from routewright.dialect import Clock, Pieces, Stream
+from routewright.errors import UpstreamError
+from routewright.providers.openai import error_of, stream_type, usage_of
+from routewright.providers.translation import (
+    DECODE_ERRORS,
+    TranslatedStream,
+    bad_answer,
+    bad_event,
+    chars_in,
+    drops,
+    encode,
+    own_count,
+    unsupported,
+)
+from routewright.types import Call, Deployment, Usage
+
+_STRICT = frozenset({"openai", "azure"})
+"""Providers that refuse fields they don't know, and `max_tokens` for models that reason."""
+_REASONS = re.compile(r"(?:^|/)(?:o[1-9]|gpt-[5-9]|gpt-oss)")
+_DONE = b"[DONE]"
+
+
+def request_bytes(call: Call, deployment: Deployment) -> bytes:
+    """The whole upstream request. Raises UnsupportedField for what OpenAI's form has no place for."""
+    is_dropped = drops(call, deployment)
+    body = dict(call.client.as_chat(call, plain=True, is_dropped=is_dropped))
+    if deployment.provider in _STRICT:
+        if "max_tokens" in body:
+            body["max_completion_tokens"] = body.pop("max_tokens")
+        if "top_k" in body and "top_k" not in deployment.drop_params:
+            if not is_dropped:
+                raise unsupported("top_k", "OpenAI")
+            del body["top_k"]
+    if body.get("reasoning_effort") == "none" or not _REASONS.search(deployment.upstream_model):
+        body.pop("reasoning_effort", None)  # a hint, which models that don't reason would refuse
+    if deployment.default_params:
+        body = {**deployment.default_params, **body}
+    for name in deployment.drop_params:
+        body.pop(name, None)
+    body["model"] = deployment.upstream_model
+    if call.is_stream and "stream_options" not in deployment.drop_params:
+        body["stream_options"] = {"include_usage": True}
+    encoded = encode(body)
+    return b"%b%d\r\n\r\n%b" % (deployment.request_heads["chat"], len(encoded), encoded)
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+def _message_of(given: Any) -> dict[str, Any]:
+    """An answer's message, of which everything that is read later is of the right type. Raises UpstreamBadResponse."""
+    if type(given) is not dict:
+        raise bad_answer()
+    message: dict[str, Any] = {"role": "assistant", "content": _text(given.get("content"))}
+    reasoning = given.get("reasoning_content") or given.get("reasoning")
+    if type(reasoning) is str and reasoning:
+        message["reasoning_content"] = reasoning
+    if type(given.get("refusal")) is str:
+        message["refusal"] = given["refusal"]
+    calls = []
+    given_calls = given.get("tool_calls") or []
+    if type(given_calls) is not list:
+        raise bad_answer()
+    for call in given_calls:
+        function = call.get("function") if type(call) is dict else None
+        if type(function) is not dict or not (type(call.get("id")) is type(function.get("name")) is str):
+            raise bad_answer()
+        arguments = function.get("arguments")
+        if type(arguments) is not str:
+            arguments = "" if arguments is None else encode(arguments).decode()
+        calls.append({"id": call["id"], "type": "function",
+                      "function": {"name": function["name"], "arguments": arguments}})  # fmt: skip
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _text(content: Any) -> str | None:
+    if type(content) is list:  # some servers answer in parts
+        return "".join(part["text"] for part in content if type(part) is dict and type(part.get("text")) is str)
+    if content is not None and type(content) is not str:
+        raise bad_answer()
+    return content
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    id: str | None = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode = msgspec.json.Decoder().decode
+
+
+class EventStream(TranslatedStream):
+    """Chunks as pieces."""
+
+    def __init__(self, call: Call, pieces: Pieces) -> None:
+        super().__init__(call, pieces)
+        self._has_begun = False
+        self._tools: set[int] = set()
+
+    def _event(self, data: bytes) -> bytes:
+        if self.is_done or not data:
+            return b""
+        if data.strip() == _DONE:
+            if not self.finish_seen:
+                raise bad_event()
+            self.finish()
+            return b""
+        try:
+            chunk = _decode_chunk(data)
+        except DECODE_ERRORS as error:
+            raise bad_event(error) from error
+        if chunk.error:
+            raise UpstreamError("the upstream reported an error")
+        if chunk.choices is None:
+            raise bad_event()
+        out = b""
+        if not self._has_begun:
+            self._has_begun = True
+            out = self._pieces.begin(chunk.id or "", None)
+        if chunk.usage is not None:
+            self.usage = usage_of(chunk.usage) or self.usage
+        for choice in chunk.choices:
+            if choice.index:
+                continue  # one answer was asked for
+            delta = choice.delta
+            if delta is not None:
+                out += self._delta(delta)
+            if choice.finish_reason is not None and not self.finish_seen:
+                self.finish_seen = True
+                out += self._pieces.finish(choice.finish_reason)
+        return out
+
+    def _delta(self, delta: _Delta) -> bytes:
+        out = b""
+        thinking = delta.reasoning_content or delta.reasoning
+        if thinking:
+            self.output_chars += len(thinking)
+            out += self._pieces.thinking(thinking)
+        if delta.content:
+            self.output_chars += len(delta.content)
+            out += self._pieces.text(delta.content)
+        if delta.refusal:
+            self.output_chars += len(delta.refusal)
+            out += self._pieces.refusal(delta.refusal)
+        for call in delta.tool_calls or ():
+            function = call.function or _Function()
+            if call.index not in self._tools:
+                if not (call.id and function.name):
+                    raise bad_event()
+                self._tools.add(call.index)
+                out += self._pieces.tool(call.index, call.id, function.name)
+            if function.arguments:
+                self.output_chars += len(function.arguments)
+                out += self._pieces.arguments(call.index, function.arguments)
+        return out
+
+
+class Translated:
+    """Serves our clients of other dialects by OpenAI's chat completions."""
+
+    stream_type = stream_type
+    error_of = staticmethod(error_of)
+    request_bytes = staticmethod(request_bytes)
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
+        try:
+            whole = _decode(body)
+        except DECODE_ERRORS as error:
+            raise bad_answer(error) from error
+        if type(whole) is not dict:
+            raise bad_answer()
+        if whole.get("error"):
+            raise UpstreamError("the upstream answered with an error")
+        choices = whole.get("choices")
+        if type(choices) is not list or not choices or type(choices[0]) is not dict:
+            raise bad_answer()
+        message = _message_of(choices[0].get("message"))
+        finish = choices[0].get("finish_reason")
+        chat = {
+            "id": whole.get("id"),
+            "object": "chat.completion",
+            "created": int(self._clock()),
+            "model": deployment.model_name,
+            "choices": [{"index": 0, "message": message, "finish_reason": finish if type(finish) is str else "stop"}],
+        }
+        usage = usage_of(whole.get("usage")) or own_count(call, chars_in(message))
+        return call.client.answer(chat, call, usage), usage
+
+    def open_stream(self, call: Call, deployment: Deployment) -> Stream:
+        return EventStream(call, call.client.pieces(call, deployment.model_name, self._clock))

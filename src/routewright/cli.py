@@ -270,8 +270,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", required=True, metavar="NAME", help="the set's name in that folder")
     parser.add_argument(
         "--features", default="hashed",
-        help="how prompts become vectors: hashed, wordllama, minilm, or several joined by +",
+        help="how prompts become vectors: hashed, wordllama, minilm, remote, or several joined by +",
     )  # fmt: skip
+    parser.add_argument("--config", type=Path, help='where the section "embeddings" stands, for remote')
     parser.add_argument(
         "--encodings", type=Path, metavar="DIR", help="keep here what an encoder made of the prompts, for the next time"
     )
@@ -279,9 +280,16 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _supplies(options: argparse.Namespace) -> Supplies:
+    from routewright.config import ConfigError, load_settings
     from routewright.routing.features.contract import Supplies
 
-    return Supplies(encodings=options.encodings)
+    if options.config is None:
+        return Supplies(encodings=options.encodings)
+    try:
+        settings = load_settings(options.config, environ=os.environ)
+    except (ConfigError, ValueError) as error:
+        _fail(str(error))
+    return Supplies(encodings=options.encodings, embeddings=settings.router.embeddings)
 
 
 def _fail(message: str) -> NoReturn:

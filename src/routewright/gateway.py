@@ -23,7 +23,7 @@ from routewright.orchestration.steps import IN_STEPS, ClientLeft, Steps
 from routewright.record.ledger import Ledger
 from routewright.routing.live import LiveRouters
 from routewright.server.protocol import field_lines
-from routewright.types import Call, Candidates, HttpRequest, Outcome, Responder
+from routewright.types import Call, Candidates, Decision, HttpRequest, Outcome, Responder
 from routewright.upstream.relay import Upstream
 from routewright.wire.chat import parse_chat, parse_completions, read_headers
 from routewright.wire.embeddings import parse_embeddings
@@ -96,7 +96,13 @@ class Gateway:
                     outcome.ended = "client_gone"
                     return
             outcome.fields += reservation.fields
-            decision = outcome.decision = self.routing.decide(call, candidates)  # route
+            decision = self.routing.decide(call, candidates)  # route
+            if decision is None:
+                decision = await self.routing.decide_slowly(call, candidates)
+                if client.is_gone:
+                    outcome.ended = "client_gone"
+                    return
+            outcome.decision = decision
             outcome.fields += decision.fields
             await self.upstream.relay(call, decision, client, outcome)  # call the provider, stream back
         except GatewayError as error:
@@ -121,15 +127,19 @@ class Gateway:
 
     async def _ask_in_steps(self, call: Call, candidates: Candidates, client: Responder, outcome: Outcome) -> None:
         """The same line for a route that asks more than once: each of its calls is admitted, sent and recorded."""
-        decision = outcome.decision = self.routing.decide(call, candidates)
+        decision = outcome.decision = await self._decide(call, candidates)
         outcome.fields += decision.fields
-        steps = Steps(self.admission, self.routing.decide, self.upstream, self._parts, call, decision, client, outcome)
+        steps = Steps(self.admission, self._decide, self.upstream, self._parts, call, decision, client, outcome)
         try:
             await self._orchestrations[candidates.route].answer(steps)
         except ClientLeft:
             pass
         finally:
             steps.close()
+
+    async def _decide(self, call: Call, candidates: Candidates) -> Decision:
+        decision = self.routing.decide(call, candidates)
+        return await self.routing.decide_slowly(call, candidates) if decision is None else decision
 
     def _refuse(self, client: Responder, outcome: Outcome, error: GatewayError, speaks: str) -> None:
         """Answer with an error; nothing has gone to the client yet."""

@@ -250,6 +250,19 @@ class AttemptSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingsSettings:
+    """An OpenAI-compatible embeddings endpoint, for routers whose features are `remote`."""
+
+    api_base: str
+    """Address with path, without a slash at its end."""
+    model: str
+    """As the endpoint names it."""
+    api_key: Secret | None = None
+    timeout_s: float = 10.0
+    """Of one call. A request to a route does not wait for it so long; a router that is fitted does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSettings:
     """Where the learned routers come from."""
 
@@ -259,17 +272,8 @@ class RouterSettings:
     """What `/router/info` calls it."""
     hot_reload: bool = True
     reload_interval_s: float = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingsSettings:
-    """An OpenAI-compatible embeddings endpoint, for routers whose features are `remote`."""
-
-    api_base: str
-    """Address with path, without a slash at its end."""
-    model: str
-    """As the endpoint names it."""
-    api_key: Secret | None = None
+    embeddings: EmbeddingsSettings | None = None
+    """The section `embeddings`: what routers with `remote` features ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,7 @@ def add_router(app: FastAPI, control: Control, prefix: str) -> None:
         prompt = Prompt(text=question.query, system=question.system, task=question.task)
         caps = caps_of({"max_cost_usd": question.max_cost_usd, "max_latency_ms": question.max_latency_ms}, prefix="")
         groups = control.catalog.route_groups(route)
-        return control.routing.explain(route, prompt, quality, caps=caps, groups=groups)
+        return await control.routing.explain_slowly(route, prompt, quality, caps=caps, groups=groups)
 
 
 def _question(body: dict[str, Any]) -> RouteQuestion:

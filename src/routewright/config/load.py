@@ -12,6 +12,7 @@ from urllib.parse import quote
 from routewright.config import schema
 from routewright.config.budgets import alert_webhook, budget, budgets_by_name, nano_dollars
 from routewright.config.deployments import Credentials, Deployments
+from routewright.config.embeddings import embeddings
 from routewright.config.orchestrations import of_route, read_orchestration
 from routewright.config.problems import ConfigError, in_file_order, nearest, shown
 from routewright.config.section import Notes, Section, kind, text_list, variable_of
@@ -106,6 +107,7 @@ def _build(
     models = _Models(deployments, top)
 
     attempts, learned, orchestration = _attempts(litellm, router, models)
+    learned = replace(learned, embeddings=embeddings(top))
     keys = _keys(top, master_key)
     routes = _with_strategy(_routes(top, models), orchestration, models)
     _check_key_models(top, keys, models, routes)

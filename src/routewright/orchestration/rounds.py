@@ -114,7 +114,7 @@ class _Round:
             return False
         answers = []
         for question, model in questions:
-            group = (self._candidate(model) if places else None) or self._place(question)
+            group = (self._candidate(model) if places else None) or await self._place(question)
             said = await self._part(group, question)
             if said is not None:
                 answers.append(f"Question: {question}\nAnswer: {said}")
@@ -161,7 +161,7 @@ class _Round:
             group = self._candidate(name) if colon else None
             if group is None:
                 question = search.group(1)
-                group = self._place(question.strip()[:MAX_QUESTION_CHARS])
+                group = await self._place(question.strip()[:MAX_QUESTION_CHARS])
             said = await self._part(group, question.strip()[:MAX_QUESTION_CHARS])
             information = _TAG.sub("", prompts.NO_INFORMATION if said is None else said)
             messages += [
@@ -248,9 +248,9 @@ class _Round:
         wanted = name.strip().casefold()
         return next((group for group in self._allowed() if group.name.casefold() == wanted), None)
 
-    def _place(self, question: str) -> Group:
+    async def _place(self, question: str) -> Group:
         """The candidate that the route's router chooses for a question."""
-        return self._steps.place(self._call([{"role": "user", "content": question}]))
+        return await self._steps.place(self._call([{"role": "user", "content": question}]))
 
 
 def read_plan(text: str, most: int) -> list[tuple[str, str]]:

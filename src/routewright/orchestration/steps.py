@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from routewright.admission.limits import Admission, note_output
@@ -56,7 +56,7 @@ class Steps:
     def __init__(
         self,
         admission: Admission,
-        decide: Callable[[Call, Candidates], Decision],
+        decide: Callable[[Call, Candidates], Awaitable[Decision]],
         upstream: Upstream,
         parts: Ledger,
         call: Call,
@@ -226,12 +226,12 @@ class Steps:
                 call.body[name] = self.call.body[name]
         await self.relay(call, [group], stage)
 
-    def place(self, call: Call) -> Group:
+    async def place(self, call: Call) -> Group:
         """The candidate that the route's router chooses for a call."""
         whole = self.decision.candidates
         candidates = Candidates(whole.groups, whole.route)
         candidates.allowed, candidates.quality = whole.allowed, whole.quality
-        return self._decide(call, candidates).groups[0]
+        return (await self._decide(call, candidates)).groups[0]
 
     def close(self) -> None:
         """Record what is not on record yet, however the request ended."""

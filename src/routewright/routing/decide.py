@@ -34,7 +34,7 @@ BY_DEFAULT_CLOSE: Final = "default model: too close to call"
 
 
 _Key = tuple[str, str, str, bool, bool, bool]
-_Look = tuple[list[float], list[float], str]
+Look = tuple[list[float], list[float], str]
 """What is known of a prompt for a route: candidates' scores, 0..1; output tokens; why it is unlike the training's."""
 
 
@@ -90,6 +90,8 @@ class RoutePlan:
         self.strategy_name = strategy_name or f"llmrouter-{artefact.router.name}"
         self.warnings: list[str] = []
         self._features = artefact.features
+        self.is_quick = artefact.features.is_quick
+        """Whether `rate` may be called on the event loop for a prompt that is not remembered."""
         self._router = artefact.router
         self._all = tuple(range(len(candidates)))
 
@@ -123,9 +125,10 @@ class RoutePlan:
         wordiness = [0.0] * len(labels) if artefact.sample_wordiness is None else artefact.sample_wordiness.tolist()
         lengths = np.array([self._lengths(value) for value in wordiness])
         self._dial = Dial(scores, tokens * np.array(self._input_usd) + lengths * np.array(self._output_usd))
+        self._usual_scores: list[float] = scores.mean(axis=0).tolist()
         self._folded = self._fold()
-        self._young: dict[_Key, _Look] = {}
-        self._old: dict[_Key, _Look] = {}
+        self._young: dict[_Key, Look] = {}
+        self._old: dict[_Key, Look] = {}
         self._room = _REMEMBERED_CHARACTERS
         self._route_weight = self._dial.weight(quality)
 
@@ -227,29 +230,48 @@ class RoutePlan:
         allowed: Sequence[int] | None = None,
         caps: Caps | None = None,
         paces: Sequence[float] | None = None,
+        look: Look | None = None,
     ) -> Rating:
         """Rate the candidates for one prompt and put the allowed ones in order.
 
         prompt_tokens: an estimate. max_tokens: the request's bound on the answer. quality: the request's own dial,
         overriding the route's. allowed: indices into the candidates; None: all. caps: the request's. paces: seconds per
-        output token, by candidate; 0 is not known, and holds nobody back. Raises ValueError when none is allowed,
-        NothingWithinCap when none is expected to answer within a cap.
+        output token, by candidate; 0 is not known, and holds nobody back. look: what `look_at` made of a vector; None:
+        it is made here, or remembered. Raises ValueError when none is allowed, NothingWithinCap when none is expected
+        to answer within a cap.
         """
-        key = (
-            prompt.text,
-            prompt.system[:SYSTEM_CHARACTERS],
-            prompt.task,
-            prompt.has_tools,
-            prompt.has_images,
-            prompt.wants_json,
-        )
-        look = self._young.get(key)
         if look is None:
-            look = self._old.get(key) or self._look(prompt)
-            self._remember(key, look)
+            key = (
+                prompt.text,
+                prompt.system[:SYSTEM_CHARACTERS],
+                prompt.task,
+                prompt.has_tools,
+                prompt.has_images,
+                prompt.wants_json,
+            )
+            look = self._young.get(key)
+            if look is None:
+                look = self._old.get(key) or self._look(prompt)
+                self._remember(key, look)
         return self._order(look, prompt_tokens, max_tokens, quality, allowed, caps, paces)
 
-    def _remember(self, key: _Key, look: _Look) -> None:
+    def remembers(self, prompt: Prompt) -> bool:
+        """Whether `rate` knows the prompt already, and needs no vector."""
+        key = _key(prompt)
+        return key in self._young or key in self._old
+
+    def look_at(self, prompt: Prompt, made: Float32 | str) -> Look:
+        """What a vector that was made elsewhere says of the prompt, to be remembered; or the reason why there is none.
+
+        Without one the candidates get their usual scores, and the reason leads to the route's default model.
+        """
+        if isinstance(made, str):
+            return self._usual_scores, self._lengths(0.0), made
+        look = self._look_of(made, self._features.why_unlike(prompt))
+        self._remember(_key(prompt), look)
+        return look
+
+    def _remember(self, key: _Key, look: Look) -> None:
         """Two generations: when the young one is full it takes the old one's place, which is forgotten."""
         size = len(key[0]) + len(key[1]) + len(key[2])
         if size > _LONGEST_REMEMBERED:
@@ -261,12 +283,9 @@ class RoutePlan:
             self._room = _REMEMBERED_CHARACTERS - size
         self._young[key] = look
 
-    def _look(self, prompt: Prompt) -> _Look:
+    def _look(self, prompt: Prompt) -> Look:
         if self._folded is None:
-            x, unlike = self._features.look(prompt)
-            lengths = self.artefact.lengths
-            wordiness = 0.0 if lengths is None else float(x @ lengths.direction_ - lengths.shift_[0])
-            return self._score(self._router.rate_one(x)).tolist(), self._lengths(wordiness), unlike
+            return self._look_of(*self._features.look(prompt))
         values, unlike = self._folded(prompt)
         wordiness = values.pop() if self._shares else 0.0
         scores = []
@@ -276,9 +295,14 @@ class RoutePlan:
             scores.append(1.0 / (1.0 + exp(-z)))
         return scores, self._lengths(wordiness), unlike
 
+    def _look_of(self, x: Float32, unlike: str) -> Look:
+        lengths = self.artefact.lengths
+        wordiness = 0.0 if lengths is None else float(x @ lengths.direction_ - lengths.shift_[0])
+        return self._score(self._router.rate_one(x)).tolist(), self._lengths(wordiness), unlike
+
     def _order(
         self,
-        look: _Look,
+        look: Look,
         prompt_tokens: int,
         max_tokens: int | None,
         quality: float | None,
@@ -377,12 +401,20 @@ class RoutePlan:
         allowed: Sequence[int] | None = None,
         caps: Caps | None = None,
         paces: Sequence[float] | None = None,
+        made: Float32 | str | None = None,
+        features_s: float = 0.0,
     ) -> dict[str, Any]:
-        """What `rate` would decide and on what grounds, as JSON values, for `POST /router/route`."""
-        start = perf_counter()
-        x = self._features.vector(prompt)
-        made = perf_counter()
-        look = self._look(prompt)
+        """What `rate` would decide and on what grounds, as JSON values, for `POST /router/route`.
+
+        made: a vector that took `features_s` to make elsewhere, or why there is none; None: it is made here.
+        """
+        start = perf_counter() - features_s
+        if made is None:
+            made = self._features.vector(prompt)
+            features_s = perf_counter() - start
+            look = self._look(prompt)
+        else:
+            look = self.look_at(prompt, made)
         rating = self._order(look, prompt_tokens, max_tokens, quality, allowed, caps, paces)
         done = perf_counter()
         first = rating.order[0]
@@ -416,8 +448,8 @@ class RoutePlan:
                 if latency
             },
             "profiles": {placement.model: placement.profile for placement in self._placed},
-            "neighbours": self._neighbours(x),
-            "features_ms": round((made - start) * 1e3, 4),
+            "neighbours": {} if isinstance(made, str) else self._neighbours(made),
+            "features_ms": round(features_s * 1e3, 4),
             "decision_ms": round((done - start) * 1e3, 4),
             "artefact": self.artefact_id,
         }
@@ -470,6 +502,18 @@ class RoutePlan:
                 }
             )
         return out
+
+
+def _key(prompt: Prompt) -> _Key:
+    """All that a vector can depend on."""
+    return (
+        prompt.text,
+        prompt.system[:SYSTEM_CHARACTERS],
+        prompt.task,
+        prompt.has_tools,
+        prompt.has_images,
+        prompt.wants_json,
+    )
 
 
 def _significant(value: float) -> float:

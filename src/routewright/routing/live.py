@@ -16,6 +16,9 @@ from typing import Any
 from routewright.errors import ArtefactRefused, InvalidRequest
 from routewright.routing.artefact import Artefact, read_artefact
 from routewright.routing.decide import NothingWithinCap, RoutePlan
+from routewright.routing.features.contract import Supplies
+from routewright.routing.router import Float32
+from routewright.routing.vectors import Vectors
 from routewright.settings import RouterSettings, RouteSettings
 from routewright.types import Call, Candidates, Caps, Decision, Group, Prompt, Rating, RouteCandidate
 from routewright.wire.chat import estimated_tokens, prompt_of
@@ -41,6 +44,8 @@ class LiveRouters:
         self._plans: dict[str, RoutePlan] = {}
         self._artefacts: dict[Path, Artefact] = {}
         self._seen: dict[Path, tuple[int, int, int]] = {}
+        self._supplies = Supplies(embeddings=settings.embeddings)
+        self._vectors = Vectors()
         self.last_reload = ""
         self.last_error: str | None = None
         self.warnings: list[str] = []
@@ -82,7 +87,7 @@ class LiveRouters:
         if path in self._artefacts:
             return self._artefacts[path]
         self._seen[path] = _stamp(path)
-        artefact = self._artefacts[path] = read_artefact(path)
+        artefact = self._artefacts[path] = read_artefact(path, supplies=self._supplies)
         return artefact
 
     def _plan(self, name: str, artefact: Artefact) -> RoutePlan:
@@ -110,7 +115,7 @@ class LiveRouters:
                 if is_named and not path.exists() and path.parent == self._routers_folder:
                     path = PACKAGED  # a router's name without a file of its own, as at the start
                 if path not in fresh:
-                    fresh[path] = read_artefact(path)
+                    fresh[path] = read_artefact(path, supplies=self._supplies)
                 plans[name] = self._plan(name, fresh[path])
         except ArtefactRefused as error:
             self.last_error = error.message
@@ -135,27 +140,59 @@ class LiveRouters:
 
     # --- deciding -------------------------------------------------------------------------------------------------
 
-    def decide(self, call: Call, candidates: Candidates) -> Decision:
-        """The order in which to try. Never fails: without a rating the route's default model comes first."""
+    def decide(self, call: Call, candidates: Candidates) -> Decision | None:
+        """The order in which to try. Never fails: without a rating the route's default model comes first.
+
+        None where the route's features are too slow for the event loop and the prompt is not remembered:
+        `decide_slowly` then.
+        """
         route = candidates.route
         if route is None:
             return Decision(candidates.groups, candidates)
         plan = self._plans[route]
-        groups = candidates.groups
         started_s = time.perf_counter()
+        prompt = prompt_of(call)
+        if not plan.is_quick and not plan.remembers(prompt):
+            return None
+        return self._decide(plan, prompt, None, call, candidates, started_s)
+
+    async def decide_slowly(self, call: Call, candidates: Candidates) -> Decision:
+        """`decide` with a vector that a thread makes; without one in time the route's default model comes first."""
+        plan = self._plans[candidates.route or ""]
+        started_s = time.perf_counter()
+        prompt = prompt_of(call)
+        made = await self._vectors.ask(plan.artefact.features, prompt, lambda x: plan.look_at(prompt, x))
+        decision = self._decide(plan, prompt, made, call, candidates, started_s)
+        rating = decision.rating
+        if isinstance(made, str) and rating is not None and made not in rating.reason:
+            rating.reason = f"usual scores: {made}"  # there is no default model among the candidates
+        return decision
+
+    def _decide(
+        self,
+        plan: RoutePlan,
+        prompt: Prompt,
+        made: Float32 | str | None,
+        call: Call,
+        candidates: Candidates,
+        started_s: float,
+    ) -> Decision:
+        route = candidates.route or ""
+        groups = candidates.groups
         quality = call.quality if call.quality is not None else candidates.quality
         if candidates.dial is not None:
             least, most = candidates.dial
             quality = min(max(plan.quality if quality is None else quality, least), most)
         try:
             rating = plan.rate(
-                prompt_of(call),
+                prompt,
                 call.prompt_tokens_estimate,
                 call.max_tokens,
                 quality=quality,
                 allowed=candidates.allowed,
                 caps=call.caps,
                 paces=_paces(groups) if plan.needs_paces or call.caps is not None else None,
+                look=None if made is None else plan.look_at(prompt, made),
             )
         except NothingWithinCap as error:
             raise InvalidRequest(str(error), param=f"routing.{error.cap}") from None
@@ -187,6 +224,8 @@ class LiveRouters:
         *,
         caps: Caps | None = None,
         groups: Sequence[Group] | None = None,
+        made: Float32 | str | None = None,
+        features_s: float = 0.0,
     ) -> dict[str, Any]:
         """Everything that `rate` weighed, for a person. Shapes are those of `RoutePlan.explain`.
 
@@ -196,10 +235,22 @@ class LiveRouters:
         try:
             return self._plans[route].explain(
                 prompt, prompt_tokens, None, quality=quality, caps=caps,
-                paces=None if groups is None else _paces(groups),
+                paces=None if groups is None else _paces(groups), made=made, features_s=features_s,
             )  # fmt: skip
         except NothingWithinCap as error:
             raise InvalidRequest(str(error), param=error.cap) from None
+
+    async def explain_slowly(
+        self, route: str, prompt: Prompt, quality: float | None, *, caps: Caps | None, groups: Sequence[Group] | None
+    ) -> dict[str, Any]:
+        """`explain` on the event loop: the vector is made in a thread where the features are slow."""
+        plan = self._plans[route]
+        if plan.is_quick:
+            return self.explain(route, prompt, quality, caps=caps, groups=groups)
+        started_s = time.perf_counter()
+        made = await self._vectors.ask(plan.artefact.features, prompt, lambda x: plan.look_at(prompt, x))
+        features_s = time.perf_counter() - started_s
+        return self.explain(route, prompt, quality, caps=caps, groups=groups, made=made, features_s=features_s)
 
     def info(self) -> dict[str, Any]:
         """`/router/info`: API_REFERENCE's four fields, and what each route serves with."""

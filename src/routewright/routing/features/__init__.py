@@ -14,6 +14,7 @@ from routewright.routing.router import Array
 FEATURES: Final[Mapping[str, tuple[str, str]]] = {
     "hashed": ("hashed", "HashedFeatures"),
     "minilm": ("minilm", "MiniLMFeatures"),
+    "remote": ("remote", "RemoteFeatures"),
     "wordllama": ("wordllama", "WordLlamaFeatures"),
 }
 """Name -> the module here and the class in it, imported when it is named: most need an extra."""

@@ -63,6 +63,8 @@ class Features(ABC):
     """Cheap enough for the event loop. A slow maker's `transform` is called in a thread, a few prompts at a time."""
     batch_size: int = 1
     """Prompts that a slow maker takes at once, where several wait."""
+    n_threads: int = 1
+    """Threads that may make such vectors at once: one for a maker that computes, several for one that waits."""
 
     @property
     @abstractmethod

@@ -23,7 +23,7 @@ from routewright.routing.features.cheap import (
     scale_cheap,
     why_unlike,
 )
-from routewright.routing.features.contract import Features, Supplies
+from routewright.routing.features.contract import Features, NoVector, Supplies
 from routewright.routing.features.encoder import PROBE, Codes, Encoder, likeness
 from routewright.routing.features.stored import StoredCodes
 from routewright.routing.features.supervised import fit_targets, leading_axes, step
@@ -117,6 +117,10 @@ class EncodedFeatures(Features):
     def _vectors(self, prompts: Sequence[Prompt], texts: Sequence[str], codes: Codes) -> Float32:
         out = np.empty((len(prompts), self.n_features), dtype=np.float32)
         end = len(self.scale_)
+        if not len(out):
+            return out
+        if codes.shape[1] != len(self._axes):
+            raise NoVector(f"the encoder gives {codes.shape[1]} codes, {len(self._axes)} were learned with")
         out[:, :end] = (codes.astype(np.float64) @ self._axes) * self.scale_ - self.shift_
         if self.with_facts:
             for row, prompt, text in zip(out[:, end:], prompts, texts, strict=True):

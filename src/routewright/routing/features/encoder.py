@@ -21,8 +21,6 @@ _DEVIATIONS: Final = 5.0
 class Encoder(ABC):
     """Makes a text a direction."""
 
-    width: int
-
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Codes:
         """int8 (n, width), each row as for its text alone. Raises NoVector."""

@@ -26,6 +26,7 @@ class JoinedFeatures(Features):
         self.parts = tuple(parts)
         self.name = "+".join(part.name for part in parts)  # type: ignore[misc]
         self.is_quick = all(part.is_quick for part in parts)
+        self.n_threads = min((part.n_threads for part in parts if not part.is_quick), default=1)
         self.batch_size = min((part.batch_size for part in parts if not part.is_quick), default=1)
 
     def open(self, supplies: Supplies) -> Self:

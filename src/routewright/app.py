@@ -43,7 +43,8 @@ from routewright.routing.live import LiveRouters
 from routewright.server.asgi import AsgiApplication, AsgiBridge
 from routewright.server.protocol import HttpConnection, Worker
 from routewright.server.workers import Supervisor, listening_sockets, raise_file_limit
-from routewright.settings import Settings
+from routewright.settings import JOURNAL_FOLDER, BudgetSettings, Settings
+from routewright.spending import SpendOfStore
 from routewright.storage import KeeperSettings, Storage, wait_until_ended
 from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Allowance, Group, HttpRequest, Secret
@@ -54,7 +55,6 @@ RESERVED_FDS = 64
 GC_THRESHOLDS = (5_000, 20, 20)
 """A request leaves no cycle behind; what an error's traceback leaves is small and may wait."""
 ROUTERS_FOLDER = "routers"
-JOURNAL_FOLDER = "journal"
 RUN_FOLDER = "run"
 log = logging.getLogger("routewright")
 
@@ -124,9 +124,9 @@ class WorkerProcess:
         rng = random.Random()  # noqa: S311 - spreads load; guards nothing
         self.deadlines = Deadlines(time.monotonic)
         self.metrics = Metrics()
-        self.admission = Admission(counters, worker)
+        self.storage = Storage(_keeper_settings(settings), server.data_dir / RUN_FOLDER, worker)
+        self.admission = Admission(counters, worker, source=SpendOfStore(self.storage))
         self.admission.owners_of_call = _owners_of_call(settings, self.admission)
-        self.storage = Storage(_keeper_settings(settings), server.data_dir / RUN_FOLDER)
         self.keys = Keys(settings, self.admission.limits_of, self.storage.may_hold_keys)
         stored = self.keys.stored = StoredKeys(self._ask_grants, self._limits_of, self.keys.forget_recent)
         self.storage.on_changed.append(stored.changed)
@@ -138,7 +138,10 @@ class WorkerProcess:
             settings.router, self.catalog.routes, self.catalog.route_candidates, server.data_dir / ROUTERS_FOLDER
         )
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        self.journal = Journal(server.data_dir / JOURNAL_FOLDER, f"{stamp}-{os.getpid()}-{worker}")
+        folder = server.data_dir / JOURNAL_FOLDER
+        self._needs_ledger = _has_budgets(settings) or any(folder.glob("*.jsonl"))
+        """Someone will ask what was spent, or an earlier start has left records: have its process ready."""
+        self.journal = Journal(folder, f"{stamp}-{os.getpid()}-{worker}-{secrets.token_hex(4)}")
         self.ledger = Ledger(self.journal, self.metrics)
         self.gateway = Gateway(
             self.catalog,
@@ -217,6 +220,8 @@ class WorkerProcess:
         self.deadlines.start(loop)
         self.journal.start(loop)
         self.storage.start()
+        if self._needs_ledger:
+            self.storage.run()
         server = self.settings.server
         tls = _server_tls(server.tls_cert, server.tls_key)
         self._server = await loop.create_server(
@@ -269,6 +274,8 @@ class WorkerProcess:
         if now - self._polled_s >= self.settings.router.reload_interval_s:
             self._polled_s = now
             self.routing.poll()
+        if self.journal.has_records:
+            self.storage.run()
         self.storage.on_tick(now)
         self.keys.on_tick()
         self.snapshots.on_tick(now)
@@ -306,6 +313,18 @@ def _owners_of_call(settings: Settings, admission: Admission) -> CallOwners | No
         admission.meters_of,
         customer=customer if end_user.max_budget_nusd is not None else None,
         tags={tag: budget.allowance("tag", tag) for tag, budget in tags.items()},
+    )
+
+
+def _has_budgets(settings: Settings) -> bool:
+    nothing = BudgetSettings()
+    return bool(settings.tag_budgets) or any(
+        budget != nothing
+        for budget in (
+            settings.end_user_budget,
+            *[key.budget for key in settings.keys],
+            *[budget for key in settings.keys for budget in key.model_max_budget.values()],
+        )
     )
 
 

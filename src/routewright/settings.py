@@ -13,6 +13,10 @@ from typing import Any
 from routewright.types import Allowance, Price, Secret
 
 STORE_FILE = "store.sqlite3"
+STORED_MARK = "store.managed"
+"""Beside it once keys, teams or anything else was stored: then unknown keys are worth a question. The ledger alone is
+no reason."""
+JOURNAL_FOLDER = "journal"
 """The embedded database's name in `data_dir`."""
 
 

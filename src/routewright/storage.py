@@ -25,14 +25,17 @@ import msgspec
 
 from routewright.errors import GatewayError, StorageUnavailable
 from routewright.grants import Change
-from routewright.settings import STORE_FILE
+from routewright.settings import STORED_MARK
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 ASK_TIMEOUT_S = 10.0
 MAX_ASKED = 1000
 """Questions under way; beyond it they are refused, so that a flood of unknown keys holds no memory."""
 RETRY_S = 0.05
-START_TIMEOUT_S = 30.0
+SPAWN_AGAIN_S = 3.0
+"""A process that ended at once found another at work; starting more would only keep that one from its start."""
+YIELD_S = 1.0
+"""Each worker leaves the start of the process to the worker before it for so long."""
 STOP_TIMEOUT_S = 10.0
 SOCKET_NAME, LOCK_NAME = "store.sock", "store.lock"
 MAX_SOCKET_PATH = 100
@@ -176,11 +179,12 @@ class _LineBroke(Exception):
 class Storage:
     """The line. `ask` answers or raises; what changes is told to `on_changed`, and missed changes are made up for."""
 
-    def __init__(self, settings: KeeperSettings, run_dir: Path) -> None:
+    def __init__(self, settings: KeeperSettings, run_dir: Path, worker: int = 0) -> None:
         self._settings = settings
+        self._yields_s = YIELD_S * min(worker, 3)
         self._run_dir = run_dir
         self._fingerprint = settings.fingerprint()
-        self.is_wanted = settings.database_url is not None or self._has_file()
+        self.is_wanted = settings.database_url is not None or self._has_mark()
         """Something may be stored: a key that is not in memory has to be asked for."""
         self.is_connected = False
         """The database answered lately."""
@@ -207,32 +211,36 @@ class Storage:
     def start(self) -> None:
         """Called on the loop that the worker serves on."""
         if self.is_wanted:
-            self.want()
+            self.run()
 
     def want(self) -> None:
-        """Have the process running from now on."""
+        """Something may be stored from now on."""
         self.is_wanted = True
+        self.run()
+
+    def run(self) -> None:
+        """Have the process running from now on, if only for the ledger."""
         if self._task is None and not self._is_closing:
             self._task = asyncio.get_running_loop().create_task(self._keep_open())
 
     def on_tick(self, now: float) -> None:
-        """A database file that somebody else has made means that there may be keys; a silent one, that they are old."""
+        """A mark that somebody else has made means that there may be keys; a silent database, that they are old."""
         self._children = [child for child in self._children if child.poll() is None]
         if not self.is_wanted and now - self._looked_s >= 1.0:
             self._looked_s = now
-            if self._has_file():
+            if self._has_mark():
                 self.want()
         if self.was_connected and now - self.touched_s > self.grace_s:
             self.on_gone()
 
     def may_hold_keys(self) -> bool:
         """Whether a key that is not in memory is worth a question. Another worker may just have begun to store."""
-        if not self.is_wanted and self._has_file():
+        if not self.is_wanted and self._has_mark():
             self.want()
         return self.is_wanted
 
-    def _has_file(self) -> bool:
-        return (Path(self._settings.data_dir) / STORE_FILE).exists()
+    def _has_mark(self) -> bool:
+        return (Path(self._settings.data_dir) / STORED_MARK).exists()
 
     async def ask(
         self, what: str, body: Any = None, *, timeout_s: float = ASK_TIMEOUT_S, is_repeatable: bool = True
@@ -241,7 +249,7 @@ class Storage:
 
         `is_repeatable`: where the line breaks before the answer, ask the next process the same.
         """
-        self.want()
+        self.run()
         if len(self._waiting) >= MAX_ASKED:
             raise StorageUnavailable("too many questions to the store are under way; try again")
         end_s = time.monotonic() + timeout_s
@@ -288,13 +296,14 @@ class Storage:
     # --- the connection -------------------------------------------------------------------------------------------
 
     async def _keep_open(self) -> None:
-        wait_s, started_s = RETRY_S, -START_TIMEOUT_S
+        wait_s, spawn_from_s = RETRY_S, time.monotonic() + self._yields_s
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(str(socket_path(self._run_dir)))
             except OSError:
-                if time.monotonic() - started_s > START_TIMEOUT_S or not any(c.poll() is None for c in self._children):
-                    started_s = time.monotonic()
+                now = time.monotonic()
+                if now >= spawn_from_s and not any(child.poll() is None for child in self._children):
+                    spawn_from_s = now + SPAWN_AGAIN_S
                     self._spawn()
                 await asyncio.sleep(wait_s)
                 wait_s = min(1.0, wait_s * 1.3)
@@ -308,6 +317,7 @@ class Storage:
                 log.warning("the line to the store broke: %s", type(error).__name__)
             finally:
                 self._hang_up(writer)
+            spawn_from_s = max(spawn_from_s, time.monotonic() + self._yields_s)
             await asyncio.sleep(wait_s)
 
     def _hang_up(self, writer: asyncio.StreamWriter) -> None:

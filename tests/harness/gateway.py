@@ -118,18 +118,10 @@ class Gateway:
         command = [sys.executable, "-m", "routewright", "serve", "--config", str(self.config_file)]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
         command += ["--data-dir", str(self.data_dir), *arguments]
+        self._command = command
         own = {"TEST_MASTER_KEY": MASTER_KEY, "TEST_TEAM_KEY": TEAM_KEY, "PYTHONUNBUFFERED": "1"}
         self.environment = {**os.environ, **own, **(environment or {})}
-        with self.output_file.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=folder,
-            )
+        self.process = self._start()
         try:
             self._wait_until_alive()
         except BaseException:
@@ -137,6 +129,18 @@ class Gateway:
             self.process.wait()
             self._folder.cleanup()
             raise
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.output_file.open("ab") as output:
+            return subprocess.Popen(
+                self._command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self._folder.name,
+            )
 
     def _wait_until_alive(self) -> None:
         end_s = time.monotonic() + START_TIMEOUT_S
@@ -240,6 +244,17 @@ class Gateway:
 
     def wait(self, timeout_s: float = 15.0) -> int:
         return self.process.wait(timeout_s)
+
+    def kill_everything(self) -> None:
+        """As a power cut would: supervisor, workers and the store's process at once."""
+        for process in self.processes():
+            process.kill()
+        self.process.wait(10)
+
+    def start_again(self) -> None:
+        """With the same data, on the same port."""
+        self.process = self._start()
+        self._wait_until_alive()
 
     def stop(self) -> None:
         """End it if it still runs, and look for secrets and tracebacks in all it wrote."""

@@ -23,11 +23,23 @@ from routewright.store.schema import changes, metadata
 MIGRATE = "import sys; from routewright.store.database import Database; Database(sys.argv[1]).migrate()"
 
 
-def test_migrations_make_the_tables_that_the_schema_describes(database: Database) -> None:
+def assert_tables_are_those_of_the_schema(database: Database) -> None:
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
         assert current_revision(connection) == HEAD
+
+
+def test_first_start_makes_the_tables_that_the_schema_describes(database: Database) -> None:
+    assert_tables_are_those_of_the_schema(database)
+
+
+def test_migrations_make_the_same_tables_step_by_step(address: str) -> None:
+    database = Database(address)
+    database.write(module._upgrade)
+    assert_tables_are_those_of_the_schema(database)
+    database.migrate()
+    database.close()
 
 
 def test_newest_migration_is_the_one_that_the_start_asks_for() -> None:

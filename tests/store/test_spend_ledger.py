@@ -134,6 +134,20 @@ def test_hourly_sums_are_those_of_the_rows(database: Database) -> None:
     assert int(tagged) == sum(len(tags or ()) for tags in listed)
 
 
+def test_part_of_a_request_counts_its_cost_and_not_itself(database: Database) -> None:
+    """Where several calls answer one request; what the best-rated candidate would have cost counts once."""
+    asked = {"route": "auto", "chosen": "m", "baseline_nusd": 900}
+    insert(
+        database,
+        record(cost_nusd=100, decision={**asked, "part_of": "call-x", "baseline_nusd": 0}, tags=["x"]),
+        record(cost_nusd=200, decision=asked, tags=["x"]),
+    )
+    found = database.read(lambda connection: connection.execute(select(spend_hours)).mappings().one())
+    assert (found["requests"], found["cost_nusd"], found["baseline_nusd"]) == (1, 300, 900)
+    tagged = database.read(lambda connection: connection.execute(select(spend_tags)).mappings().one())
+    assert (tagged["requests"], tagged["cost_nusd"]) == (1, 300)
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [{"cost_nusd": "1"}, {"cost_nusd": None}, {"started_at": "x"}, {"request_id": 5}, {"tags": 5}, {"attempts": True}],

@@ -14,6 +14,8 @@ from routewright.management.models import stored_models
 from routewright.management.seal import Seal
 from routewright.storage import KeeperSettings, ManageRequest
 from routewright.store.database import Database
+from routewright.store.follower import Follower
+from routewright.store.ledger import spent_nusd
 
 
 @dataclass(slots=True)
@@ -22,6 +24,7 @@ class Tools:
 
     database: Database
     settings: KeeperSettings
+    follower: Follower
     seal: Seal = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,8 +52,15 @@ def _manage(tools: Tools, body: msgspec.Raw) -> Any:
     return answer(tools.database, tools.seal, msgspec.msgpack.decode(body, type=ManageRequest))
 
 
+def _spent(tools: Tools, body: msgspec.Raw) -> Any:
+    scope, owner, from_ms, to_ms = msgspec.msgpack.decode(body, type=tuple[str, str, int, int])
+    tools.follower.drain()  # what was recorded before the question counts
+    return tools.database.read(lambda connection: spent_nusd(connection, scope, owner, from_ms, to_ms))
+
+
 OPERATIONS: dict[str, Operation] = {
     "grants": Operation(_grants),
     "models": Operation(_models),
     "manage": Operation(_manage, changes=True),
+    "spent": Operation(_spent),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 from routewright.errors import GatewayError, InternalError, StorageUnavailable
 from routewright.keeper.operations import OPERATIONS, Tools
 from routewright.keeper.spread import Spread
+from routewright.settings import JOURNAL_FOLDER
 from routewright.storage import (
     Answer,
     Ask,
@@ -30,12 +32,15 @@ from routewright.storage import (
     socket_path,
 )
 from routewright.store.database import Database, SchemaTooNew, sqlite_url
+from routewright.store.follower import Follower
 
 THREADS = 4
 """Statements at one time; a slow report leaves room for a key that is looked up."""
 ALONE_S = 10.0
 """How long to stay without any worker: one that was killed has a successor soon."""
 SPREAD_WAIT_S = 1.0
+LAST_WORDS_S = 5.0
+"""For the last records to reach the ledger; what does not is in the journal still, for the next start."""
 RETRY_S = 1.0
 log = logging.getLogger("routewright")
 _encode = msgspec.msgpack.Encoder().encode
@@ -63,7 +68,10 @@ class Keeper:
         self._fingerprint = settings.fingerprint()
         self._socket = socket_path(run_dir)
         self._database = Database(settings.database_url or sqlite_url(Path(settings.data_dir)))
-        self._tools = Tools(self._database, settings)
+        self._follower = Follower(self._database, Path(settings.data_dir) / JOURNAL_FOLDER)
+        self._follow_until = threading.Event()
+        self._following = threading.Thread(target=self._follower.run, args=(self._follow_until,), name="ledger")
+        self._tools = Tools(self._database, settings, self._follower)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,6 +99,9 @@ class Keeper:
                 task.cancel()
             await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
             self._threads.shutdown(wait=True)
+            if self._following.is_alive():
+                self._follow_until.set()
+                self._following.join(LAST_WORDS_S)
             self._database.close()
 
     async def _open(self) -> None:
@@ -111,6 +122,7 @@ class Keeper:
                     was_told = True
                 self._was_tried.set()
                 await asyncio.sleep(RETRY_S)
+        self._following.start()
         await self._spread.begin()
         self._is_ready.set()
         self._was_tried.set()

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import psycopg
 from sqlalchemy import Connection, delete, func, select
 
 from routewright.errors import StorageUnavailable
@@ -145,6 +144,9 @@ class _Listener(threading.Thread):
         self._loop = asyncio.get_running_loop()
 
     def run(self) -> None:
+        # Importing it costs a fifth of a second, which an embedded database need not pay.
+        import psycopg
+
         while not self._loop.is_closed():
             try:
                 with psycopg.connect(self._url, autocommit=True, connect_timeout=3) as connection:

@@ -110,6 +110,8 @@ class Journal:
         self._waiting: list[Callable[[], None]] = []
         self._is_scheduled = False
         self._is_dirty = False
+        self.has_records = False
+        """Something was written since the start."""
         self._failing_since_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._syncer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-sync")
@@ -164,7 +166,7 @@ class Journal:
             if not held:
                 held += data
             return
-        self._is_dirty = True
+        self._is_dirty = self.has_records = True
         self._written += written
         if held:
             del held[:written]

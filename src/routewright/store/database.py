@@ -19,8 +19,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from routewright.errors import StorageUnavailable
-from routewright.settings import STORE_FILE
-from routewright.store.schema import changes
+from routewright.settings import STORE_FILE, STORED_MARK
+from routewright.store.schema import changes, metadata
 
 HEAD = "0001"
 """The newest file in `migrations/versions`."""
@@ -148,7 +148,10 @@ class Database:
                 connection = plain.execution_options(is_write=True)
                 connection.begin()
             try:
-                if current_revision(connection) != HEAD:
+                revision = current_revision(connection)
+                if revision is None:
+                    _create(connection)
+                elif revision != HEAD:
                     _upgrade(connection)
                 connection.commit()
             finally:
@@ -181,8 +184,15 @@ def current_revision(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
+def _create(connection: Connection) -> None:
+    """The newest tables in an empty database: what all the steps would come to, as a test compares."""
+    metadata.create_all(connection)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})
+
+
 def _upgrade(connection: Connection) -> None:
-    # Alembic costs half a second, which a start with tables up to date need not pay.
+    # Alembic costs half a second, which a first start and one with tables up to date need not pay.
     from alembic import command, config, util
 
     settings = config.Config()
@@ -202,6 +212,9 @@ def record_change(connection: Connection, kind: str, object_id: str) -> None:
 
     Ids of `changes` are given under a lock that lasts until the commit, so who reads up to one has seen all before it.
     """
+    file = connection.engine.url.database
+    if connection.dialect.name == "sqlite" and file:
+        Path(file).with_name(STORED_MARK).touch()
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_CHANGES_LOCK)))
         connection.execute(select(func.pg_notify(CHANNEL, "")))

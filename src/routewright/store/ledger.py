@@ -11,16 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, false, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
-from routewright.store.schema import journal_positions, spend, spend_hours, spend_tags
+from routewright.store.schema import journal_positions, spend, spend_days, spend_hours, spend_tags
 
-HOUR_MS = 3_600_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 MOST = 2**62
 """Of any figure: a sum of a few still fits its column."""
 FAILED = frozenset({"refused", "upstream_failed"})
-_HOUR_KEY = ("hour_at_ms", "key_hash", "user_id", "team_id", "customer_id", "model", "provider")
-_HOUR_SUMS = (
+_OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider")
+_SUMS = (
     "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
     "requests", "failed_requests", "unpriced_requests",
 )  # fmt: skip
@@ -67,7 +67,7 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "audio_tokens": _whole(record.get("audio_input_tokens", 0)) + _whole(record.get("audio_output_tokens", 0)),
         "is_estimated": bool(record.get("usage_estimated", False)),
         "cost_nusd": cost,
-        "baseline_nusd": _whole(decision.get("baseline_nusd", 0)) or cost,
+        "baseline_nusd": 0 if decision.get("part_of") else _whole(decision.get("baseline_nusd", 0)) or cost,
         "is_priced": bool(record.get("is_priced", False)),
         "price_version": _text(record.get("price_version")) or None,
         "session_id": _text(record.get("session_id")),
@@ -111,26 +111,39 @@ def insert_rows(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
     fresh = list(
         {(row["call_id"], row["attempt"]): row for row in rows if (row["call_id"], row["attempt"]) in new}.values()
     )
-    _add(connection, spend_hours, _HOUR_KEY, _HOUR_SUMS, _hours(fresh))
+    _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, _sums(fresh, HOUR_MS))
+    _add(connection, spend_days, ("day_at_ms", *_OWNERS), _SUMS, _sums(fresh, DAY_MS))
     _add(connection, spend_tags, ("hour_at_ms", "tag"), _TAG_SUMS, _tags(fresh))
     return len(fresh)
 
 
 def _insert(connection: Connection, table: Table) -> Any:
     """Both dialects say it alike; SQLAlchemy has an `insert` of its own for each."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        # Importing it costs a tenth of a second, which an embedded database need not pay.
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
-def _hours(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], list[int]]:
+def _sums(rows: Iterable[Mapping[str, Any]], span_ms: int) -> dict[tuple[Any, ...], list[int]]:
     sums: dict[tuple[Any, ...], list[int]] = {}
     for row in rows:
-        key = (row["ended_at_ms"] // HOUR_MS * HOUR_MS, *[row[name] or "" for name in _HOUR_KEY[1:]])
-        has_failed = row["ended"] in FAILED
+        key = (row["ended_at_ms"] // span_ms * span_ms, *[row[name] or "" for name in _OWNERS])
+        is_part = _is_part(row)
+        has_failed = row["ended"] in FAILED and not is_part
         is_unpriced = not row["is_priced"] and row["ended"] != "refused"
-        values = [*[row[name] for name in _HOUR_SUMS[:6]], 1, int(has_failed), int(is_unpriced)]
+        values = [*[row[name] for name in _SUMS[:6]], int(not is_part), int(has_failed), int(is_unpriced)]
         known = sums.get(key)
         sums[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
     return sums
+
+
+def _is_part(row: Mapping[str, Any]) -> bool:
+    """One of several calls that answer one request: its cost counts, its number does not."""
+    extra = row["extra"]
+    return bool(extra and extra["decision"].get("part_of"))
 
 
 def _tags(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], list[int]]:
@@ -138,7 +151,7 @@ def _tags(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], list[int]]
     for row in rows:
         for tag in dict.fromkeys(row["tags"] or ()):
             key = (row["ended_at_ms"] // HOUR_MS * HOUR_MS, tag)
-            values = [row["cost_nusd"], row["prompt_tokens"] + row["completion_tokens"], 1]
+            values = [row["cost_nusd"], row["prompt_tokens"] + row["completion_tokens"], int(not _is_part(row))]
             known = sums.get(key)
             sums[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
     return sums

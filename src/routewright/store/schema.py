@@ -270,32 +270,40 @@ spend = Table(
 """Insert-only: one row per upstream answer that cost something, or per call that ended without one. `baseline_nusd`:
 what the same tokens would have cost at the candidate that the router rated best."""
 
-spend_hours = Table(
-    "spend_hours",
-    metadata,
-    _whole("hour_at_ms", required=True),
-    _text("key_hash", required=True),
-    _text("user_id", required=True),
-    _text("team_id", required=True),
-    _text("customer_id", required=True),
-    _text("model", required=True),
-    _text("provider", required=True),
-    _whole("cost_nusd", required=True),
-    _whole("baseline_nusd", required=True),
-    _whole("prompt_tokens", required=True),
-    _whole("completion_tokens", required=True),
-    _whole("cached_tokens", required=True),
-    _whole("cache_creation_tokens", required=True),
-    _whole("requests", required=True),
-    _whole("failed_requests", required=True),
-    _whole("unpriced_requests", required=True),
-    PrimaryKeyConstraint("hour_at_ms", "key_hash", "user_id", "team_id", "customer_id", "model", "provider"),
-    Index(None, "team_id", "hour_at_ms"),
-    Index(None, "user_id", "hour_at_ms"),
-    Index(None, "customer_id", "hour_at_ms"),
-    Index(None, "key_hash", "hour_at_ms"),
-)
+
+def _sums(name: str, start: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        _whole(start, required=True),
+        _text("key_hash", required=True),
+        _text("user_id", required=True),
+        _text("team_id", required=True),
+        _text("customer_id", required=True),
+        _text("model", required=True),
+        _text("provider", required=True),
+        _whole("cost_nusd", required=True),
+        _whole("baseline_nusd", required=True),
+        _whole("prompt_tokens", required=True),
+        _whole("completion_tokens", required=True),
+        _whole("cached_tokens", required=True),
+        _whole("cache_creation_tokens", required=True),
+        _whole("requests", required=True),
+        _whole("failed_requests", required=True),
+        _whole("unpriced_requests", required=True),
+        PrimaryKeyConstraint(start, "key_hash", "user_id", "team_id", "customer_id", "model", "provider"),
+        Index(None, "team_id", start),
+        Index(None, "user_id", start),
+        Index(None, "customer_id", start),
+        Index(None, "key_hash", start),
+    )
+
+
+spend_hours = _sums("spend_hours", "hour_at_ms")
 """Sums of `spend` by the hour that a call ended in; `""` stands for none, since a key column can't be NULL."""
+
+spend_days = _sums("spend_days", "day_at_ms")
+"""The same by the day in UTC, which reports are made of."""
 
 spend_tags = Table(
     "spend_tags",

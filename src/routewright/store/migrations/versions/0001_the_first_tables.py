@@ -192,6 +192,41 @@ def upgrade() -> None:
     op.create_index(op.f("ix_spend_team_id_ended_at_ms"), "spend", ["team_id", "ended_at_ms"], unique=False)
     op.create_index(op.f("ix_spend_user_id_ended_at_ms"), "spend", ["user_id", "ended_at_ms"], unique=False)
     op.create_table(
+        "spend_days",
+        sa.Column("day_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("key_hash", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("provider", sa.String(), nullable=False),
+        sa.Column("cost_nusd", sa.BigInteger(), nullable=False),
+        sa.Column("baseline_nusd", sa.BigInteger(), nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_creation_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("failed_requests", sa.BigInteger(), nullable=False),
+        sa.Column("unpriced_requests", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "day_at_ms",
+            "key_hash",
+            "user_id",
+            "team_id",
+            "customer_id",
+            "model",
+            "provider",
+            name=op.f("pk_spend_days"),
+        ),
+    )
+    op.create_index(
+        op.f("ix_spend_days_customer_id_day_at_ms"), "spend_days", ["customer_id", "day_at_ms"], unique=False
+    )
+    op.create_index(op.f("ix_spend_days_key_hash_day_at_ms"), "spend_days", ["key_hash", "day_at_ms"], unique=False)
+    op.create_index(op.f("ix_spend_days_team_id_day_at_ms"), "spend_days", ["team_id", "day_at_ms"], unique=False)
+    op.create_index(op.f("ix_spend_days_user_id_day_at_ms"), "spend_days", ["user_id", "day_at_ms"], unique=False)
+    op.create_table(
         "spend_hours",
         sa.Column("hour_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("key_hash", sa.String(), nullable=False),
@@ -338,6 +373,11 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_spend_hours_key_hash_hour_at_ms"), table_name="spend_hours")
     op.drop_index(op.f("ix_spend_hours_customer_id_hour_at_ms"), table_name="spend_hours")
     op.drop_table("spend_hours")
+    op.drop_index(op.f("ix_spend_days_user_id_day_at_ms"), table_name="spend_days")
+    op.drop_index(op.f("ix_spend_days_team_id_day_at_ms"), table_name="spend_days")
+    op.drop_index(op.f("ix_spend_days_key_hash_day_at_ms"), table_name="spend_days")
+    op.drop_index(op.f("ix_spend_days_customer_id_day_at_ms"), table_name="spend_days")
+    op.drop_table("spend_days")
     op.drop_index(op.f("ix_spend_user_id_ended_at_ms"), table_name="spend")
     op.drop_index(op.f("ix_spend_team_id_ended_at_ms"), table_name="spend")
     op.drop_index(op.f("ix_spend_ended_at_ms"), table_name="spend")

@@ -1,0 +1,125 @@
+"""What was spent, by whom, on what and when: questions to the ledger. Totals come from its sums, never from all rows.
+
+Times are milliseconds since 1970, a call belongs to the moment it ended, and days are those of UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, select, tuple_
+
+from routewright.store.ledger import DAY_MS
+from routewright.store.schema import spend, spend_days, spend_tags
+
+FIGURES = (
+    "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
+    "requests", "failed_requests", "unpriced_requests",
+)  # fmt: skip
+OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider")
+EXPORT_BATCH = 2000
+
+
+def totals(
+    connection: Connection,
+    by: Sequence[str],
+    *,
+    from_ms: int = 0,
+    to_ms: int | None = None,
+    of: Mapping[str, Sequence[str]] | None = None,
+) -> list[dict[str, Any]]:
+    """The sums of whole days, one for each combination of `by`: names of OWNERS, and `day_at_ms`.
+
+    `of`: only these owners. Dearest first; ties in the order of the names. Raises ValueError for an unknown name.
+    """
+    table = spend_days
+    unknown = {*by, *(of or {})} - {*OWNERS, "day_at_ms"}
+    if unknown:
+        raise ValueError(f"no sums by {', '.join(sorted(unknown))}")
+    groups = [table.c[name] for name in by]
+    cost = func.sum(table.c.cost_nusd)
+    wanted = select(*groups, *[func.sum(table.c[name]).label(name) for name in FIGURES])
+    wanted = wanted.where(*_days(table, from_ms, to_ms), *[table.c[name].in_(ids) for name, ids in (of or {}).items()])
+    wanted = wanted.group_by(*groups).order_by(cost.desc(), *groups)
+    return [
+        {name: value if name in by else int(value or 0) for name, value in row.items()}
+        for row in connection.execute(wanted).mappings()
+    ]
+
+
+def _days(table: Table, from_ms: int, to_ms: int | None) -> list[ColumnElement[bool]]:
+    day = table.c["day_at_ms" if "day_at_ms" in table.c else "hour_at_ms"]
+    where: list[ColumnElement[bool]] = []
+    if from_ms > 0:
+        where.append(day >= from_ms // DAY_MS * DAY_MS)
+    if to_ms is not None:
+        where.append(day < to_ms)
+    return where
+
+
+def tag_totals(
+    connection: Connection, *, from_ms: int = 0, to_ms: int | None = None, tags: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """By tag: cost_nusd, total_tokens, requests. Dearest first."""
+    table = spend_tags
+    where = _days(table, from_ms, to_ms)
+    if tags:
+        where.append(table.c.tag.in_(tags))
+    cost = func.sum(table.c.cost_nusd)
+    wanted = select(
+        table.c.tag,
+        cost.label("cost_nusd"),
+        func.sum(table.c.total_tokens).label("total_tokens"),
+        func.sum(table.c.requests).label("requests"),
+    )
+    wanted = wanted.where(*where).group_by(table.c.tag).order_by(cost.desc(), table.c.tag)
+    return [
+        {"tag": row["tag"], **{name: int(row[name]) for name in ("cost_nusd", "total_tokens", "requests")}}
+        for row in connection.execute(wanted).mappings()
+    ]
+
+
+def logs(
+    connection: Connection,
+    *,
+    of: Mapping[str, Sequence[str]] | None = None,
+    from_ms: int = 0,
+    to_ms: int | None = None,
+    limit: int,
+    before: tuple[int, int] | None = None,
+) -> list[dict[str, Any]]:
+    """Single rows, newest first. `of`: columns of `spend` and what they may be; `before`: (ended_at_ms, row_id) of the
+    last row of the page before, so that a page costs the same wherever it is."""
+    wanted = select(spend).where(*[spend.c[name].in_(values) for name, values in (of or {}).items()])
+    if from_ms > 0:
+        wanted = wanted.where(spend.c.ended_at_ms >= from_ms)
+    if to_ms is not None:
+        wanted = wanted.where(spend.c.ended_at_ms < to_ms)
+    if before is not None:
+        wanted = wanted.where(tuple_(spend.c.ended_at_ms, spend.c.row_id) < before)
+    wanted = wanted.order_by(spend.c.ended_at_ms.desc(), spend.c.row_id.desc()).limit(limit)
+    return [dict(row) for row in connection.execute(wanted).mappings()]
+
+
+def all_rows(connection: Connection, *, from_ms: int = 0, to_ms: int | None = None) -> Iterator[dict[str, Any]]:
+    """Every row in the order of arrival, a batch in memory at a time."""
+    last = 0
+    while True:
+        wanted = select(spend).where(spend.c.row_id > last)
+        if from_ms > 0:
+            wanted = wanted.where(spend.c.ended_at_ms >= from_ms)
+        if to_ms is not None:
+            wanted = wanted.where(spend.c.ended_at_ms < to_ms)
+        found = connection.execute(wanted.order_by(spend.c.row_id).limit(EXPORT_BATCH)).mappings().all()
+        if not found:
+            return
+        for row in found:
+            yield dict(row)
+        last = found[-1]["row_id"]
+
+
+def delete_before(connection: Connection, before_ms: int, most: int) -> int:
+    """Delete at most so many of the rows that ended before a moment; how many that were. The sums stay."""
+    oldest = select(spend.c.row_id).where(spend.c.ended_at_ms < before_ms).order_by(spend.c.ended_at_ms).limit(most)
+    return connection.execute(spend.delete().where(spend.c.row_id.in_(oldest))).rowcount

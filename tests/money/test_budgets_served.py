@@ -1,0 +1,122 @@
+"""Budgets at the socket: exact with many calls at once, on one worker and on four, and over a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from typing import Any
+
+import pytest
+
+from harness.crowd import ask, side_by_side
+from harness.gateway import Gateway, eventually, running
+from harness.upstream import Deployment, Upstream
+from harness.wire import Reply, assert_error, request_bytes, secret
+from money.answers import uses_all
+from money.conftest import ANSWER_USD, MAX_TOKENS, priced_config
+
+FIVE_KEY, STREAM_KEY, USER_KEY, WINDOW_KEY = secret("five"), secret("stream"), secret("of-users"), secret("window")
+BUDGET_USD = 5 * ANSWER_USD
+
+
+def config_of(upstream: Upstream) -> dict[str, Any]:
+    config = priced_config(
+        upstream,
+        litellm_settings={
+            "max_end_user_budget": 2 * ANSWER_USD,
+            "tag_budget_config": {"research": {"max_budget": 3 * ANSWER_USD, "budget_duration": "30d"}},
+        },
+    )
+    config["keys"] += [
+        {"key": FIVE_KEY, "alias": "five", "max_budget": BUDGET_USD},
+        {"key": STREAM_KEY, "alias": "stream", "model_max_budget": {"paid": {"budget_limit": BUDGET_USD}}},
+        {"key": USER_KEY, "alias": "of-users"},
+        {"key": WINDOW_KEY, "alias": "window", "max_budget": ANSWER_USD, "budget_duration": "30d"},
+    ]
+    return config
+
+
+@pytest.fixture(scope="module", params=[1, 4])
+def gateway(request: pytest.FixtureRequest, upstream: Upstream) -> Any:
+    with running(config_of(upstream), workers=request.param) as started:
+        yield started
+
+
+def chat_body(**fields: Any) -> bytes:
+    messages = [{"role": "user", "content": "hi"}]
+    return json.dumps({"model": "paid", "messages": messages, "max_tokens": MAX_TOKENS, **fields}).encode()
+
+
+def many(gateway: Gateway, key: str, times: int, **fields: Any) -> list[Reply]:
+    request = request_bytes("POST", "/v1/chat/completions", key=key, body=chat_body(**fields))
+    return asyncio.run(side_by_side(lambda _: ask(gateway.port, request), range(times)))
+
+
+def statuses(replies: list[Reply]) -> dict[int, int]:
+    return {status: sum(reply.status == status for reply in replies) for status in {reply.status for reply in replies}}
+
+
+def ledger(gateway: Gateway, alias: str) -> tuple[int, int]:
+    """Rows and nano-dollars of a key, from the database itself."""
+    with sqlite3.connect(gateway.data_dir / "store.sqlite3") as database:
+        return database.execute(
+            "SELECT count(*), sum(cost_nusd) FROM spend WHERE key_alias = ? AND ended = 'complete'", (alias,)
+        ).fetchone()
+
+
+def test_64_calls_at_once_on_a_budget_for_five(gateway: Gateway, paid: Deployment) -> None:
+    """R9: 5 pass, whichever worker they reach; the rest is told why and when."""
+    uses_all(paid)
+    replies = many(gateway, FIVE_KEY, 64)
+    assert statuses(replies) == {200: 5, 429: 59}
+    assert paid.hits == 5
+    refused = many(gateway, FIVE_KEY, 4)
+    for reply in refused:
+        assert_error(reply, 429, "budget_exceeded")
+        assert reply.json["error"]["type"] == "budget_exceeded"
+        assert reply.headers["x-should-retry"] == "false"
+        assert "retry-after" not in reply.headers
+    eventually(lambda: ledger(gateway, "five") == (5, round(BUDGET_USD * 1e9)), what="five rows in the ledger")
+
+
+def test_streams_are_held_to_the_budget_of_one_model(gateway: Gateway, paid: Deployment) -> None:
+    """R9, R10, R11."""
+    uses_all(paid)
+    assert statuses(many(gateway, STREAM_KEY, 32, stream=True)) == {200: 5, 429: 27}
+    eventually(lambda: ledger(gateway, "stream") == (5, round(BUDGET_USD * 1e9)), what="five rows in the ledger")
+    assert gateway.chat("gpt-4o", key=STREAM_KEY).status == 200, "other models have no budget"
+
+
+def test_end_users_and_tags_have_budgets_on_keys_that_have_none(gateway: Gateway, paid: Deployment) -> None:
+    """R10."""
+    uses_all(paid)
+    assert statuses(many(gateway, USER_KEY, 16, user="ann")) == {200: 2, 429: 14}
+    assert statuses(many(gateway, USER_KEY, 16, tags=["research"])) == {200: 3, 429: 13}
+    assert statuses(many(gateway, USER_KEY, 3, user="bob")) == {200: 2, 429: 1}
+
+
+def test_window_that_ends_says_when(gateway: Gateway, paid: Deployment) -> None:
+    """COMPAT, section 6."""
+    uses_all(paid)
+    first = many(gateway, WINDOW_KEY, 1)[0]
+    assert first.status == 200
+    assert float(first.headers["x-litellm-key-max-budget"]) == ANSWER_USD
+    assert float(first.headers["x-litellm-key-spend"]) == 0
+    refused = many(gateway, WINDOW_KEY, 1)[0]
+    assert_error(refused, 429, "budget_exceeded")
+    assert 0 < int(refused.headers["retry-after"]) <= 31 * 86_400
+
+
+def test_restart_forgets_no_spend(upstream: Upstream, paid: Deployment) -> None:
+    """L: what a killed gateway had spent counts in the next, though no row had reached the database."""
+    uses_all(paid, gap_s=0)
+    with running(config_of(upstream), workers=2) as gateway:
+        assert statuses(many(gateway, FIVE_KEY, 3)) == {200: 3}
+        gateway.kill_everything()
+        gateway.start_again()
+        assert statuses(many(gateway, FIVE_KEY, 16)) == {200: 2, 429: 14}
+        gateway.kill_everything()
+        gateway.start_again()
+        assert statuses(many(gateway, FIVE_KEY, 4)) == {429: 4}
+        eventually(lambda: ledger(gateway, "five") == (5, round(BUDGET_USD * 1e9)), what="five rows in the ledger")

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+# As the product does: two threads that wait for each other on a busy machine take many times as long as one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from harness.gateway import Gateway, base_config, deployment, running

@@ -12,9 +12,11 @@ from routewright.routing.hybrid import HybridRouter
 from routewright.routing.knn import KNNRouter
 from routewright.routing.linear import LinearRouter
 from routewright.routing.logistic import LogisticRouter
+from routewright.routing.mf import MFRouter
 from routewright.routing.mlp import MLPRouter
 from routewright.routing.personalized import PersonalizedRouter
 from routewright.routing.router import Router
+from routewright.routing.svm import SVMRouter
 
 ROUTERS: Final[dict[str, type[Router]]] = {
     router.name: router
@@ -24,6 +26,8 @@ ROUTERS: Final[dict[str, type[Router]]] = {
         LogisticRouter,
         EnsembleRouter,
         LinearRouter,
+        SVMRouter,
+        MFRouter,
         MLPRouter,
         HybridRouter,
         BanditRouter,

@@ -12,11 +12,14 @@ from routewright.routing.cluster import ClusterRouter
 from routewright.routing.knn import KNNRouter
 from routewright.routing.linear import LinearRouter
 from routewright.routing.logistic import LogisticRouter
+from routewright.routing.mf import MFRouter
 from routewright.routing.mlp import MLPRouter
 from routewright.routing.router import Array, Float32, Router
+from routewright.routing.svm import SVMRouter
 
 BASES: Final[dict[str, type[Router]]] = {
-    router.name: router for router in (KNNRouter, ClusterRouter, LogisticRouter, LinearRouter, MLPRouter, BestRouter)
+    router.name: router
+    for router in (KNNRouter, ClusterRouter, LogisticRouter, LinearRouter, SVMRouter, MFRouter, MLPRouter, BestRouter)
 }
 """What another router may stand on."""
 

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routewright.learning.costs import cost_weights, expected_costs
+from routewright.learning.costs import CostModel, cost_weights
 from routewright.learning.datasets import Dataset, read_dataset
-from routewright.learning.metrics import Split, Sweep, concave_hull, cost_to_reach, mean_of_hull
+from routewright.learning.metrics import Split, concave_hull, cost_to_reach, mean_of_hull
 from routewright.routing.features import make_features
 from routewright.routing.mf import MFRouter
 from routewright.routing.router import Float32, mean_known
@@ -53,7 +53,8 @@ def onboard(
     quality, cost = dataset.quality[train][:, order], dataset.cost_usd[train][:, order]
     mean, usual_cost = mean_known(dataset.quality[train]), mean_known(dataset.cost_usd[train])
     test = Split(dataset, "test", mean, usual_cost)
-    expected_cost = expected_costs(dataset, train, test.rows)[:, order]
+    tokens = dataset.prompt_tokens
+    expected_cost = CostModel().fit(tokens[train], cost).predict(tokens[test.rows])
     test.score, test.cost, test.recorded = test.score[:, order], test.cost[:, order], test.recorded[:, order]
     texts = [dataset.prompts[row] for row in train]
 
@@ -100,14 +101,18 @@ def _figures(rated: Float64, expected_cost: Float64, test: Split, n_known: int) 
 
     `cost_at_95` is the cost that reaches 95 % of the best single model's quality, in its cost; 1 where none does.
     """
-    sweep = Sweep(rated, expected_cost, test, cost_weights(expected_cost.mean(axis=0).astype(np.float32)))
-    x, y = concave_hull(sweep.costs, sweep.scores)
+    costs, scores = [], []
+    for weight in cost_weights(expected_cost.mean(axis=0).astype(np.float32)):
+        choice = (rated - weight * expected_cost).argmax(axis=1)
+        costs.append(float(test.cost[test.index, choice].mean()))
+        scores.append(float(test.score[test.index, choice].mean()))
+    x, y = concave_hull(costs, scores)
     single, score = test.cost.mean(axis=0), test.score.mean(axis=0)
     best = int(score.argmax())
     reached = cost_to_reach(x, y, 0.95 * float(score[best]))
     recorded = test.recorded[:, n_known : rated.shape[1]]
     return {
-        "quality": sweep.scores[0],
+        "quality": scores[0],
         "aiq": mean_of_hull(x, y, float(single.min()), float(single.max())),
         "cost_at_95": 1.0 if reached is None else reached / float(single[best]),
         "brier": float(np.nanmean((rated[:, n_known:] - recorded) ** 2)) if recorded.size else 0.0,

@@ -116,8 +116,9 @@ class Trial:
         out = self.field.measure(self.policies)
         if calibrated:
             out |= self.field.calibration(self.chances(), self.policies.score[:, 0])
-        if self.expected["test"].shape[1] == 2:
-            out |= self.field.strong_weak(self.expected["test"])
+        expected = self.expected["test"]
+        if expected.shape[1] == 2 and np.ptp(expected[:, 0] - expected[:, 1]) > 0:  # else there is no order to judge
+            out |= self.field.strong_weak(expected)
         return out
 
     # --- for plots and tables -------------------------------------------------------------------------------------

@@ -91,6 +91,13 @@ EXACT: dict[str, Endpoint] = {
     "/model/update": _stored("model_update"),
     "/model/delete": _stored("model_delete"),
     "/audit": _stored("audit", GET),
+    "/spend/logs": _stored("spend_logs", GET),
+    "/spend/keys": _stored("spend_keys", GET),
+    "/spend/users": _stored("spend_users", GET),
+    "/spend/teams": _stored("spend_teams", GET),
+    "/spend/tags": _stored("spend_tags", GET),
+    "/spend/calculate": _control("spend_calculate", POST, Access.KEY),
+    "/global/spend/report": _stored("spend_report", GET),
 }
 KEY_REGENERATE = _stored("key_regenerate")
 MODEL_PATCH = _stored("model_patch", ("PATCH",))

@@ -21,8 +21,11 @@ ROLES = ("proxy_admin", "proxy_admin_viewer", "org_admin", "internal_user", "int
 # --- who may call what ---------------------------------------------------------------------------------------------
 
 READS = {"key_info", "key_health", "key_list", "key_aliases", "team_info", "team_list", "user_info", "user_list",
-         "customer_info", "customer_list", "budget_info", "budget_list", "audit"}  # fmt: skip
-OF_OWN_THINGS = {"key_info", "key_health", "key_list", "key_aliases", "team_info", "team_list", "user_info"}
+         "customer_info", "customer_list", "budget_info", "budget_list", "audit", "spend_logs",
+         "spend_keys", "spend_users", "spend_teams",
+         "spend_tags", "spend_report"}  # fmt: skip
+OF_OWN_THINGS = {"key_info", "key_health", "key_list", "key_aliases", "team_info", "team_list", "user_info",
+                 "spend_logs", "spend_keys"}  # fmt: skip
 OWN_KEYS = {"key_generate", "key_service_account_generate", "key_update", "key_delete", "key_regenerate", "key_block",
             "key_unblock"}  # fmt: skip
 OWN_TEAM = {"team_update", "team_member_add", "team_member_update", "team_member_delete"}
@@ -33,8 +36,8 @@ MAY_CALL: dict[str, set[str]] = {
     "internal_user": OF_OWN_THINGS | OWN_KEYS | OWN_TEAM | {"user_update"},
     "team_admin": OF_OWN_THINGS | OWN_KEYS | OWN_TEAM | {"user_update"},
     "internal_user_viewer": OF_OWN_THINGS,
-    "team": {"key_info", "key_health"},
-    "customer": {"key_info", "key_health"},
+    "team": {"key_info", "key_health", "spend_logs"},
+    "customer": {"key_info", "key_health", "spend_logs"},
 }
 
 # --- who may write what, towards something of their own ------------------------------------------------------------

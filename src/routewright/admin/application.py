@@ -10,6 +10,7 @@ from routewright.admin.health import add_health
 from routewright.admin.models import add_models
 from routewright.admin.pages import add_pages
 from routewright.admin.router import add_router
+from routewright.admin.spend import add_spend
 from routewright.errors import GatewayError
 
 
@@ -30,5 +31,6 @@ def make_application(control: Control) -> FastAPI:
         add_health(app, control, prefix)
         add_models(app, control, prefix)
         add_router(app, control, prefix)
+        add_spend(app, control, prefix)
     add_pages(app)
     return app

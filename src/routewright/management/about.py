@@ -19,6 +19,7 @@ from routewright.management.fields import (
 )
 
 _PAGES = ("page", "size")
+_DAYS = ("start_date", "end_date", "limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +94,16 @@ ABOUT: dict[str, About] = {
     "model_patch": About("Change a stored model", MODEL_FIELDS),
     "model_delete": About("Delete a stored model", own=("id",), required=("id",)),
     "audit": About("Who changed what", query=(*_PAGES, "kind", "object_id", "actor", "action")),
+    "spend_logs": About(
+        "Calls, newest first, or their sums by the day",
+        query=(*_DAYS, "api_key", "user_id", "team_id", "end_user", "model", "request_id", "summarize", "before"),
+    ),
+    "spend_keys": About("Keys by what they have spent", query=_DAYS),
+    "spend_users": About("Users by what they have spent", query=(*_DAYS, "user_id")),
+    "spend_teams": About("Teams by what they have spent", query=(*_DAYS, "team_id")),
+    "spend_tags": About("Tags by what was spent under them", query=(*_DAYS, "tags")),
+    "spend_report": About(
+        "Spend by the day and by team, customer, internal_user, api_key or model",
+        query=(*_DAYS[:2], "group_by", "team_id", "customer_id", "internal_user_id", "api_key"),
+    ),
 }

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from routewright.errors import GatewayError, InternalError, InvalidRequest, error_body, error_headers
-from routewright.management import audit, budgets, customers, keys, models, teams, users
+from routewright.management import audit, budgets, customers, keys, models, spend, teams, users
 from routewright.management.request import Request, actor_of
 from routewright.management.rights import MAY, Actor
 from routewright.management.seal import Seal
@@ -69,10 +69,18 @@ OPERATIONS: dict[str, Callable[[Request], Any]] = {
     "model_patch": models.patch,
     "model_delete": models.delete,
     "audit": audit.list_audit,
+    "spend_logs": spend.list_logs,
+    "spend_keys": spend.keys,
+    "spend_users": spend.users,
+    "spend_teams": spend.teams,
+    "spend_tags": spend.tags,
+    "spend_report": spend.report,
 }
 assert OPERATIONS.keys() == MAY.keys(), "an operation that nobody has rights to, or a right to nothing"
 READS = frozenset(
-    name for name in OPERATIONS if name.endswith(("_info", "_list", "_health", "_aliases")) or name == "audit"
+    name
+    for name in OPERATIONS
+    if name.endswith(("_info", "_list", "_health", "_aliases")) or name == "audit" or name.startswith("spend_")
 )
 
 

@@ -65,6 +65,12 @@ MAY: dict[str, Mapping[str, str]] = {
     "model_patch": _ADMIN_ONLY,
     "model_delete": _ADMIN_ONLY,
     "audit": _READ_ALL,
+    "spend_logs": _READ_SELF,
+    "spend_keys": _READ_OWN,
+    "spend_users": _READ_ALL,
+    "spend_teams": _READ_ALL,
+    "spend_tags": _READ_ALL,
+    "spend_report": _READ_ALL,
 }
 """Endpoint -> role -> how far it reaches."""
 

@@ -105,7 +105,7 @@ def test_the_names_of_models_are_those_of_the_provider() -> None:
     ],
 )
 def test_a_provider_that_speaks_the_dialect_is_known(name: str) -> None:
-    assert PROVIDERS[name].dialect == {"azure": "azure", "anthropic": "anthropic"}.get(name, "openai")
+    assert PROVIDERS[name].dialect == (name if name in ("azure", "anthropic", "gemini") else "openai")
     assert name not in UNSPOKEN
 
 

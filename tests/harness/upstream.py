@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import anthropic, dialect
+from harness import anthropic, dialect, gemini
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,12 @@ class Deployment:
 
     def _answer_well(self, request: Request) -> Play:
         asked = request.json
+        if ":generateContent" in request.path or ":streamGenerateContent" in request.path:
+            self.tokens_sent += 3
+            if ":stream" in request.path:
+                return self._streamed(gemini.text_events(["Hello", " from", f" {self.name}"]))
+            whole = gemini.response({"text": f"Hello from {self.name}"})
+            return [Send(dialect.response(200, dialect.to_json(whole)))]
         model = asked["model"]
         if request.path.endswith("embeddings"):
             return [Send(dialect.response(200, dialect.to_json(dialect.embeddings(asked, model=model))))]

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 
 from routewright.dialect import Exchange, Stream
 from routewright.errors import GatewayError, UnsupportedField
-from routewright.providers import anthropic, anthropic_answers, anthropic_native, openai, openai_translated
+from routewright.providers import (
+    anthropic,
+    anthropic_answers,
+    anthropic_native,
+    gemini,
+    gemini_answers,
+    openai,
+    openai_translated,
+)
 from routewright.providers.names import PROVIDERS
 from routewright.providers.translation import encode
 from routewright.settings import DeploymentSettings
@@ -49,6 +57,7 @@ class OwnCount(_Alone):
 
 
 _UNSERVED, _OWN_COUNT = Unserved(), OwnCount()
+_GEMINI = gemini_answers.Translated(time.time)
 _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
     "openai": {
         "chat": openai,
@@ -64,14 +73,21 @@ _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
         "messages": anthropic_native.Messages(),
         "count_tokens": anthropic_native.CountTokens(),
     },
+    "gemini": {
+        "chat": _GEMINI,
+        "completions": _UNSERVED,
+        "embeddings": openai,
+        "messages": _GEMINI,
+        "count_tokens": _OWN_COUNT,
+    },
 }
-_HEADS = {"openai": openai.request_heads, "anthropic": anthropic.request_heads}
+_HEADS = {"openai": openai.request_heads, "anthropic": anthropic.request_heads, "gemini": gemini.request_heads}
 
 
 def spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[str, Exchange], Mapping[str, bytes]]:
     """Per endpoint of ours the exchange that serves it, and per endpoint of the dialect the head of its requests."""
     provider = PROVIDERS.get(settings.provider)
     dialect = provider.dialect if provider is not None else "openai"
-    if dialect not in _HEADS:
-        dialect = "openai"  # Azure's paths and key are all that tells it apart
+    if dialect not in _HEADS or settings.api_base.endswith("/openai"):
+        dialect = "openai"  # Azure, whose paths and key are all that tells it apart; Google's door for OpenAI's dialect
     return _EXCHANGES[dialect], _HEADS[dialect](settings, upstream_model)

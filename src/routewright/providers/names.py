@@ -24,7 +24,7 @@ class Provider:
     base_env: tuple[str, ...] = ()
     """Variables that may hold the address."""
     dialect: str = "openai"
-    """`openai`, `azure` or `anthropic`."""
+    """`openai`, `azure`, `anthropic` or `gemini`."""
     needs_key: bool = True
     """False: self-hosted servers, which mostly ask for none."""
     bare_path: str = ""
@@ -77,10 +77,11 @@ _PROVIDERS = (
     _hosted("anthropic", "https://api.anthropic.com/v1", prices_as="anthropic", bare_path="/v1", dialect="anthropic"),
     Provider(
         "gemini",
-        "https://generativelanguage.googleapis.com/v1beta/openai",
+        "https://generativelanguage.googleapis.com/v1beta",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         ("GEMINI_API_BASE",),
-        bare_path="/v1beta/openai",
+        dialect="gemini",
+        bare_path="/v1beta",
         prices_as="google",
     ),
     Provider(

@@ -16,6 +16,7 @@ import msgspec
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
 from routewright.providers.failures import cleaned, error_for
 from routewright.providers.head import field_lines, head
+from routewright.providers.histories import own_history
 from routewright.settings import DeploymentSettings
 from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Usage
 
@@ -63,6 +64,10 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     if deployment.drop_params:
         body = {name: value for name, value in body.items() if name not in deployment.drop_params}
     body["model"] = deployment.upstream_model
+    if call.endpoint == "chat" and len(messages := body["messages"]) > 1:
+        own = own_history(messages, deployment.provider)
+        if own is not messages:
+            body = {**body, "messages": own}  # the call's own stay as they are: the next candidate may read them
     if call.is_stream:
         options = body.get("stream_options")
         if options is None:

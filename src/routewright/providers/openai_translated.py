@@ -12,6 +12,7 @@ import msgspec
 
 from routewright.dialect import Clock, Pieces, Stream
 from routewright.errors import UpstreamError
+from routewright.providers.histories import own_history
 from routewright.providers.openai import error_of, stream_type, usage_of
 from routewright.providers.translation import (
     DECODE_ERRORS,
@@ -50,6 +51,7 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     for name in deployment.drop_params:
         body.pop(name, None)
     body["model"] = deployment.upstream_model
+    body["messages"] = own_history(body["messages"], deployment.provider)
     if call.is_stream and "stream_options" not in deployment.drop_params:
         body["stream_options"] = {"include_usage": True}
     encoded = encode(body)

@@ -257,5 +257,8 @@ def test_routers_are_found_by_their_name_and_by_llmrouters():
         assert find_router(f"llmrouter-{name}") is router_class
     for alias, name in ALIASES.items():
         assert find_router(alias) is ROUTERS[name]
+    for name in ("custom", "automix", "llmrouter-r1", "knn-multiround"):
+        with pytest.raises(KeyError, match="no router to fit"):
+            find_router(name)
     with pytest.raises(KeyError, match="known: bandit, best"):
         find_router("oracle-of-delphi")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -183,7 +184,7 @@ def wait_until_answering_connect(server: Server) -> None:
             time.sleep(0.005)
 
 
-def gateway_config(upstream: Server) -> dict[str, object]:
+def gateway_config(upstream: Server) -> dict[str, Any]:
     """Two priced models behind one route; a virtual key with limits; the journal is always on."""
 
     def deployment(name: str, cost: float) -> dict[str, object]:
@@ -207,13 +208,26 @@ def gateway_config(upstream: Server) -> dict[str, object]:
 
 
 @contextmanager
-def gateway(folder: Path, upstream: Server, pinned: list[int] | None, *, wait: bool = True) -> Iterator[Server]:
+def gateway(
+    folder: Path,
+    upstream: Server,
+    pinned: list[int] | None,
+    *,
+    wait: bool = True,
+    router: Path | None = None,
+    program: str | None = None,
+) -> Iterator[Server]:
+    """router: the file that the route uses. program: a script to run in place of `routewright`."""
     folder = folder / "gateway"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yaml"
-    config.write_text(json.dumps(gateway_config(upstream)))  # JSON is YAML
+    settings: dict[str, Any] = gateway_config(upstream)
+    if router is not None:
+        settings["routes"]["auto"]["router"] = str(router)
+    config.write_text(json.dumps(settings))  # JSON is YAML
     port = free_port()
-    command = [sys.executable, "-m", "routewright", "serve", "--config", str(config), "--host", "127.0.0.1"]
+    command = [sys.executable, *(["-m", "routewright"] if program is None else [program])]
+    command += ["serve", "--config", str(config), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--data-dir", str(folder / "data")]
     environment = {**os.environ, "ROUTEWRIGHT_FRONT_MAX_CONNECTIONS_PER_ADDRESS": "5000"}
     with (folder / "output.txt").open("ab") as output:

@@ -75,7 +75,7 @@ def by_the_formulas(weights, ids) -> np.ndarray:
 
 @pytest.mark.parametrize("ids", [[7], [1, 2, 3], [49, 0, 13, 13, 2, 30, 5, 8, 9, 10, 11, 12, 4, 6, 7, 21]])
 def test_the_graph_follows_the_formulas(weights, ids):
-    graph = bert_graph(weights, n_layers=N_LAYERS, n_heads=N_HEADS, epsilon=EPSILON)
+    graph = bert_graph(weights.__getitem__, n_layers=N_LAYERS, n_heads=N_HEADS, epsilon=EPSILON)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"ids": np.array(ids), "places": np.arange(len(ids))})
     wanted = by_the_formulas(weights, ids)
@@ -87,4 +87,4 @@ def test_the_graph_follows_the_formulas(weights, ids):
 def test_a_weight_that_is_missing_is_named(weights):
     rest = {name: array for name, array in weights.items() if name != "encoder.layer.1.output.dense.bias"}
     with pytest.raises(KeyError, match=r"encoder\.layer\.1\.output\.dense\.bias"):
-        bert_graph(rest, n_layers=N_LAYERS, n_heads=N_HEADS, epsilon=EPSILON)
+        bert_graph(rest.__getitem__, n_layers=N_LAYERS, n_heads=N_HEADS, epsilon=EPSILON)

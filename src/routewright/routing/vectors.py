@@ -25,8 +25,9 @@ _FAILURES_IN_A_ROW: Final = 3
 _LATE_IN_A_ROW: Final = 20
 _REST_S: Final = 2.0
 """After so many in a row nothing is asked for so long: requests need not wait for what will not come."""
-_NICENESS: Final = 10
-"""The threads yield to the event loop where cores are short. Linux alone has a priority for each thread."""
+_NICENESS: Final = 5
+"""The threads yield to the event loop where cores are short: a third of its share. Linux alone has a priority for each
+thread."""
 
 # Short words, for ratings and metrics.
 TOO_LATE: Final = "no vector within 50 ms"
@@ -159,7 +160,8 @@ class _Lane:
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         if sys.platform == "linux":
             with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+                thread = threading.get_native_id()
+                os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
         while True:
             self._wakes.get()
             jobs = self._some()

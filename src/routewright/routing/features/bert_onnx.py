@@ -14,7 +14,7 @@ saves the `onnx` package, which nothing else needs.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any, Final
 
@@ -32,14 +32,13 @@ _MICROSOFT: Final = "com.microsoft"
 """ONNX Runtime's own operators."""
 
 
-def bert_graph(weights: Mapping[str, Array], *, n_layers: int, n_heads: int, epsilon: float) -> bytes:
+def bert_graph(weight_of: Callable[[str], Array], *, n_layers: int, n_heads: int, epsilon: float) -> bytes:
     """The graph's bytes: inputs `ids` and `places` int64 (n_tokens,), output `mean` float32 (width,).
 
-    weights: as `transformers` names a `BertModel`'s. Raises KeyError for one that is missing.
+    weight_of: gives a weight by its name in `transformers`' `BertModel`; asked for one at a time, so that not all of
+    them need be in memory. What it raises for one that is missing is passed on.
     """
     graph = _Graph()
-    words = weights["embeddings.word_embeddings.weight"]
-    width = words.shape[1]
 
     def dense(x: str, name: str, weight: Float32, bias: Float32) -> str:
         scale = np.maximum(np.abs(weight).max(axis=0), 1e-9) / np.float32(_TOP)
@@ -54,18 +53,28 @@ def bert_graph(weights: Mapping[str, Array], *, n_layers: int, n_heads: int, eps
         )
 
     def linear(x: str, name: str) -> str:
-        return dense(x, name, weights[f"{name}.weight"].T, weights[f"{name}.bias"])
+        return dense(x, name, weight_of(f"{name}.weight").T, weight_of(f"{name}.bias"))
 
     def norm(x: str, name: str) -> str:
-        scale, bias = (graph.constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias"))
+        scale, bias = (graph.constant(f"{name}.{part}", weight_of(f"{name}.{part}")) for part in ("weight", "bias"))
         return graph.add("LayerNormalization", x, scale, bias, epsilon=epsilon)
 
     # one byte a number for the table of words too, a scale for each row
-    step = np.maximum(np.abs(words).max(axis=1, keepdims=True), 1e-9) / np.float32(127)
-    table = graph.constant("words", np.rint(words / step).astype(np.int8))
+    words = weight_of("embeddings.word_embeddings.weight")
+    width = words.shape[1]
+    step = np.maximum(words.max(axis=1, keepdims=True), -words.min(axis=1, keepdims=True)) / np.float32(127)
+    step = np.maximum(step, np.float32(1e-9))
+    steps = np.empty(words.shape, dtype=np.int8)
+    for at in range(0, len(words), 1024):
+        steps[at : at + 1024] = np.rint(words[at : at + 1024] / step[at : at + 1024])
+    del words
+    table = graph.constant("words", steps)
+    del steps
     rows = graph.add("Cast", graph.add("Gather", table, "ids"), to=_FLOAT)
     rows = graph.add("Mul", rows, graph.add("Gather", graph.constant("words.step", step.astype(np.float32)), "ids"))
-    places = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+    places = (
+        weight_of("embeddings.position_embeddings.weight") + weight_of("embeddings.token_type_embeddings.weight")[0]
+    )
     x = graph.add("Add", rows, graph.add("Gather", graph.constant("places.table", places), "places"))
     x = norm(x, "embeddings.LayerNorm")
 
@@ -75,7 +84,7 @@ def bert_graph(weights: Mapping[str, Array], *, n_layers: int, n_heads: int, eps
     for layer in range(n_layers):
         name = f"encoder.layer.{layer}"
         pairs = [
-            (weights[f"{name}.attention.self.{part}.weight"].T, weights[f"{name}.attention.self.{part}.bias"])
+            (weight_of(f"{name}.attention.self.{part}.weight").T, weight_of(f"{name}.attention.self.{part}.bias"))
             for part in ("query", "key", "value")
         ]
         softer = np.float32(1 / sqrt(width / n_heads))
@@ -111,7 +120,9 @@ class _Graph:
     def constant(self, name: str, array: Array) -> str:
         dims = b"".join(_field(1, size) for size in array.shape)
         kind = _field(2, _ELEMENT_TYPES[array.dtype.name])
-        self._constants.append(dims + kind + _field(8, name) + _field(9, array.tobytes()))
+        content = array.tobytes()
+        head = dims + kind + _field(8, name) + _head(9, len(content))
+        self._constants += [_head(5, len(head) + len(content)), head, content]
         return name
 
     def add(self, operator: str, *inputs: str, domain: str = "", output: str = "", **attributes: Any) -> str:
@@ -126,15 +137,15 @@ class _Graph:
         return output
 
     def model(self, *, inputs: Sequence[str], output: str, width: int) -> bytes:
-        graph = (
-            b"".join(_field(1, node) for node in self._nodes)
-            + _field(2, "encoder")
-            + b"".join(_field(5, constant) for constant in self._constants)
-            + b"".join(_field(11, _value(name, _INT64, "n_tokens")) for name in inputs)
-            + _field(12, _value(output, _FLOAT, width))
-        )
+        graph = [
+            *(_field(1, node) for node in self._nodes),
+            _field(2, "encoder"),
+            *self._constants,
+            *(_field(11, _value(name, _INT64, "n_tokens")) for name in inputs),
+            _field(12, _value(output, _FLOAT, width)),
+        ]
         domains = [_field(8, _field(1, name) + _field(2, version)) for name, version in (("", _OPSET), (_MICROSOFT, 1))]
-        return _field(1, _IR_VERSION) + _field(7, graph) + b"".join(domains)
+        return b"".join([_field(1, _IR_VERSION), _head(7, sum(map(len, graph))), *graph, *domains])
 
 
 def _attribute(name: str, value: int | float | Sequence[int]) -> bytes:
@@ -158,7 +169,12 @@ def _field(number: int, value: int | float | str | bytes) -> bytes:
     if isinstance(value, float):
         return _varint(number << 3 | 5) + struct.pack("<f", value)
     content = value.encode() if isinstance(value, str) else value
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    return _head(number, len(content)) + content
+
+
+def _head(number: int, size: int) -> bytes:
+    """What stands before the `size` bytes of a field."""
+    return _varint(number << 3 | 2) + _varint(size)
 
 
 def _varint(value: int) -> bytes:

@@ -37,7 +37,7 @@ class MiniLM(Encoder):
 
     def __init__(self, folder: Path) -> None:
         import onnxruntime
-        from safetensors.numpy import load_file
+        from safetensors import safe_open
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -46,12 +46,13 @@ class MiniLM(Encoder):
         self._first, self._last = (self._tokenizer.token_to_id(piece) for piece in ("[CLS]", "[SEP]"))
         shape = json.loads((folder / "config.json").read_bytes())
         self.width = shape["hidden_size"]
-        graph = bert_graph(
-            load_file(folder / "model.safetensors"),
-            n_layers=shape["num_hidden_layers"],
-            n_heads=shape["num_attention_heads"],
-            epsilon=shape["layer_norm_eps"],
-        )
+        with safe_open(folder / "model.safetensors", "np") as weights:
+            graph = bert_graph(
+                weights.get_tensor,
+                n_layers=shape["num_hidden_layers"],
+                n_heads=shape["num_attention_heads"],
+                epsilon=shape["layer_norm_eps"],
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

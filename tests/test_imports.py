@@ -10,7 +10,19 @@ import pytest
 import routewright
 
 PACKAGE = Path(routewright.__file__).parent
-BASE = {"types", "errors", "settings", "grants", "dialect", "flow", "chunked", "deadlines", "writes", "windows"}
+BASE = {
+    "types",
+    "errors",
+    "settings",
+    "grants",
+    "dialect",
+    "flow",
+    "chunked",
+    "deadlines",
+    "writes",
+    "signatures",
+    "windows",
+}
 STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record"}
 LEAVES = BASE | {"wire", "providers", "endpoints", "storage"}
 

@@ -17,6 +17,8 @@ from harness.crowd import ask, chat_bytes
 from harness.gateway import MASTER_KEY, SMALL_KEY, Gateway, base_config, eventually, running
 from harness.upstream import Upstream
 from harness.wire import Reply, assert_error
+from routewright.routing.container import sign
+from routewright.signatures import base64_of, public_of
 
 CORRUPTED = 1000
 PROMPTS = ["What is 2 + 2?", "Prove that there are infinitely many primes.", "def f(x): return x", "Grüezi!", ""]
@@ -235,3 +237,44 @@ def test_changed_file_is_taken_without_being_asked(routed: Gateway, artefact: Pa
     assert info(routed)["last_reload"] == before
     replace_file(artefact, packaged_artefact().read_bytes())
     eventually(lambda: not info(routed)["last_error"], within_s=15, what="the good file to be taken")
+
+
+def test_where_keys_are_named_only_files_that_they_signed_are_taken(upstream: Upstream, tmp_path: Path) -> None:
+    path, good = tmp_path / "router.safetensors", packaged_artefact().read_bytes()
+    ours, theirs = bytes(range(32)), bytes(range(1, 33))
+    path.write_bytes(sign(good, ours))
+    settings = {
+        "routing_strategy": "llmrouter-knn",
+        "routing_strategy_args": {
+            "model_path": str(path),
+            "hot_reload": False,
+            "public_keys": [base64_of(public_of(ours))],
+        },
+    }
+    with running(base_config(upstream, router_settings=settings)) as gateway:
+        first = info(gateway)
+        assert first["routes"]["auto"]["signed_by"] == base64_of(public_of(ours))
+        for content, field in ((good, "signature"), (sign(good, theirs), "signed_by")):
+            replace_file(path, content)
+            assert_error(reload(gateway), 409, code="invalid_artefact")
+            after = info(gateway)
+            assert f'field "{field}"' in after["last_error"]
+            assert after["artefact"] == first["artefact"]
+            assert gateway.chat(model="auto").status == 200
+        replace_file(path, sign(good, ours))
+        assert reload(gateway).status == 200
+        assert info(gateway)["last_error"] is None
+
+
+def test_an_unsigned_file_at_the_start_leaves_the_packaged_router(upstream: Upstream, tmp_path: Path) -> None:
+    path = tmp_path / "router.safetensors"
+    path.write_bytes(packaged_artefact().read_bytes())
+    settings = {
+        "routing_strategy": "llmrouter-knn",
+        "routing_strategy_args": {"model_path": str(path), "public_keys": [base64_of(public_of(bytes(32)))]},
+    }
+    with running(base_config(upstream, router_settings=settings)) as gateway:
+        said = info(gateway)
+        assert 'field "signature" is missing' in said["warnings"][0]
+        assert said["routes"]["auto"]["signed_by"] is None
+        assert gateway.chat(model="auto").status == 200

@@ -1,4 +1,4 @@
-"""The command line: serve, check-config, demo, fit, evaluate, route, usage.
+"""The command line: serve, check-config, demo, fit, evaluate, inspect, sign, verify, route, usage.
 
 Written with argparse: `serve` is the process that stays, and a richer library costs it 7 MB for as long as it runs.
 """
@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_usage(commands)
     _add_fit(commands)
     _add_evaluate(commands)
+    _add_inspect(commands)
+    _add_sign(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -244,6 +247,47 @@ def _evaluate(options: argparse.Namespace) -> int:
         plots_folder=options.plots,
         with_prompts=not options.no_prompts,
     )
+
+
+def _add_inspect(commands: Commands) -> None:
+    parser = _command(commands, "inspect", "Show what a router file holds, whether it would load, and who signed it.")
+    parser.add_argument("file", type=Path, help="a router file")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from routewright.learning.inspection import inspect_command
+
+    return inspect_command(options.file, as_json=options.json)
+
+
+def _add_sign(commands: Commands) -> None:
+    parser = _command(commands, "sign", "Sign a router file with an Ed25519 key, or make such a key.")
+    parser.add_argument("file", type=Path, nargs="?", help="a router file")
+    parser.add_argument("--key", type=Path, help="the private key, a PEM file")
+    parser.add_argument("--out", type=Path, help="write the signed file here instead of in place")
+    parser.add_argument("--new-key", type=Path, metavar="PATH", help="make a key pair: PATH, and PATH.pub to hand out")
+    parser.set_defaults(run=_sign)
+
+
+def _sign(options: argparse.Namespace) -> int:
+    from routewright.learning.signing import sign_command
+
+    return sign_command(options.file, options.key, options.new_key, options.out)
+
+
+def _add_verify(commands: Commands) -> None:
+    parser = _command(commands, "verify", "Check that a router file is sound and signed by a key you know.")
+    parser.add_argument("file", type=Path, help="a router file")
+    parser.add_argument("--key", required=True, action="append", help="a public key: PEM file or base64; may repeat")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from routewright.learning.signing import verify_command
+
+    return verify_command(options.file, options.key)
 
 
 # --- options that several commands share ----------------------------------------------------------------------------

@@ -276,6 +276,9 @@ class RouterSettings:
     """What `/router/info` calls it."""
     hot_reload: bool = True
     reload_interval_s: float = 2.0
+    public_keys: tuple[bytes, ...] = ()
+    """`routing_strategy_args.public_keys`: Ed25519, 32 bytes each. Where there are any, only files signed by one of
+    them are taken; the packaged router, which comes with the code, is taken as the code is."""
     embeddings: EmbeddingsSettings | None = None
     """The section `embeddings`: what routers with `remote` features ask."""
 

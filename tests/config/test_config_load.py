@@ -113,6 +113,12 @@ BAD: list[tuple[str, str]] = [
     ("router_settings: {routing_strategy: llmrouter-}", 'unknown strategy "llmrouter-"'),
     ("router_settings: {routing_strategy: llmrouter-knn, routing_strategy_args: {model_pth: x}}",
      'router_settings.routing_strategy_args.model_pth: unknown key; did you mean "model_path"?'),
+    ("router_settings: {routing_strategy_args: {public_keys: [absent.pub]}}",
+     'router_settings.routing_strategy_args.public_keys: key "absent.pub" is no good: '
+     "neither base64 of 32 bytes nor a file that can be read: No such file or directory"),
+    ("router_settings: {routing_strategy_args: {public_keys: []}}",
+     "router_settings.routing_strategy_args.public_keys: no key: no router file could be loaded; "
+     "leave the field out to take unsigned ones"),
     ("router_settings: {routing_strategy: llmrouter-knn, routing_strategy_args: {reload_interval: 0}}",
      "router_settings.routing_strategy_args.reload_interval: expected 0..86400, found 0"),
     ("router_settings: {fallbacks: [a]}", "router_settings.fallbacks: expected a list of {model: [other models]}"),
@@ -531,9 +537,11 @@ def test_a_learned_strategy_reaches_the_router_settings() -> None:
         router_settings:
           routing_strategy: llmrouter-knn
           routing_strategy_args:
-            {model_path: /m/knn.safetensors, hot_reload: false, reload_interval: 30, llm_data_path: x}
+            {model_path: /m/knn.safetensors, hot_reload: false, reload_interval: 30, llm_data_path: x,
+             public_keys: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}
         """)
     )
+    assert settings.router.public_keys == (bytes(32),)
     assert settings.router.strategy_name == "llmrouter-knn"
     assert settings.router.artefact_path == Path("/m/knn.safetensors")
     assert (settings.router.hot_reload, settings.router.reload_interval_s) == (False, 30.0)

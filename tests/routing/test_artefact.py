@@ -13,7 +13,7 @@ import pytest
 from made_up import make_artefact
 
 from routewright.errors import ArtefactRefused
-from routewright.routing import artefact as module
+from routewright.routing import container
 from routewright.routing.artefact import CANARIES, artefact_bytes, read_artefact, write_artefact
 from routewright.routing.registry import ROUTERS
 
@@ -31,13 +31,13 @@ def file(tmp_path: Path, good: bytes) -> Path:
 
 
 def taken_apart(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
-    header, arrays, _ = module._unpack(content)
-    return header, dict(arrays)
+    contents = container.unpack(content)
+    return contents.header, dict(contents.arrays)
 
 
 def put_together(header: dict, arrays: dict[str, np.ndarray]) -> bytes:
     """A file whose hash is right, whatever else is wrong with it."""
-    return module._pack(header, arrays)
+    return container.pack(header, arrays)
 
 
 # --- good files -------------------------------------------------------------------------------------------------

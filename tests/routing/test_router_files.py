@@ -7,7 +7,7 @@ import pytest
 from made_up import make_artefact
 
 from routewright.errors import ArtefactRefused
-from routewright.routing import artefact as module
+from routewright.routing import container
 from routewright.routing.artefact import CANARIES, artefact_bytes, read_artefact, write_artefact
 from routewright.routing.registry import ROUTERS
 
@@ -17,7 +17,8 @@ SERVED = [name for name in ROUTERS if name != "task-mean"]
 
 @pytest.mark.parametrize("name", SERVED)
 def test_an_array_of_another_size_or_with_nan_is_refused_by_its_name(name, tmp_path):
-    header, arrays, _ = module._unpack(artefact_bytes(make_artefact(name)))
+    contents = container.unpack(artefact_bytes(make_artefact(name)))
+    header, arrays = contents.header, contents.arrays
     path = tmp_path / "router.safetensors"
     for array_name, array in arrays.items():
         if not array_name.startswith("router."):
@@ -33,11 +34,11 @@ def test_an_array_of_another_size_or_with_nan_is_refused_by_its_name(name, tmp_p
                 nan.flat[-1] = np.nan
                 wrong.append(nan)
         for bad in wrong:
-            path.write_bytes(module._pack(header, dict(arrays) | {array_name: bad}))
+            path.write_bytes(container.pack(header, dict(arrays) | {array_name: bad}))
             with pytest.raises(ArtefactRefused, match=f'array "(router.)?{short}"'):
                 read_artefact(path)
         left = {n: a for n, a in arrays.items() if n != array_name}
-        path.write_bytes(module._pack(header, left))
+        path.write_bytes(container.pack(header, left))
         with pytest.raises(ArtefactRefused, match=f'array "{short}" is missing'):
             read_artefact(path)
 

@@ -30,6 +30,7 @@ from routewright.settings import (
     Settings,
     UpstreamSettings,
 )
+from routewright.signatures import KeyRefused, public_key_of
 from routewright.types import Secret
 
 MEGABYTE = 1024 * 1024
@@ -399,9 +400,28 @@ def _strategy(
     interval_s = args.number("reload_interval", above=True, most=86_400) if is_learned else None
     if interval_s is not None:
         changes["reload_interval_s"] = interval_s
+    public_keys = _public_keys(args)
+    if public_keys:
+        changes["public_keys"] = public_keys
     orchestration, _ = read_orchestration(args, name if is_learned else None, models.chat_models)
-    args.finish({*schema.ROUTING_STRATEGY_ARGS, "model_path", "hot_reload", "reload_interval"})
+    args.finish({*schema.ROUTING_STRATEGY_ARGS, "model_path", "hot_reload", "reload_interval", "public_keys"})
     return strategy, replace(learned, **changes), orchestration
+
+
+def _public_keys(args: Section) -> tuple[bytes, ...]:
+    """`public_keys`, for routers of every route: base64 of a key, or the path of a PEM file with one."""
+    named = args.names("public_keys")
+    if named is None:
+        return ()
+    if not named:
+        args.error("public_keys", "no key: no router file could be loaded; leave the field out to take unsigned ones")
+    found = []
+    for name in named:
+        try:
+            found.append(public_key_of(name))
+        except KeyRefused as error:
+            args.error("public_keys", f'key "{shown(name)}" is no good: {error}')
+    return tuple(dict.fromkeys(found))
 
 
 def _with_strategy(

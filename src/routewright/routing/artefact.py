@@ -1,21 +1,13 @@
 """A fitted router in one file: safetensors arrays, and a JSON header in their metadata.
 
-The file is a safetensors file that any reader opens. Its metadata has two entries: `routewright`, the header as JSON
-text, and `sha256`, the SHA-256 of the whole file with these 64 digits as zeros. Nothing in it is code; reading it
-executes nothing it holds. What is parsed is what was hashed: the bytes are read once.
+`container.py` has the file's form. Nothing in it is code; reading it executes nothing it holds.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
-import math
 import os
-import stat
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +17,16 @@ from numpy.typing import NDArray
 from routewright.errors import ArtefactRefused
 from routewright.routing.arguments import check_arguments
 from routewright.routing.calibrate import Isotonic
+from routewright.routing.container import (
+    FORMAT_VERSION,
+    MAX_BYTES,
+    Contents,
+    check_signature,
+    pack,
+    read_whole,
+    unpack,
+    write_whole,
+)
 from routewright.routing.features import load_features
 from routewright.routing.features.contract import NO_SUPPLIES, Features, Supplies
 from routewright.routing.features.joined import under
@@ -33,20 +35,6 @@ from routewright.routing.registry import ROUTERS
 from routewright.routing.router import Array, Router
 from routewright.types import Prompt
 
-FORMAT_VERSION: Final = 1
-MAX_BYTES: Final = 256 * 1024 * 1024
-MAX_HEADER_BYTES: Final = 8 * 1024 * 1024
-_ZEROS: Final = "0" * 64
-_DTYPES: Final[dict[str, np.dtype[Any]]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I8": np.dtype("i1"),
-    "U8": np.dtype("u1"),
-}
-_DTYPE_NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
 _MAY_BE_NAN: Final = frozenset(
     {"router.residual", "router.near_residual", "router.base.residual", "router.base.near_residual"}
 )
@@ -108,6 +96,8 @@ class Artefact:
     sha256: str = ""
     """Of the file; empty before it is written."""
     path: str = ""
+    signed_by: str = ""
+    """The public key whose signature was checked, hex; empty where none was asked for."""
 
     @property
     def router_name(self) -> str:
@@ -168,55 +158,14 @@ def artefact_bytes(artefact: Artefact) -> bytes:
         arrays["calibration.y"] = artefact.calibration.y_
     if artefact.training_ids:
         arrays["training.ids"] = np.frombuffer("\n".join(artefact.training_ids).encode(), dtype=np.uint8)
-    return _pack(header, arrays)
-
-
-def _pack(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
-    """A safetensors file, its arrays widest type first so that each lies on its own boundary."""
-    table: dict[str, Any] = {
-        "__metadata__": {
-            "routewright": json.dumps(header, sort_keys=True, ensure_ascii=True, allow_nan=False),
-            "sha256": _ZEROS,
-        }
-    }
-    parts: list[bytes] = []
-    at = 0
-    for name, array in sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
-        dtype = array.dtype.newbyteorder("<")
-        if dtype not in _DTYPE_NAMES:
-            raise ValueError(f'array "{name}" has a type that the file does not hold: {array.dtype}')
-        part = np.ascontiguousarray(array, dtype=dtype).tobytes()
-        table[name] = {
-            "dtype": _DTYPE_NAMES[dtype],
-            "shape": list(array.shape),
-            "data_offsets": [at, at + len(part)],
-        }
-        parts.append(part)
-        at += len(part)
-    head = json.dumps(table, ensure_ascii=True).encode()
-    head += b" " * (-len(head) % 8)
-    content = b"".join((len(head).to_bytes(8, "little"), head, *parts))
-    digest = hashlib.sha256(content).hexdigest()
-    return content.replace(f'"sha256": "{_ZEROS}"'.encode(), f'"sha256": "{digest}"'.encode(), 1)
+    return pack(header, arrays)
 
 
 def write_artefact(artefact: Artefact, path: Path) -> str:
     """Write the file whole or not at all (a new file renamed over the old); returns its SHA-256. Raises OSError."""
     content = artefact_bytes(artefact)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return _stored_digest(content)
+    write_whole(content, Path(path))
+    return unpack(content).sha256
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -228,133 +177,29 @@ def read_artefact(
     max_bytes: int = MAX_BYTES,
     force: bool = False,
     supplies: Supplies = NO_SUPPLIES,
+    public_keys: Sequence[bytes] | None = None,
 ) -> Artefact:
     """Read, check and try a router file. Raises ArtefactRefused naming the fault, and nothing else.
 
     force: also take a router whose gate says that it is worse than the best single model. supplies: what the features
-    may need beside the file, such as the endpoint that `remote` asks; the file has no say in it.
+    may need beside the file, such as the endpoint that `remote` asks; the file has no say in it. public_keys: take
+    only a file that one of these Ed25519 keys signed; None: signatures are not looked at.
     """
     name = os.path.basename(os.fspath(path)) or os.fspath(path)
-    content = _read(path, name, max_bytes)
     try:
-        return _parse(content, os.fspath(path), force=force, supplies=supplies)
+        content = read_whole(path, max_bytes)
+        contents = unpack(content)
+        signed_by = "" if public_keys is None else check_signature(content, contents, public_keys)
+        artefact = _artefact(contents, os.fspath(path), force=force, supplies=supplies)
+        return replace(artefact, signed_by=signed_by)
     except ArtefactRefused as error:
         raise ArtefactRefused(f'router file "{name}" refused: {error.message}') from None
     except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, IndexError, RecursionError) as error:
         raise ArtefactRefused(f'router file "{name}" refused: {error}') from None
 
 
-def _read(path: str | os.PathLike[str], name: str, max_bytes: int) -> bytes:
-    """The file's bytes, its size checked on the open file before a byte is read."""
-    refused = f'router file "{name}" refused: '
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        reason = {
-            errno.ENOENT: "there is no such file",
-            errno.ELOOP: "its symbolic links form a loop",
-            errno.EACCES: "it may not be read",
-            errno.EISDIR: "it is a directory",
-        }.get(error.errno or 0, error.strerror or "it can't be opened")
-        raise ArtefactRefused(refused + reason) from None
-    except ValueError:
-        raise ArtefactRefused(refused + "its name holds a zero byte") from None
-    try:
-        status = os.fstat(handle)
-        if stat.S_ISDIR(status.st_mode):
-            raise ArtefactRefused(refused + "it is a directory")
-        if not stat.S_ISREG(status.st_mode):
-            raise ArtefactRefused(refused + "it is no regular file")
-        if status.st_size > max_bytes:
-            raise ArtefactRefused(f"{refused}it has {status.st_size} bytes, the limit is {max_bytes}")
-        if status.st_size == 0:
-            raise ArtefactRefused(refused + "it is empty")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            content = file.read(max_bytes + 1)
-    except OSError as error:
-        raise ArtefactRefused(refused + (error.strerror or "it can't be read")) from None
-    finally:
-        os.close(handle)
-    if len(content) > max_bytes:
-        raise ArtefactRefused(f"{refused}it grew beyond the limit of {max_bytes} bytes while it was read")
-    return content
-
-
-def _stored_digest(content: bytes) -> str:
-    head = content[8 : 8 + int.from_bytes(content[:8], "little")]
-    return str(json.loads(head)["__metadata__"]["sha256"])
-
-
-def _unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Array], str]:
-    """Header, arrays and digest of a file's bytes, each array checked for place and size."""
-    if content[:2] == b"PK" or (content[:1] == b"\x80" and content[1:2] in b"\x02\x03\x04\x05"):
-        raise ArtefactRefused("it is a pickle or PyTorch file, which is never opened; expected a routewright artefact")
-    if len(content) < 10:
-        raise ArtefactRefused(f"it is truncated: {len(content)} bytes")
-    head_size = int.from_bytes(content[:8], "little")
-    if head_size > MAX_HEADER_BYTES or head_size < 2:
-        raise ArtefactRefused(f"header length {head_size} is not within 2..{MAX_HEADER_BYTES}: no artefact, or damaged")
-    start = 8 + head_size
-    if len(content) < start:
-        raise ArtefactRefused(f"it is truncated: the header alone has {head_size} bytes, the file {len(content)}")
-    head = content[8:start]
-    try:
-        table = json.loads(head)
-    except (ValueError, RecursionError):
-        raise ArtefactRefused("the header is no JSON: no artefact, or damaged") from None
-    metadata = table.pop("__metadata__", None) if isinstance(table, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("routewright"), str):
-        raise ArtefactRefused('the metadata has no "routewright" header: a safetensors file of something else')
-    digest = metadata.get("sha256")
-    if not isinstance(digest, str) or len(digest) != 64 or head.count(digest.encode("utf-8", "replace")) != 1:
-        raise ArtefactRefused('field "sha256" is missing or malformed')
-
-    header = json.loads(metadata["routewright"])
-    if not isinstance(header, dict):
-        raise ArtefactRefused("the header is no JSON object")
-    version = header.get("format_version")
-    if type(version) is not int or version < 1:
-        raise ArtefactRefused(f'field "format_version" must be a whole number, is {version!r}')
-    if version > FORMAT_VERSION:
-        raise ArtefactRefused(
-            f'field "format_version" is {version}, this routewright reads up to {FORMAT_VERSION}: a newer one made it'
-        )
-
-    arrays: dict[str, Array] = {}
-    at = 0
-    entries = sorted(table.items(), key=lambda item: item[1]["data_offsets"])
-    for name, entry in entries:
-        dtype = _DTYPES.get(entry["dtype"])
-        if dtype is None:
-            raise ArtefactRefused(f'array "{name}" has the unknown type {entry["dtype"]!r}')
-        shape, (low, high) = entry["shape"], entry["data_offsets"]
-        if any(type(size) is not int or size < 0 for size in (*shape, low, high)) or len(shape) > 4:
-            raise ArtefactRefused(f'array "{name}" has an impossible shape or place')
-        if low != at or high - low != math.prod(shape) * dtype.itemsize:
-            raise ArtefactRefused(f'array "{name}" has a size that disagrees with its shape, or lies over another')
-        at = high
-        if start + at > len(content):
-            raise ArtefactRefused(f'it is truncated: array "{name}" ends at {start + at}, the file at {len(content)}')
-        # a copy: numpy's own alignment, so that sums round as they did when the router was fitted
-        array = (
-            np.frombuffer(content, dtype, math.prod(shape), start + low).reshape(shape).astype(dtype.newbyteorder("="))
-        )
-        array.flags.writeable = False
-        arrays[name] = array
-    if start + at != len(content):
-        raise ArtefactRefused(f"it has {len(content) - start - at} bytes beyond its last array")
-
-    place = content.index(digest.encode(), 8, start)
-    hasher = hashlib.sha256(memoryview(content)[:place])
-    hasher.update(_ZEROS.encode())
-    hasher.update(memoryview(content)[place + 64 :])
-    if hasher.hexdigest() != digest:
-        raise ArtefactRefused('field "sha256" does not match the content: the file is damaged or was changed')
-    return header, arrays, digest
-
-
-def _parse(content: bytes, path: str, *, force: bool, supplies: Supplies) -> Artefact:
-    header, arrays, digest = _unpack(content)
+def _artefact(contents: Contents, path: str, *, force: bool, supplies: Supplies) -> Artefact:
+    header, arrays = contents.header, contents.arrays
     for name, array in arrays.items():
         if array.dtype.kind == "f":
             bad = np.isinf(array).any() if name in _MAY_BE_NAN else not np.isfinite(array).all()
@@ -428,7 +273,7 @@ def _parse(content: bytes, path: str, *, force: bool, supplies: Supplies) -> Art
         gate=gate,
         created=str(header.get("created", "")),
         training_ids=training_ids,
-        sha256=digest,
+        sha256=contents.sha256,
         path=path,
     )
 

@@ -20,6 +20,7 @@ from routewright.routing.features.contract import Supplies
 from routewright.routing.router import Float32
 from routewright.routing.vectors import Vectors
 from routewright.settings import RouterSettings, RouteSettings
+from routewright.signatures import base64_of
 from routewright.types import Call, Candidates, Caps, Decision, Group, Prompt, Rating, RouteCandidate
 from routewright.wire.chat import estimated_tokens, prompt_of
 
@@ -87,8 +88,13 @@ class LiveRouters:
         if path in self._artefacts:
             return self._artefacts[path]
         self._seen[path] = _stamp(path)
-        artefact = self._artefacts[path] = read_artefact(path, supplies=self._supplies)
+        artefact = self._artefacts[path] = self._checked(path)
         return artefact
+
+    def _checked(self, path: Path) -> Artefact:
+        """The packaged router came with the code, and is trusted as the code is."""
+        keys = self._settings.public_keys or None
+        return read_artefact(path, supplies=self._supplies, public_keys=None if path == PACKAGED else keys)
 
     def _plan(self, name: str, artefact: Artefact) -> RoutePlan:
         route = self._routes[name]
@@ -115,7 +121,7 @@ class LiveRouters:
                 if is_named and not path.exists() and path.parent == self._routers_folder:
                     path = PACKAGED  # a router's name without a file of its own, as at the start
                 if path not in fresh:
-                    fresh[path] = read_artefact(path, supplies=self._supplies)
+                    fresh[path] = self._checked(path)
                 plans[name] = self._plan(name, fresh[path])
         except ArtefactRefused as error:
             self.last_error = error.message
@@ -268,6 +274,7 @@ class LiveRouters:
             "routes": {
                 name: {
                     "artefact": plan.artefact_id,
+                    "signed_by": _base64(plan.artefact.signed_by),
                     "quality": self._routes[name].quality,
                     "default_model": self._routes[name].default_model,
                     "candidates": plan.placements,
@@ -280,6 +287,11 @@ class LiveRouters:
 def _paces(groups: Sequence[Group]) -> list[float]:
     """Seconds per output token of each group's quickest deployment that has answered lately; 0 where none has."""
     return [min((d.health.pace_s for d in group.deployments if d.health.pace_s), default=0.0) for group in groups]
+
+
+def _base64(public_key: str) -> str | None:
+    """A key's hex digits as it stands in a configuration."""
+    return base64_of(bytes.fromhex(public_key)) if public_key else None
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -141,14 +141,20 @@ def _add_check_config(commands: Commands) -> None:
     about = "Check a configuration without serving it: every fault with file, line and field."
     parser = _command(commands, "check-config", about)
     parser.add_argument("file", type=Path, help="the config.yaml to check")
+    _add_data_dir(parser)
     _add_lenient(parser)
     parser.set_defaults(run=_check_config)
 
 
 def _check_config(options: argparse.Namespace) -> int:
     from routewright.config.check import check_config
+    from routewright.explain import placement_lines
 
-    return check_config(options.file, lenient=options.lenient_config)
+    return check_config(
+        options.file,
+        lenient=options.lenient_config,
+        more=lambda settings: placement_lines(settings, options.data_dir),
+    )
 
 
 def _add_demo(commands: Commands) -> None:

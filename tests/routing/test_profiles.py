@@ -35,7 +35,7 @@ from routewright.routing.profiles import FAMILIES, find_family, place, plain_nam
         ("meta-llama/Llama-3.3-70B-Instruct-Turbo", "llama 3.3 70b"),
         ("llama3.1:8b", "llama 3.1 8b"),
         ("meta-llama/llama-4-maverick-17b-128e-instruct", "llama 4 maverick"),
-        ("accounts/fireworks/models/llama-v3p1-405b-instruct", "open model of 405 billion parameters"),
+        ("accounts/fireworks/models/llama-v3p1-405b-instruct", "llama 3.1 405b"),
         ("Qwen/Qwen2.5-72B-Instruct", "qwen 2.5 72b"),
         ("qwen3:8b", "qwen 3 8b"),
         ("qwen2.5-coder-32b-instruct", "qwen coder"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -19,10 +19,12 @@ def check_config(
     lenient: bool = False,
     environ: Mapping[str, str] | None = None,
     out: TextIO | None = None,
+    more: Callable[[Settings], list[str]] | None = None,
 ) -> int:
     """Print what would be served, or the problems one a line; 0 if the configuration is good, else 1.
 
     `environ` None: this process's variables; `out` None: standard output. Prints no credential.
+    more: lines of another part of the program about a good configuration.
     """
     out = sys.stdout if out is None else out
     try:
@@ -33,7 +35,7 @@ def check_config(
         count = len(error.problems)
         print(f"{count} problem{'' if count == 1 else 's'}; nothing would be served", file=out)
         return 1
-    for line in summary(settings):
+    for line in [*summary(settings), *(more(settings) if more is not None else [])]:
         print(line, file=out)
     return 0
 

@@ -494,6 +494,7 @@ class RoutePlan:
                     "label": placement.label,
                     "profile": placement.profile,
                     "placed": placement.how,
+                    "level": None if placement.level is None else round(placement.level, 4),
                     "input_usd_per_million_tokens": _significant(self._input_usd[i] * 1e6),
                     "output_usd_per_million_tokens": _significant(self._output_usd[i] * 1e6),
                     "price_source": candidate.price.source,

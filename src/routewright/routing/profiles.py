@@ -88,11 +88,11 @@ def _families() -> tuple[Family, ...]:
         # Google
         ("gemini 3 pro", r"gemini-[3-9](\.\d)?-pro", 0.89, "thinks"),
         ("gemini 3 flash", r"gemini-[3-9](\.\d)?-flash", 0.85, ""),
-        ("gemini 2.5 flash-lite", r"gemini-2\.5-flash-lite", 0.73, ""),
-        ("gemini 2.5 flash", r"gemini-2\.5-flash", 0.80, ""),
+        ("gemini 2.5 flash-lite", r"gemini-2\.5-flash-lite|gemini-flash-lite-latest", 0.73, ""),
+        ("gemini 2.5 flash", r"gemini-2\.5-flash|gemini-flash-latest", 0.80, ""),
         ("gemini 2.5 pro", r"gemini-2\.5-pro|gemini-pro-latest", 0.86, "thinks"),
         ("gemini 2.0 flash-lite", r"gemini-2\.0-flash-lite", 0.71, ""),
-        ("gemini 2.0 flash", r"gemini-2\.0-flash|gemini-flash-latest", 0.76, ""),
+        ("gemini 2.0 flash", r"gemini-2\.0-flash", 0.76, ""),
         ("gemini 2.0 pro", r"gemini-2\.0-pro", 0.79, ""),
         ("gemini 1.5 flash 8b", r"gemini-1\.5-flash-8b", 0.58, ""),
         ("gemini 1.5 flash", r"gemini-1\.5-flash", 0.64, ""),
@@ -111,10 +111,10 @@ def _families() -> tuple[Family, ...]:
         ("llama 3.1 405b", r"llama-?3\.1-405b", 0.73, ""),
         ("nemotron ultra", r"nemotron-ultra", 0.78, "thinks"),
         ("nemotron", r"nemotron", 0.68, ""),
-        ("llama 3.3 70b", r"llama-?3\.3-70b|llama-?v?3p3-70b", 0.69, ""),
-        ("llama 3.1 70b", r"llama-?3\.1-70b|llama-?v?3p1-70b|llama-?3\.2-90b", 0.63, ""),
+        ("llama 3.3 70b", r"llama-?3\.3-70b", 0.69, ""),
+        ("llama 3.1 70b", r"llama-?3\.1-70b|llama-?3\.2-90b", 0.63, ""),
         ("llama 3 70b", r"llama-?3-70b", 0.55, ""),
-        ("llama 3.1 8b", r"llama-?3\.1-8b|llama-?v?3p1-8b|llama-?3\.2-11b|llama-3\.1(-instant)?$", 0.44, ""),
+        ("llama 3.1 8b", r"llama-?3\.1-8b|llama-?3\.2-11b|llama-?3\.1(-instant)?$", 0.44, ""),
         ("llama 3 8b", r"llama-?3-8b", 0.39, ""),
         ("llama 3.2 3b", r"llama-?3\.2-3b|llama-?3\.2$", 0.35, ""),
         ("llama 3.2 1b", r"llama-?3\.2-1b", 0.20, ""),
@@ -152,8 +152,8 @@ def _families() -> tuple[Family, ...]:
         ("ministral", r"ministral", 0.42, ""),
         ("mistral 7b", r"mistral", 0.29, ""),
         # DeepSeek
-        ("deepseek r1", r"deepseek-(r1$|r1-0|reasoner)", 0.84, "thinks"),
-        ("deepseek r1 distill", r"deepseek-r1", 0.68, "math thinks"),
+        ("deepseek r1 distill", r"deepseek-r1.*(distill|qwen|llama|-(1\.5|7|8|14|32|70)b)", 0.68, "math thinks"),
+        ("deepseek r1", r"deepseek-(r1|reasoner)", 0.84, "thinks"),
         ("deepseek coder", r"deepseek-coder", 0.63, "code"),
         ("deepseek v3", r"deepseek-(v3|chat|v4)", 0.79, ""),
         ("deepseek v2", r"deepseek-v2", 0.64, ""),
@@ -213,10 +213,12 @@ _BY_SIZE: Final = ((0.5, 0.15), (1.5, 0.25), (3, 0.36), (8, 0.46), (14, 0.58), (
 _BY_PRICE: Final = ((0.03, 0.36), (0.1, 0.48), (0.3, 0.61), (1.0, 0.68), (4.0, 0.75), (10.0, 0.80), (40.0, 0.84))
 """Level that an unknown model of this blended price (USD per million tokens) is held to have."""
 _MIDDLE: Final = 0.60
-_DATE: Final = re.compile(r"-(20\d{6}|20\d\d-\d\d-\d\d|latest|preview|v\d(-\d)?)$")
+_DATE: Final = re.compile(r"(?:-(?:20\d{6}|20\d\d-\d\d-\d\d|latest|preview)|(?<!claude)-v\d-\d)$")
 _REGION: Final = re.compile(
-    r"^(?:us|eu|apac|global)\.|^(?:anthropic|meta|amazon|mistral|cohere|ai21|deepseek|openai|qwen)\."
+    r"^(?:us|eu|apac|au|jp|us-gov|global)\.|^(?:anthropic|meta|amazon|mistral|cohere|ai21|openai|qwen)\."
 )
+_POINT: Final = re.compile(r"(?<=\d)p(?=\d)|(?<=llama\d)-(?=\d-)|(?<=llama-\d)-(?=\d-)")
+"""Where a host that allows no point in a name writes something else: `llama-v3p1`, `llama3-1`."""
 
 
 def plain_name(model: str) -> str:
@@ -233,7 +235,9 @@ def plain_name(model: str) -> str:
 
 def find_family(model: str) -> Family | None:
     """The first family whose pattern the name fits; else one made of the size in the name; else None."""
-    name = plain_name(model)[:200]
+    name = _POINT.sub(".", plain_name(model)[:200].replace("llama-v3", "llama-3").replace("deepseek.", "deepseek-"))
+    if model.lower().endswith("-latest"):  # of some names it is a family's own, of others no more than a date
+        name += "-latest"
     for family in FAMILIES:
         if family.pattern.search(name):
             return family
@@ -260,6 +264,8 @@ class Placement:
     profile: str
     how: str
     """For people: by what it was placed."""
+    level: float | None
+    """0..1 on the scale of `FAMILIES`; None: measured on a scale of its own."""
     weights: tuple[tuple[int, float], ...]
     """(label's index, weight), weights adding to 1, applied to log-odds."""
     offset: float
@@ -300,6 +306,7 @@ def place(candidates: Sequence[RouteCandidate], artefact: Artefact) -> list[Plac
                     old.label,
                     old.profile,
                     f"{old.how}; set apart from its equals by {'price' if price else 'name'}",
+                    old.level,
                     old.weights,
                     old.offset + 0.04 * rank,
                     old.output_tokens,
@@ -359,6 +366,7 @@ def _place_one(candidate: RouteCandidate, artefact: Artefact, ladder: _Ladder) -
                 label.name,
                 profile_of(label.quality) if artefact.scale == "mmlu_pro" else label.name,
                 f"measured under its own {by}",
+                label.quality if artefact.scale == "mmlu_pro" else None,
                 ((i, 1.0),),
                 0.0,
                 label.output_tokens or USUAL_OUTPUT_TOKENS,
@@ -399,4 +407,4 @@ def _place_one(candidate: RouteCandidate, artefact: Artefact, ladder: _Ladder) -
     label_text = (
         " + ".join(f"{w:.2f} {labels[i].name}" for i, w in weights) if len(weights) > 1 else labels[weights[0][0]].name
     )
-    return Placement(candidate.model, label_text, profile, how, weights, round(offset, 6), tokens)
+    return Placement(candidate.model, label_text, profile, how, level, weights, round(offset, 6), tokens)

@@ -40,7 +40,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         raise AssertionError(f"not done after {TEST_TIMEOUT_S} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(0 if os.environ.get("ROUTEWRIGHT_FUZZ_SECONDS") else TEST_TIMEOUT_S)
+    is_unbounded = os.environ.get("ROUTEWRIGHT_FUZZ_SECONDS") or os.environ.get("ROUTEWRIGHT_LONG")
+    signal.alarm(0 if is_unbounded else TEST_TIMEOUT_S)
     try:
         return (yield)
     finally:

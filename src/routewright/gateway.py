@@ -95,6 +95,8 @@ class Gateway:
                 if client.is_gone:
                     outcome.ended = "client_gone"
                     return
+            if reservation.budgets and self.ledger.journal.is_failing:
+                raise StorageUnavailable("the journal can't be written now, and this key's spend has to be on record")
             outcome.fields += reservation.fields
             decision = self.routing.decide(call, candidates)  # route
             if decision is None:

@@ -149,6 +149,31 @@ def test_every_budget_that_applies_is_checked(scope: str) -> None:
     assert "and has" in bank.refusal(who, max_tokens=1).message
 
 
+def test_calls_that_end_while_the_ledger_is_asked_are_counted_once() -> None:
+    """L: those before the question by the ledger, those after it here, whatever the ledger has read by then."""
+    bank = Bank()
+    answers: list[Callable[[int | GatewayError], None]] = []
+    who = bank.caller(budget(1000, budget_duration="1h"))
+    running = [bank.admit(who) for _ in range(3)]
+    bank.clock.wall_s += HOUR_S  # a clock that is set forward and back: what the window has spent is asked again
+    bank.settle(bank.admit(who, max_tokens=1), 1)
+    bank.clock.wall_s -= HOUR_S
+    bank.settle(running[0], 100)  # before the question: the ledger's to tell
+    bank.clock.wall_s += 0.01
+    bank.spent.ask = lambda allowance, from_ms, to_ms, then: answers.append(then)  # type: ignore[method-assign]
+    assert bank.admission.admit(who, call(max_tokens=100), Candidates((bank.cheap,))) is None
+    waiting = bank.admission.learn()
+    waiting.send(None)
+    bank.settle(running[1], 100)  # in the same millisecond: the ledger's still
+    bank.clock.wall_s += 0.01
+    bank.settle(running[2], 100)
+    (then,) = answers
+    then(200 * CHEAP_NUSD)
+    base = who.limits.budgets[0].base
+    assert bank.counters.cells[base + FIRST] == 300 * CHEAP_NUSD
+    assert bank.counters.cells[base + HELD] == 0
+
+
 def test_window_is_reset_by_the_calendar_and_says_when() -> None:
     """COMPAT, section 6: Retry-After to the window's end."""
     bank = Bank()

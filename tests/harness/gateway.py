@@ -107,6 +107,7 @@ class Gateway:
         arguments: Sequence[str] = (),
     ) -> None:
         self.port = free_port()
+        self.database_url: str | None = None
         self._records: list[dict[str, Any]] = []
         self._read_to: dict[Path, int] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="routewright-test-")

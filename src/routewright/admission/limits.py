@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 from typing import Protocol
 
-from routewright.admission.counters import FIRST, FIRST_WORKER, HELD, LATEST, SECOND, TOUCHED, WINDOW, Counters
+from routewright.admission.counters import (
+    ASKED,
+    FIRST,
+    FIRST_WORKER,
+    HELD,
+    LATEST,
+    SECOND,
+    TOUCHED,
+    WINDOW,
+    Counters,
+)
 from routewright.admission.fields import budget_fields, limit_fields, refusal_of_budget, refusal_of_limit
 from routewright.admission.meters import BudgetMeter, BudgetRow, LimitMeter, LimitRow, Meters, Reservation
 from routewright.errors import BudgetExceeded, GatewayError, RateLimited, StorageUnavailable
@@ -38,7 +48,8 @@ nano-dollars and milliseconds."""
 
 
 class SpendSource(Protocol):
-    """Where it is known what an owner has spent before."""
+    """Where it is known what an owner has spent before. A call is settled before it is on disk, by less than a turn of
+    its worker's loop; an answer waits for so long."""
 
     def ask(self, allowance: Allowance, from_ms: int, to_ms: int, then: Callable[[int | GatewayError], None]) -> None:
         """Call `then` with the nano-dollars spent by calls that ended from `from_ms` on and before `to_ms`, every
@@ -71,8 +82,8 @@ class Admission:
         self._monotonic = monotonic
         self._wall = wall
         self._without = Reservation()
-        self._unknown: list[BudgetMeter] = []
-        self._asked: dict[tuple[int, int], list[Signal[GatewayError | None]]] = {}
+        self._unknown: list[tuple[BudgetMeter, int]] = []
+        self._asked: dict[tuple[int, int, int], list[Signal[GatewayError | None]]] = {}
         self.owners_of_call: Callable[[Caller, Call], Sequence[Meters]] | None = None
         """Whom a call's own words name beside its key: customers and tags. None while nobody of these is limited."""
         self.on_crossing: Alert | None = None
@@ -192,14 +203,20 @@ class Admission:
                         continue
                     # Spent first: a process killed in between has then counted too much rather than too little.
                     if of_model is None or of_model == model:
-                        if budget.start_ms <= now_ms < budget.end_ms and cells[base + WINDOW] == budget.start_ms:
+                        if (
+                            budget.start_ms <= now_ms < budget.end_ms
+                            and cells[base + WINDOW] == budget.start_ms
+                            and cells[base + SECOND] & _IS_KNOWN
+                        ):
                             spent = cells[base + FIRST] = cells[base + FIRST] + cost_nusd
                             if spent >= budget.first_mark_nusd:
                                 self._tell(budget, base, now_ms)
                         else:
                             self._roll(budget, base, now_ms)
-                            cells[base + FIRST] += cost_nusd
-                            self._tell(budget, base, now_ms)
+                            # While the ledger is being asked, it tells of what ended before the question.
+                            if cells[base + SECOND] & _IS_KNOWN or 0 < cells[base + ASKED] <= now_ms:
+                                cells[base + FIRST] += cost_nusd
+                                self._tell(budget, base, now_ms)
                     cells[base + held] -= reserved
                     cells[base + HELD] -= reserved
         finally:
@@ -310,7 +327,10 @@ class Admission:
             cells[base + TOUCHED] = mono_ms
             self._roll(budget, base, now_ms)
             if not cells[base + SECOND] & _IS_KNOWN:
-                self._unknown.append(budget)
+                if not cells[base + ASKED]:
+                    cells[base + ASKED] = now_ms + 1
+                    cells[base + FIRST] = 0
+                self._unknown.append((budget, cells[base + ASKED]))
                 continue
             amount = budget.amount_nusd(now_ms)
             if amount is not None:
@@ -330,7 +350,7 @@ class Admission:
         if cells[base + WINDOW] == start_ms:
             return
         is_known = cells[base + SECOND] & _IS_KNOWN and start_ms > cells[base + LATEST]
-        cells[base + FIRST] = 0
+        cells[base + FIRST] = cells[base + ASKED] = 0
         cells[base + SECOND] = _IS_KNOWN if is_known else 0
         cells[base + WINDOW] = start_ms
         if start_ms > cells[base + LATEST]:
@@ -423,37 +443,44 @@ class Admission:
     async def learn(self) -> None:
         """Ask for what the budgets of the call just looked at have spent. Raises StorageUnavailable."""
         waiting: list[Signal[GatewayError | None]] = []
-        for budget in self._unknown:
+        for budget, asked_ms in self._unknown:
             waiting.append(Signal())
-            asked = (budget.tag, budget.start_ms)
+            asked = (budget.tag, budget.start_ms, asked_ms)
             if asked in self._asked:
                 self._asked[asked].append(waiting[-1])
             else:
                 self._asked[asked] = [waiting[-1]]
-                self._ask(budget, budget.start_ms, budget.end_ms)
+                self._ask(budget, asked)
         for signal in waiting:
             error = await signal
             if error is not None:
                 raise error
 
-    def _ask(self, budget: BudgetMeter, start_ms: int, end_ms: int) -> None:
+    def _ask(self, budget: BudgetMeter, asked: tuple[int, int, int]) -> None:
+        _, start_ms, asked_ms = asked
+
         def told(spent: int | GatewayError) -> None:
             if not isinstance(spent, GatewayError):
-                self._set_spent(budget, start_ms, spent)
-            for signal in self._asked.pop((budget.tag, start_ms)):
+                self._set_spent(budget, start_ms, asked_ms, spent)
+            for signal in self._asked.pop(asked):
                 signal.set(spent if isinstance(spent, GatewayError) else None)
 
-        self._source.ask(budget.allowance, start_ms, end_ms, told)
+        self._source.ask(budget.allowance, start_ms, min(budget.end_ms, asked_ms), told)
 
-    def _set_spent(self, budget: BudgetMeter, start_ms: int, spent: int) -> None:
-        """Unless another worker was told first: by now its calls may have spent more."""
+    def _set_spent(self, budget: BudgetMeter, start_ms: int, asked_ms: int, spent: int) -> None:
+        """What ended before the question, beside what has ended since; whichever worker hears it first."""
         cells = self._cells
         self._counters.lock()
         try:
             base = self._counters.find(budget.tag, int(self._monotonic() * 1000))
-            if cells[base + WINDOW] == start_ms and not cells[base + SECOND] & _IS_KNOWN:
-                cells[base + FIRST] = spent
-                cells[base + SECOND] = _IS_KNOWN
+            if (
+                cells[base + WINDOW] == start_ms
+                and cells[base + ASKED] == asked_ms
+                and not cells[base + SECOND] & _IS_KNOWN
+            ):
+                cells[base + FIRST] += spent
+                cells[base + SECOND] |= _IS_KNOWN
+                cells[base + ASKED] = 0
         finally:
             self._counters.unlock()
 

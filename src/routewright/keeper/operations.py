@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,9 @@ from routewright.storage import KeeperSettings, ManageRequest
 from routewright.store.database import Database
 from routewright.store.follower import Follower
 from routewright.store.ledger import spent_nusd
+
+SETTLED_S = 0.1
+"""A call that a worker has settled is on disk by then: it is written at the end of the same turn of its loop."""
 
 
 @dataclass(slots=True)
@@ -54,7 +58,8 @@ def _manage(tools: Tools, body: msgspec.Raw) -> Any:
 
 def _spent(tools: Tools, body: msgspec.Raw) -> Any:
     scope, owner, from_ms, to_ms = msgspec.msgpack.decode(body, type=tuple[str, str, int, int])
-    tools.follower.drain()  # what was recorded before the question counts
+    time.sleep(SETTLED_S)
+    tools.follower.drain()
     return tools.database.read(lambda connection: spent_nusd(connection, scope, owner, from_ms, to_ms))
 
 

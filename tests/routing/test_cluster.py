@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routewright.routing.cluster import ClusterRouter, spherical_k_means
+from routewright.routing.cluster import ClusterRouter
+from routewright.routing.kmeans import spherical_k_means
 
 X = np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1]], dtype=np.float32)
 QUALITY = np.array([[1, 0], [1, 0.5], [0, 1], [0.5, 1]], dtype=np.float32)

@@ -15,15 +15,20 @@ from routewright.learning.bootstrap import bootstrap_interval
 from routewright.learning.costs import CostModel, cost_weights
 from routewright.learning.datasets import Dataset, DatasetError, read_dataset
 from routewright.routing.artefact import Artefact, Label, read_artefact, write_artefact
-from routewright.routing.calibrate import Isotonic, brier, ece
+from routewright.routing.calibrate import brier, calibrate_chosen, ece
 from routewright.routing.features import make_features
 from routewright.routing.features.contract import NO_SUPPLIES, Supplies
 from routewright.routing.lengths import AnswerLengths
+from routewright.routing.objective import Dial
 from routewright.routing.registry import find_router
 from routewright.routing.router import Float32, mean_known
 
 SAMPLE_ROWS: Final = 256
 """Validation prompts whose expected scores travel with the artefact, so that a dial can be cut for any candidates."""
+
+
+CALIBRATED_AT: Final = (0.25, 0.5, 0.8, 1.0)
+"""Dial positions whose choices the calibration is fitted on: confidence is told of what was chosen, at any of them."""
 
 
 def fit_router(
@@ -53,19 +58,25 @@ def fit_router(
     arguments = dict(router_arguments or {})
     if "seed" in router_class.arguments:
         arguments.setdefault("seed", seed)
-    router = router_class(**arguments).fit(X, dataset.quality[train], dataset.cost_usd[train])
+    router = router_class(**arguments).fit_tasks(
+        X, dataset.quality[train], dataset.cost_usd[train], [dataset.tasks[row] for row in train]
+    )
 
     X_valid = features.transform([dataset.prompts[row] for row in valid])
     expected = router.predict_quality(X_valid)
     recorded, costs = dataset.quality[valid], dataset.cost_usd[valid]
-    known = ~np.isnan(recorded)
-    if not known.any():
+    if np.isnan(recorded).all():
         raise DatasetError(f'set "{dataset.name}" has no score on its valid rows')
-    calibration = Isotonic().fit(expected[known], recorded[known])
     mean = mean_known(dataset.quality[train])
     tokens = dataset.prompt_tokens
     expected_cost = CostModel().fit(tokens[train], dataset.cost_usd[train], X).predict(tokens[valid], X_valid)
     gate = judge(expected, expected_cost, recorded, costs, mean, seed=seed)
+    dial = Dial(expected, expected_cost)
+    choices = [(expected - dial.weight(quality) * expected_cost).argmax(axis=1) for quality in CALIBRATED_AT]
+    calibration = calibrate_chosen(expected, recorded, choices)
+    best_of = np.arange(len(valid)), expected.argmax(axis=1)
+    chances, outcomes = calibration.many(expected[best_of]), recorded[best_of]
+    known = ~np.isnan(outcomes)
     lengths = None
     if not np.isnan(dataset.out_tokens[train]).all():
         lengths = AnswerLengths().fit(X, dataset.out_tokens[train])
@@ -92,8 +103,8 @@ def fit_router(
         training={"name": dataset.name, "rows": len(train), "sha256": dataset.sha256, "seed": seed},
         metrics={
             "valid_rows": len(valid),
-            "ece": round(ece(calibration.many(expected[known]), recorded[known]), 4),
-            "brier": round(brier(calibration.many(expected[known]), recorded[known]), 4),
+            "ece": round(ece(chances[known], outcomes[known]), 4),
+            "brier": round(brier(chances[known], outcomes[known]), 4) if known.any() else None,
         },
         gate=gate,
         created=created or datetime.now(UTC).isoformat(timespec="seconds"),

@@ -182,7 +182,8 @@ class TestBed:
         if "seed" in router_class.arguments:
             known.setdefault("seed", self.seed)
         router = router_class(**known)
-        router.fit(vectors.train, self.dataset.quality[self.train], self.dataset.cost_usd[self.train])
+        tasks = [self.dataset.tasks[row] for row in self.train]
+        router.fit_tasks(vectors.train, self.dataset.quality[self.train], self.dataset.cost_usd[self.train], tasks)
         expected = {
             "valid": router.predict_quality(vectors.valid).astype(np.float64),
             "test": router.predict_quality(vectors.test).astype(np.float64),

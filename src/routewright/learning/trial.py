@@ -22,7 +22,7 @@ from routewright.learning.metrics import (
     bin_of,
     concave_hull,
 )
-from routewright.routing.calibrate import Isotonic
+from routewright.routing.calibrate import Isotonic, calibrate_chosen
 from routewright.routing.objective import Dial
 
 Float64 = NDArray[np.float64]
@@ -107,8 +107,7 @@ class Trial:
         """Calibrated chance of the model chosen at weight 0 on each test row, (n,)."""
         calibration = self._known
         if calibration is None:
-            known = ~np.isnan(self.valid.recorded)
-            calibration = Isotonic().fit(self.expected["valid"][known], self.valid.recorded[known])
+            calibration = calibrate_chosen(self.expected["valid"], self.valid.recorded, [self._choose("valid", 0.0)])
         return calibration.many(self.expected["test"][self.test.index, self.choices[:, 0]])
 
     def measure(self, *, calibrated: bool = True) -> Metrics:

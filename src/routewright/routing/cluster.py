@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
+from routewright.routing.kmeans import nearest_centres, spherical_k_means, sum_by
 from routewright.routing.linear import fit_ridge
 from routewright.routing.router import (
     Float32,
@@ -17,39 +18,8 @@ from routewright.routing.router import (
     unit_rows,
 )
 
-_ROUNDS = 25
-
-
-def spherical_k_means(X: Float32, n_clusters: int, seed: int) -> tuple[Float32, Float32]:
-    """Centres, unit rows (n_clusters, f), and sizes (n_clusters,) of clusters of unit rows X, by cosine.
-
-    Starts by k-means++; a cluster that runs empty takes the row that is worst served. n_clusters is at most len(X).
-    """
-    rng = np.random.default_rng(seed)
-    centres = np.empty((n_clusters, X.shape[1]), dtype=np.float32)
-    centres[0] = X[rng.integers(len(X))]
-    distance = 1.0 - X @ centres[0]
-    for c in range(1, n_clusters):
-        chance = np.maximum(distance, 0).astype(np.float64)
-        total = chance.sum()
-        row = rng.choice(len(X), p=chance / total) if total > 0 else rng.integers(len(X))
-        centres[c] = X[row]
-        distance = np.minimum(distance, 1.0 - X @ centres[c])
-    sizes = np.zeros(n_clusters, dtype=np.float32)
-    for _ in range(_ROUNDS):
-        similarity = X @ centres.T
-        nearest = similarity.argmax(axis=1)
-        sizes = np.bincount(nearest, minlength=n_clusters).astype(np.float32)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, X)
-        worst = iter(np.argsort(similarity.max(axis=1)))
-        for empty in np.flatnonzero(sizes == 0):
-            sums[empty] = X[next(worst)]
-        moved = unit_rows(sums)
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
-    return centres, sizes
+_MOST_ROWS: Final = 100_000
+"""Rows that centres are learned from; the table is made of all."""
 
 
 class ClusterRouter(Router):
@@ -121,13 +91,16 @@ class ClusterRouter(Router):
             residual = quality - self.intercept_
         rows = unit_rows(X)
         n_clusters = min(self.n_clusters, len(X))
-        self.centres_, self.sizes_ = spherical_k_means(rows, n_clusters, self.seed)
-        member = (rows @ self.centres_.T).argmax(axis=1)
+        sample = rows
+        if len(rows) > _MOST_ROWS:
+            sample = rows[np.sort(np.random.default_rng(self.seed).permutation(len(rows))[:_MOST_ROWS])]
+        self.centres_, self.sizes_ = spherical_k_means(sample, n_clusters, self.seed)
+        member = nearest_centres(rows, self.centres_)
+        if sample is not rows:
+            self.sizes_ = np.bincount(member, minlength=n_clusters).astype(np.float32)
         known = ~np.isnan(residual)
-        sums = np.zeros((n_clusters, quality.shape[1]))
-        counts = np.zeros_like(sums)
-        np.add.at(sums, member, np.where(known, residual, 0.0))
-        np.add.at(counts, member, known)
+        sums = sum_by(np.where(known, residual, np.float32(0)), member, n_clusters)
+        counts = sum_by(known.astype(np.float32), member, n_clusters)
         self.table_ = (sums / np.maximum(counts + self.pseudo_count, 1e-6)).astype(np.float32)
         self.cost_usd_ = mean_known(cost_usd)
         self.n_features_ = X.shape[1]

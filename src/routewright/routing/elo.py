@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from routewright.routing.cluster import spherical_k_means
+from routewright.routing.kmeans import spherical_k_means
 from routewright.routing.logistic import sigmoid
 from routewright.routing.router import (
     Float32,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Iterator
+from typing import ClassVar, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from routewright.routing.router import (
     Float32,
+    Int64,
     Router,
     check_array,
     check_training_data,
     clip01,
     mean_known,
 )
+
+Float64 = NDArray[np.float64]
 
 
 def fit_ridge(X: Float32, Y: Float32, penalty: float) -> tuple[Float32, Float32, Float32]:
@@ -26,25 +31,51 @@ def fit_ridge(X: Float32, Y: Float32, penalty: float) -> tuple[Float32, Float32,
     m = Y.shape[1]
     weights = np.zeros((f, m))
     intercept = np.zeros(m)
-    residuals = np.full((n, m), np.nan)
-    known = ~np.isnan(Y)
-    patterns, columns = np.unique(known, axis=1, return_inverse=True)
+    residuals = np.full((n, m), np.nan, dtype=np.float32)
+    patterns, columns = np.unique(~np.isnan(Y), axis=1, return_inverse=True)
     for p in range(patterns.shape[1]):
-        rows = patterns[:, p]
+        rows = np.flatnonzero(patterns[:, p])
         mine = np.flatnonzero(columns.reshape(-1) == p)
-        A = X[rows].astype(np.float64)
-        B = Y[np.ix_(rows, mine)].astype(np.float64)
-        centre, mean = A.mean(axis=0), B.mean(axis=0)
-        A -= centre
-        gram = A.T @ A
-        gram[np.diag_indices_from(gram)] += max(penalty, 1e-6)
-        inverse = np.linalg.inv(gram)
-        weights[:, mine] = inverse @ (A.T @ (B - mean))
-        intercept[mine] = mean - centre @ weights[:, mine]
-        leverage = np.einsum("ij,jk,ik->i", A, inverse, A, optimize=True) + 1.0 / len(A)
-        left_out = np.maximum(1.0 - leverage, 1e-3)[:, None]
-        residuals[np.ix_(rows, mine)] = (B - mean - A @ weights[:, mine]) / left_out
-    return weights.astype(np.float32), intercept.astype(np.float32), residuals.astype(np.float32)
+        w, middle, mean, inverse = _normal_equations(X, Y, rows, mine, penalty)
+        weights[:, mine] = w
+        intercept[mine] = mean - middle @ w
+        for block in _blocks(rows):
+            A = X[block].astype(np.float64) - middle
+            B = Y[np.ix_(block, mine)].astype(np.float64)
+            leverage = np.einsum("ij,ij->i", A @ inverse, A) + 1.0 / len(rows)
+            left_out = np.maximum(1.0 - leverage, 1e-3)[:, None]
+            residuals[np.ix_(block, mine)] = (B - mean - A @ w) / left_out
+    return weights.astype(np.float32), intercept.astype(np.float32), residuals
+
+
+_BLOCK: Final = 65_536
+"""Rows at a time, in double precision: a million at once would take gigabytes."""
+
+
+def _blocks(rows: Int64) -> Iterator[Int64]:
+    for low in range(0, len(rows), _BLOCK):
+        yield rows[low : low + _BLOCK]
+
+
+def _normal_equations(
+    X: Float32, Y: Float32, rows: Int64, columns: Int64, penalty: float
+) -> tuple[Float64, Float64, Float64, Float64]:
+    """Weights, the middle of X, the means of Y, and the inverse of the penalised Gram matrix, over these rows."""
+    f = X.shape[1]
+    middle, mean = np.zeros(f), np.zeros(len(columns))
+    for block in _blocks(rows):
+        middle += X[block].sum(axis=0, dtype=np.float64)
+        mean += Y[np.ix_(block, columns)].sum(axis=0, dtype=np.float64)
+    middle /= len(rows)
+    mean /= len(rows)
+    gram, cross = np.zeros((f, f)), np.zeros((f, len(columns)))
+    for block in _blocks(rows):
+        A = X[block].astype(np.float64) - middle
+        gram += A.T @ A
+        cross += A.T @ (Y[np.ix_(block, columns)].astype(np.float64) - mean)
+    gram[np.diag_indices_from(gram)] += max(penalty, 1e-6)
+    inverse: Float64 = np.linalg.inv(gram).astype(np.float64, copy=False)
+    return inverse @ cross, middle, mean, inverse
 
 
 class LinearRouter(Router):

@@ -19,6 +19,7 @@ from routewright.routing.mlp import MLPRouter
 from routewright.routing.personalized import PersonalizedRouter
 from routewright.routing.router import Router
 from routewright.routing.svm import SVMRouter
+from routewright.routing.task_guess import TaskGuessRouter
 
 ROUTERS: Final[dict[str, type[Router]]] = {
     router.name: router
@@ -33,6 +34,7 @@ ROUTERS: Final[dict[str, type[Router]]] = {
         MLPRouter,
         EloRouter,
         GraphRouter,
+        TaskGuessRouter,
         HybridRouter,
         BanditRouter,
         PersonalizedRouter,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -46,6 +46,13 @@ class Router(ABC):
         A score or cost that was not recorded is NaN. Raises ValueError for NaN in X, shapes that do not agree, no rows,
         a quality outside 0..1, or a model without a single score.
         """
+
+    def fit_tasks(self, X: Float32, quality: Float32, cost_usd: Float32, tasks: Sequence[str]) -> Self:
+        """`fit`, told what each row was a test of (an empty text: nobody knows); a router that makes no use of it fits.
+
+        What is rated later comes without a task.
+        """
+        return self.fit(X, quality, cost_usd)
 
     @abstractmethod
     def rate_one(self, x: Float32) -> Float32:

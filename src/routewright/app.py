@@ -39,6 +39,7 @@ from routewright.record.journal import Journal
 from routewright.record.ledger import Ledger
 from routewright.record.metrics import Metrics, PartMetrics
 from routewright.record.snapshots import Snapshots
+from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
 from routewright.server.asgi import AsgiApplication, AsgiBridge
 from routewright.server.protocol import HttpConnection, Worker
@@ -56,6 +57,7 @@ GC_THRESHOLDS = (5_000, 20, 20)
 """A request leaves no cycle behind; what an error's traceback leaves is small and may wait."""
 ROUTERS_FOLDER = "routers"
 RUN_FOLDER = "run"
+ONLINE_FOLDER = "online"
 log = logging.getLogger("routewright")
 
 
@@ -134,8 +136,13 @@ class WorkerProcess:
         self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng)
         balance = self.upstream.balance
         self.catalog = Catalog(settings, self._is_available, lambda: balance.is_anything_resting)
+        self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker)
         self.routing = LiveRouters(
-            settings.router, self.catalog.routes, self.catalog.route_candidates, server.data_dir / ROUTERS_FOLDER
+            settings.router,
+            self.catalog.routes,
+            self.catalog.route_candidates,
+            server.data_dir / ROUTERS_FOLDER,
+            self.feedback,
         )
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         folder = server.data_dir / JOURNAL_FOLDER
@@ -190,6 +197,7 @@ class WorkerProcess:
             Control(
                 catalog=self.catalog,
                 routing=self.routing,
+                feedback=self.feedback,
                 metrics=self.metrics,
                 keys=self.keys,
                 probes=self.probes,
@@ -241,6 +249,7 @@ class WorkerProcess:
             connection.cut()
         await asyncio.sleep(0)
         self.journal.close()
+        self.feedback.save()
         await self.storage.close()
         self.snapshots.write()
         return 0
@@ -279,6 +288,7 @@ class WorkerProcess:
         self.storage.on_tick(now)
         self.keys.on_tick()
         self.snapshots.on_tick(now)
+        self.feedback.poll(now)
 
     def _spread_reload(self) -> None:
         self._counters.reloads += 1

@@ -204,6 +204,7 @@ class Catalog:
         candidates = Candidates(groups, name)
         candidates.quality = quality
         candidates.dial = caller.dial
+        candidates.key_hash = caller.key_hash
         # The right to a route is the right to all that it chooses from; health and ability narrow it here, so that
         # the router rates only what can answer. Where nothing can, all are tried: one may be back by then.
         asks_much = call.has_images or call.has_tools or call.wants_json

@@ -48,6 +48,7 @@ EXACT: dict[str, Endpoint] = {
     "/router/info": _control("router_info", GET, Access.MASTER),
     "/router/reload": _control("router_reload", POST, Access.MASTER),
     "/router/route": _control("router_route", POST, Access.MASTER),
+    "/router/feedback": _control("router_feedback", POST, Access.KEY),
     "/key/generate": _stored("key_generate"),
     "/key/service-account/generate": _stored("key_service_account_generate"),
     "/key/update": _stored("key_update"),

@@ -187,6 +187,8 @@ class Prompt:
     wants_json: bool = False
     task: str = ""
     """A label that the caller gave in `routing.task`; empty without one."""
+    key_hash: str = ""
+    """Who asks, for routers that tell callers apart; empty for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,7 +519,10 @@ class Candidates:
     """What one request may use: a group by its name, or a route and the groups it chooses from."""
 
     __slots__ = ("allowed", "content_policy_fallbacks", "context_window_fallbacks", "dial", "fallbacks", "groups",
-                 "quality", "route")  # fmt: skip
+                 "key_hash", "quality", "route")  # fmt: skip
+
+    key_hash: str
+    """Who asks; set where a route may tell callers apart."""
 
     def __init__(self, groups: Sequence[Group], route: str | None = None) -> None:
         self.groups = groups
@@ -550,6 +555,21 @@ class Decision:
         self.fields = b""
         """Header lines for the client."""
         self.microseconds = 0.0
+
+
+class OnlineDecision(Decision):
+    """A decision of a router that learns from how its choices were liked."""
+
+    __slots__ = ("propensity", "remember")
+
+    def __init__(
+        self, groups: Sequence[Group], candidates: Candidates, propensity: float, remember: Callable[[Outcome], None]
+    ) -> None:
+        super().__init__(groups, candidates)
+        self.propensity = propensity
+        """Chance with which the first was to be chosen."""
+        self.remember = remember
+        """Called once the request is over, before its client has the end of the answer."""
 
 
 class PartDecision(Decision):

@@ -23,6 +23,7 @@ from routewright.management.about import ABOUT
 from routewright.management.answer import OPERATIONS
 from routewright.management.rights import MAY
 from routewright.record.metrics import Metrics
+from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
 from routewright.settings import RouterSettings, Settings
 from routewright.types import Access
@@ -40,6 +41,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
         Control(
             catalog=catalog,
             routing=routing,
+            feedback=Feedback(folder, 0),
             metrics=metrics,
             keys=Keys(settings, lambda digest, entry: None),
             probes=Probes(lambda: False, routing),

@@ -14,6 +14,7 @@ from routewright.auth import Keys
 from routewright.catalog import Catalog
 from routewright.errors import GatewayError, error_headers, error_object
 from routewright.record.metrics import Metrics
+from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
 from routewright.types import HttpRequest
 
@@ -24,6 +25,7 @@ class Control:
 
     catalog: Catalog
     routing: LiveRouters
+    feedback: Feedback
     metrics: Metrics
     keys: Keys
     probes: Probes

@@ -77,6 +77,9 @@ class Cascade:
         if rating is None:
             return list(decision.groups)
         quality = steps.call.quality if steps.call.quality is not None else decision.candidates.quality
+        if quality is not None and decision.candidates.dial is not None:
+            least, most = decision.candidates.dial
+            quality = min(max(quality, least), most)
         by_cost = sorted(rating.order, key=lambda i: (rating.costs_usd[i], rating.scores[i]))
         best = max(rating.order, key=lambda i: (rating.scores[i], -rating.costs_usd[i]))
         if quality == 0.0:

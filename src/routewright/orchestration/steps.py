@@ -228,10 +228,7 @@ class Steps:
 
     async def place(self, call: Call) -> Group:
         """The candidate that the route's router chooses for a call."""
-        whole = self.decision.candidates
-        candidates = Candidates(whole.groups, whole.route)
-        candidates.allowed, candidates.quality = whole.allowed, whole.quality
-        return (await self._decide(call, candidates)).groups[0]
+        return (await self._decide(call, copy.copy(self.decision.candidates))).groups[0]
 
     def close(self) -> None:
         """Record what is not on record yet, however the request ended."""

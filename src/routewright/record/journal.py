@@ -49,6 +49,8 @@ class DecisionRecord(msgspec.Struct, omit_defaults=True):
     """Why this answer was not taken."""
     logprob: float | None = None
     """Mean log-probability of the answer's tokens, where a cascade asked for it."""
+    propensity: float | None = None
+    """Chance with which this model was to be chosen, where the router explores."""
 
 
 class Record(msgspec.Struct, kw_only=True):

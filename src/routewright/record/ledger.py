@@ -8,7 +8,7 @@ from typing import Protocol
 
 from routewright.errors import clean_text
 from routewright.record.journal import DecisionRecord, Journal, Record
-from routewright.types import Decision, Outcome, PartDecision, Usage
+from routewright.types import Decision, OnlineDecision, Outcome, PartDecision, Usage
 
 _NOTHING = Usage()
 
@@ -76,7 +76,7 @@ class Ledger:
                 price_version=deployment.price_version if deployment is not None else "",
                 user=call.user if call is not None else None,
                 tags=call.metadata_tags if call is not None else (),
-                decision=_decision_record(decision, usage) if decision is not None and decision.route else None,
+                decision=_decision_record(outcome, usage) if decision is not None and decision.route else None,
             ),
             then,
         )
@@ -95,10 +95,11 @@ def _model_asked(outcome: Outcome) -> str:
     return outcome.call.model if outcome.decision is not None else clean_text(outcome.call.model)
 
 
-def _decision_record(decision: Decision, usage: Usage) -> DecisionRecord | None:
-    rating = decision.rating
-    if decision.route is None or rating is None or not decision.groups:
+def _decision_record(outcome: Outcome, usage: Usage) -> DecisionRecord | None:
+    decision = outcome.decision
+    if decision is None or decision.rating is None or not decision.groups or decision.route is None:
         return None
+    rating = decision.rating
     groups = decision.candidates.groups
     best = groups[max(rating.order, key=rating.scores.__getitem__)]
     record = DecisionRecord(
@@ -112,9 +113,19 @@ def _decision_record(decision: Decision, usage: Usage) -> DecisionRecord | None:
         best.name,
         best.deployments[0].cost_nusd(usage),
     )
-    if type(decision) is PartDecision:
+    if type(decision) is not Decision:
+        _add_its_own(record, outcome)
+    return record
+
+
+def _add_its_own(record: DecisionRecord, outcome: Outcome) -> None:
+    """What only some decisions have to say; a learning router's is kept for whoever rates the answer."""
+    decision = outcome.decision
+    if type(decision) is OnlineDecision:
+        record.propensity = round(decision.propensity, 6)
+        decision.remember(outcome)
+    elif type(decision) is PartDecision:
         record.stage, record.part_of, record.verdict = decision.stage, decision.part_of, decision.verdict
         record.logprob = None if decision.signal is None else round(decision.signal, 4)
         if decision.part_of:
             record.baseline_nusd = 0  # the best-rated candidate would have answered the request once
-    return record

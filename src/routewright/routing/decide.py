@@ -60,6 +60,9 @@ class RoutePlan:
     `warnings`, since a reload may take a candidate away.
     """
 
+    learns = False
+    """Whether it changes while it serves (`online.OnlinePlan`)."""
+
     def __init__(
         self,
         artefact: Artefact,

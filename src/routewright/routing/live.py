@@ -17,11 +17,13 @@ from routewright.errors import ArtefactRefused, InvalidRequest
 from routewright.routing.artefact import Artefact, read_artefact
 from routewright.routing.decide import NothingWithinCap, RoutePlan
 from routewright.routing.features.contract import Supplies
+from routewright.routing.feedback import Feedback
+from routewright.routing.online import OnlinePlan, OnlineRating
 from routewright.routing.router import Float32
 from routewright.routing.vectors import Vectors
 from routewright.settings import RouterSettings, RouteSettings
 from routewright.signatures import base64_of
-from routewright.types import Call, Candidates, Caps, Decision, Group, Prompt, Rating, RouteCandidate
+from routewright.types import Call, Candidates, Caps, Decision, Group, OnlineDecision, Prompt, Rating, RouteCandidate
 from routewright.wire.chat import estimated_tokens, prompt_of
 
 PACKAGED = Path(__file__).with_name("default_router.safetensors")
@@ -37,11 +39,14 @@ class LiveRouters:
         routes: Mapping[str, RouteSettings],
         candidates_of: Callable[[str], Sequence[RouteCandidate]],
         routers_folder: Path,
+        feedback: Feedback | None = None,
     ) -> None:
+        """`feedback`: what routers that learn while serving learn from; None: they serve as their files have them."""
         self._settings = settings
         self._routes = routes
         self._candidates = {name: list(candidates_of(name)) for name in routes}
         self._routers_folder = routers_folder
+        self._feedback = feedback
         self._plans: dict[str, RoutePlan] = {}
         self._artefacts: dict[Path, Artefact] = {}
         self._seen: dict[Path, tuple[int, int, int]] = {}
@@ -98,15 +103,18 @@ class LiveRouters:
 
     def _plan(self, name: str, artefact: Artefact) -> RoutePlan:
         route = self._routes[name]
-        return RoutePlan(
-            artefact,
-            self._candidates[name],
-            quality=route.quality,
-            default_model=route.default_model,
-            caps=Caps(route.max_cost_usd, route.max_latency_s),
-            latency_weight=route.latency_weight,
-            strategy_name=self._settings.strategy_name,
-        )
+        options: dict[str, Any] = {
+            "quality": route.quality,
+            "default_model": route.default_model,
+            "caps": Caps(route.max_cost_usd, route.max_latency_s),
+            "latency_weight": route.latency_weight,
+            "strategy_name": self._settings.strategy_name,
+        }
+        if not artefact.router.learns_online:
+            return RoutePlan(artefact, self._candidates[name], **options)
+        learned = artefact.router if self._feedback is None else self._feedback.learned(artefact)
+        keep = None if self._feedback is None else self._feedback.choices.keep
+        return OnlinePlan(artefact, self._candidates[name], learned=learned, keep=keep, route=name, **options)
 
     def reload(self) -> None:
         """Read every file again and swap. Raises ArtefactRefused with the fault; then nothing has changed."""
@@ -189,6 +197,8 @@ class LiveRouters:
         if candidates.dial is not None:
             least, most = candidates.dial
             quality = min(max(plan.quality if quality is None else quality, least), most)
+        if plan.learns:
+            prompt.key_hash = candidates.key_hash
         try:
             rating = plan.rate(
                 prompt,
@@ -205,7 +215,11 @@ class LiveRouters:
         except Exception:
             log.exception("route %s could not rate a request; its default model is tried first", route)
             rating = self._unrated(route, candidates)
-        decision = Decision([groups[index] for index in rating.order], candidates)
+        ordered = [groups[index] for index in rating.order]
+        if type(rating) is Rating:
+            decision = Decision(ordered, candidates)
+        else:
+            decision = _online_decision(plan, rating, ordered, candidates)
         decision.route = route
         decision.rating = rating
         decision.artefact = plan.artefact_id
@@ -282,6 +296,12 @@ class LiveRouters:
                 for name, plan in self._plans.items()
             },
         }
+
+
+def _online_decision(plan: RoutePlan, rating: Rating, ordered: list[Group], candidates: Candidates) -> Decision:
+    assert isinstance(plan, OnlinePlan)
+    assert isinstance(rating, OnlineRating)
+    return OnlineDecision(ordered, candidates, rating.propensity, plan.remember)
 
 
 def _paces(groups: Sequence[Group]) -> list[float]:

@@ -324,6 +324,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--config", type=Path, help='where the section "embeddings" stands, for remote')
     parser.add_argument(
+        "--base-model", type=Path, metavar="DIR", help="the encoder that routerdc and causallm begin with"
+    )
+    parser.add_argument(
         "--encodings", type=Path, metavar="DIR", help="keep here what an encoder made of the prompts, for the next time"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything left to chance")
@@ -333,13 +336,14 @@ def _supplies(options: argparse.Namespace) -> Supplies:
     from routewright.config import ConfigError, load_settings
     from routewright.routing.features.contract import Supplies
 
+    supplies = Supplies(encodings=options.encodings, base_model=options.base_model)
     if options.config is None:
-        return Supplies(encodings=options.encodings)
+        return supplies
     try:
         settings = load_settings(options.config, environ=os.environ)
     except (ConfigError, ValueError) as error:
         _fail(str(error))
-    return Supplies(encodings=options.encodings, embeddings=settings.router.embeddings)
+    return dataclasses.replace(supplies, embeddings=settings.router.embeddings)
 
 
 def _fail(message: str) -> NoReturn:

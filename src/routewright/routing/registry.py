@@ -8,6 +8,7 @@ from routewright.routing.bandit import BanditRouter
 from routewright.routing.baselines import BestRouter, CheapestRouter, RandomRouter, TaskMeanRouter
 from routewright.routing.cluster import ClusterRouter
 from routewright.routing.elo import EloRouter
+from routewright.routing.encoder_head import CausalLMRouter, RouterDCRouter
 from routewright.routing.ensemble import EnsembleRouter
 from routewright.routing.graph import GraphRouter
 from routewright.routing.hybrid import HybridRouter
@@ -38,6 +39,8 @@ ROUTERS: Final[dict[str, type[Router]]] = {
         HybridRouter,
         BanditRouter,
         PersonalizedRouter,
+        RouterDCRouter,
+        CausalLMRouter,
         BestRouter,
         CheapestRouter,
         RandomRouter,
@@ -58,6 +61,7 @@ ALIASES: Final = {
     "elorouter": "elo",
     "graphrouter": "graph",
     "gmtrouter": "personalized",
+    "causallm_router": "causallm",
 }
 """LLMRouter's names for ours, of its strategies and of its command line."""
 ELSEWHERE: Final = {

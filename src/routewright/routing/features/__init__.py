@@ -12,9 +12,11 @@ from routewright.routing.features.joined import JoinedFeatures, under
 from routewright.routing.router import Array
 
 FEATURES: Final[Mapping[str, tuple[str, str]]] = {
+    "causallm": ("causallm", "CausalLMFeatures"),
     "hashed": ("hashed", "HashedFeatures"),
     "minilm": ("minilm", "MiniLMFeatures"),
     "remote": ("remote", "RemoteFeatures"),
+    "routerdc": ("routerdc", "RouterDCFeatures"),
     "wordllama": ("wordllama", "WordLlamaFeatures"),
 }
 """Name -> the module here and the class in it, imported when it is named: most need an extra."""

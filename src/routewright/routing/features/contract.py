@@ -38,6 +38,8 @@ class Supplies:
     """The endpoint of the configuration, for `remote`."""
     encodings: Path | None = None
     """A folder where a maker with an encoder keeps what it made, while learning."""
+    base_model: Path | None = None
+    """A folder with the encoder that a maker which trains one begins with."""
 
 
 NO_SUPPLIES: Final = Supplies()

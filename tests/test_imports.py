@@ -53,7 +53,8 @@ ALLOWED: dict[str, set[str]] = {
     "app": LEAVES | STATIONS | {"server", "gateway", "admin", "stored_keys", "orchestration", "spending"},
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},
-    "cli": LEAVES | STATIONS | {"config", "app", "demo", "explain", "learning", "server"},
+    "cli": LEAVES | STATIONS | {"accounts", "config", "app", "demo", "explain", "learning", "server"},
+    "accounts": BASE | {"store"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -345,6 +345,7 @@ def _keeper_settings(settings: Settings) -> KeeperSettings:
     return KeeperSettings(
         data_dir=str(settings.server.data_dir.resolve()),
         database_url=clear(settings.database_url),
+        spend_kept_ms=None if settings.spend_kept_s is None else settings.spend_kept_s * 1000,
         master_key=clear(settings.master_key),
         salt=clear(settings.salt_key),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import logging
 import os
 import sys
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_route(commands)
     _add_usage(commands)
+    _add_export(commands)
     _add_fit(commands)
     _add_evaluate(commands)
     _add_inspect(commands)
@@ -190,16 +192,59 @@ def _route(options: argparse.Namespace) -> int:
 
 
 def _add_usage(commands: Commands) -> None:
-    parser = _command(commands, "usage", "Totals by key and model, from the journal.")
+    parser = _command(commands, "usage", "Totals by key and model, from the ledger.")
     _add_data_dir(parser)
+    _add_config(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=_usage)
 
 
 def _usage(options: argparse.Namespace) -> int:
-    from routewright.record.usage import print_usage
+    from routewright.accounts.usage import print_usage
 
-    return print_usage(options.data_dir / "journal", as_json=options.json)
+    url = _database_url(options)
+    return print_usage(options.data_dir, os.environ, database_url=url, as_json=options.json)
+
+
+def _add_export(commands: Commands) -> None:
+    parser = _command(commands, "export", "Every call of the ledger, as CSV or Parquet.")
+    _add_data_dir(parser)
+    _add_config(parser)
+    parser.add_argument("--out", type=Path, required=True, help="ends with .csv or .parquet")
+    parser.add_argument("--from", type=_day, dest="from_ms", default=0, help="first day, 2026-01-31, UTC")
+    parser.add_argument("--to", type=_day, dest="to_ms", help="the day after the last one")
+    parser.set_defaults(run=_export)
+
+
+def _day(text: str) -> int:
+    """Its first millisecond since 1970."""
+    try:
+        day = datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("expected a day such as 2026-01-31") from None
+    return int(datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC).timestamp()) * 1000
+
+
+def _export(options: argparse.Namespace) -> int:
+    from routewright.accounts.export import export
+
+    url = _database_url(options)
+    return export(
+        options.data_dir, os.environ, options.out, from_ms=options.from_ms, to_ms=options.to_ms, database_url=url
+    )
+
+
+def _database_url(options: argparse.Namespace) -> str | None:
+    """The configuration's database, where one is named."""
+    from routewright.config import ConfigError, load_settings
+
+    if options.config is None:
+        return None
+    try:
+        settings = load_settings(options.config, environ=os.environ)
+    except ConfigError as error:
+        _fail(str(error))
+    return None if settings.database_url is None else settings.database_url.reveal()
 
 
 # --- for people who fit routers -------------------------------------------------------------------------------------

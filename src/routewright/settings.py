@@ -317,6 +317,8 @@ class Settings:
     """`litellm_settings.max_end_user_budget`: for every end user that has none of its own."""
     tag_budgets: Mapping[str, BudgetSettings] = field(default_factory=dict)
     """`litellm_settings.tag_budget_config`."""
+    spend_kept_s: int | None = None
+    """`general_settings.maximum_spend_logs_retention_period`: single calls are deleted after it; their sums stay."""
     alert_to_webhook_url: Secret | None = None
     """Where crossed budgets are told: `general_settings.alert_to_webhook_url`, or its `budget_alerts`."""
     routes: tuple[RouteSettings, ...] = ()

@@ -49,6 +49,8 @@ class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     """None: SQLite in `data_dir`."""
     master_key: str | None = None
+    spend_kept_ms: int | None = None
+    """How long single calls stay in the ledger; None: for good."""
     salt: str | None = None
     """Seals the credentials of stored models; the master key where it is None, as with LiteLLM."""
 

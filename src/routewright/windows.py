@@ -46,6 +46,11 @@ class Window:
     def ends(self) -> bool:
         return self.text is not None
 
+    @property
+    def seconds(self) -> int:
+        """Its length; a month counts 31 days."""
+        return self._span_ms // 1000 if self._span_ms else self._months * 31 * DAY_MS // 1000
+
     def bounds(self, now_ms: int) -> tuple[int, int]:
         """First millisecond of the window that `now_ms` lies in, and that of the next; milliseconds since 1970."""
         if self._span_ms:

@@ -8,6 +8,7 @@ from routewright.types import NUSD_PER_USD, Secret
 from routewright.windows import Window
 
 MOST_USD = 1e9
+LEAST_KEPT_S = 86_400
 
 
 def nano_dollars(section: Section, key: str) -> int | None:
@@ -25,6 +26,22 @@ def duration(section: Section, key: str) -> str | None:
             section.error(key, str(error))
             return None
     return text
+
+
+def kept_seconds(section: Section, key: str) -> int | None:
+    """A length of time of a day at least: what is younger may be in a journal still, and would come back."""
+    text = section.text(key)
+    if text is None:
+        return None
+    try:
+        seconds = Window(text).seconds
+    except ValueError as error:
+        section.error(key, str(error))
+        return None
+    if seconds < LEAST_KEPT_S:
+        section.error(key, "expected a day at least")
+        return None
+    return seconds
 
 
 def budget(section: Section) -> BudgetSettings:

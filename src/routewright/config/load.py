@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from routewright.config import schema
-from routewright.config.budgets import alert_webhook, budget, budgets_by_name, nano_dollars
+from routewright.config.budgets import alert_webhook, budget, budgets_by_name, kept_seconds, nano_dollars
 from routewright.config.deployments import Credentials, Deployments
 from routewright.config.embeddings import embeddings
 from routewright.config.orchestrations import of_route, read_orchestration
@@ -116,6 +116,8 @@ def _build(
     end_user_budget = BudgetSettings(max_budget_nusd=nano_dollars(litellm, "max_end_user_budget"))
     tag_budgets = budgets_by_name(litellm, "tag_budget_config")
     webhook = alert_webhook(general)
+    spend_kept_s = kept_seconds(general, "maximum_spend_logs_retention_period")
+    general.know("maximum_spend_logs_retention_interval")  # it goes on all the time, a little at a time
 
     cache = litellm.section("cache_params")
     for section, stores in (
@@ -149,6 +151,7 @@ def _build(
         end_user_budget=end_user_budget,
         tag_budgets=tag_budgets,
         alert_to_webhook_url=webhook,
+        spend_kept_s=spend_kept_s,
         routes=routes,
         deployments=tuple(deployments.usable),
         allow_mock_response=allow_mock_response,

@@ -137,7 +137,7 @@ GENERAL_SETTINGS = _words("""
     store_model_in_db supported_db_objects store_prompts_in_spend_logs disable_spend_logs disable_spend_updates
     disable_error_logs disable_master_key_return disable_retry_on_max_parallel_request_limit_error
     disable_reset_budget disable_adding_master_key_hash_to_db disable_responses_id_security
-    disable_prisma_schema_update maximum_spend_logs_retention_period maximum_spend_logs_retention_interval
+    disable_prisma_schema_update
     maximum_spend_logs_cleanup_cron proxy_batch_write_at proxy_batch_polling_interval
     proxy_budget_rescheduler_min_time proxy_budget_rescheduler_max_time allow_requests_on_db_unavailable
     user_api_key_cache_ttl max_parallel_requests global_max_parallel_requests infer_model_from_keys

@@ -33,6 +33,7 @@ from routewright.storage import (
 )
 from routewright.store.database import Database, SchemaTooNew, sqlite_url
 from routewright.store.follower import Follower
+from routewright.store.retention import Retention
 
 THREADS = 4
 """Statements at one time; a slow report leaves room for a key that is looked up."""
@@ -71,6 +72,7 @@ class Keeper:
         self._follower = Follower(self._database, Path(settings.data_dir) / JOURNAL_FOLDER)
         self._follow_until = threading.Event()
         self._following = threading.Thread(target=self._follower.run, args=(self._follow_until,), name="ledger")
+        self._retention = Retention(self._database, settings.spend_kept_ms)
         self._tools = Tools(self._database, settings, self._follower)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
         self._workers: set[Worker] = set()
@@ -99,6 +101,7 @@ class Keeper:
                 task.cancel()
             await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
             self._threads.shutdown(wait=True)
+            self._retention.stop()
             if self._following.is_alive():
                 self._follow_until.set()
                 self._following.join(LAST_WORDS_S)
@@ -123,6 +126,7 @@ class Keeper:
                 self._was_tried.set()
                 await asyncio.sleep(RETRY_S)
         self._following.start()
+        self._retention.start()
         await self._spread.begin()
         self._is_ready.set()
         self._was_tried.set()

@@ -1,0 +1,59 @@
+"""Deletes single calls that are older than anybody wants, a few at a time; their hourly and daily sums stay."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from routewright.store.database import Database, now_ms
+from routewright.store.reports import delete_before
+
+BATCH = 2000
+EVERY_S = 600.0
+BREATH_S = 0.05
+"""Between two batches, so that those who write need not wait."""
+log = logging.getLogger("routewright")
+
+
+class Retention:
+    """A thread that looks now and then. Nothing is ever loaded: the database deletes by itself."""
+
+    def __init__(self, database: Database, kept_ms: int | None, *, every_s: float = EVERY_S) -> None:
+        """`kept_ms`: None keeps everything."""
+        self._database = database
+        self._kept_ms = kept_ms
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        if self._kept_ms is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                count = self.prune(now_ms())
+                if count:
+                    log.info("%d calls older than the retention were deleted; their sums stay", count)
+            except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next look may do
+                log.warning("old calls could not be deleted (%s); trying again later", type(error).__name__)
+            if self._stop.wait(self._every_s):
+                return
+
+    def prune(self, now: int) -> int:
+        """Delete all that is too old at `now` (ms); how many that were."""
+        assert self._kept_ms is not None
+        before, total = now - self._kept_ms, 0
+        while not self._stop.is_set():
+            count = self._database.write(lambda connection: delete_before(connection, before, BATCH))
+            total += count
+            if count < BATCH:
+                break
+            self._stop.wait(BREATH_S)
+        return total

@@ -1,0 +1,55 @@
+"""Old calls go in batches, and what they came to stays."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sqlalchemy import func, select
+
+from routewright.store import retention as module
+from routewright.store.database import Database, now_ms
+from routewright.store.ledger import spent_nusd
+from routewright.store.reports import totals
+from routewright.store.retention import Retention
+from routewright.store.schema import spend
+from store.test_spend_ledger import insert, record
+
+DAY_MS = 86_400_000
+
+
+def count(database: Database) -> int:
+    return database.read(lambda connection: connection.scalar(select(func.count()).select_from(spend))) or 0
+
+
+def test_old_calls_are_deleted_in_batches_and_their_sums_stay(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R22."""
+    monkeypatch.setattr(module, "BATCH", 7)
+    monkeypatch.setattr(module, "BREATH_S", 0.0)
+    now = now_ms()
+    insert(database, *[record(ended_at_ms=now - age * DAY_MS, cost_nusd=1) for age in range(40)])
+    assert Retention(database, 10 * DAY_MS + 1000).prune(now) == 29
+    assert count(database) == 11
+    assert database.read(lambda connection: spent_nusd(connection, "key", "k1", 0, 1 << 62)) == 40
+    assert sum(row["requests"] for row in database.read(lambda connection: totals(connection, ["model"]))) == 40
+
+
+def test_thread_deletes_by_itself_and_ends_when_told(database: Database) -> None:
+    insert(database, record(ended_at_ms=now_ms() - 5 * DAY_MS), record(ended_at_ms=now_ms()))
+    retention = Retention(database, DAY_MS, every_s=0.05)
+    retention.start()
+    end_s = time.monotonic() + 10
+    while count(database) != 1 and time.monotonic() < end_s:
+        time.sleep(0.02)
+    retention.stop()
+    assert count(database) == 1
+
+
+def test_everything_is_kept_where_nobody_said_how_long(database: Database) -> None:
+    insert(database, record(ended_at_ms=1))
+    retention = Retention(database, None)
+    retention.start()
+    retention.stop()
+    assert count(database) == 1

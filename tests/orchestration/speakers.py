@@ -11,6 +11,7 @@ from harness.wire import secret
 
 CHEAP, MIDDLE, DEAR, PLANNER = "cheap", "middle", "dear", "planner"
 FEW_KEY, SINGLE_KEY, TOKENS_KEY, ROUTE_KEY = secret("few"), secret("single"), secret("tokens"), secret("route")
+POOR_KEY = secret("poor")
 
 
 class Speaker:
@@ -89,6 +90,7 @@ def config(upstream: Upstream) -> dict[str, Any]:
         {"key": ROUTE_KEY, "alias": "route", "models": ["r1", "placed"]},
         {"key": SINGLE_KEY, "alias": "single", "max_parallel_requests": 1},
         {"key": TOKENS_KEY, "alias": "tokens", "tpm_limit": 3000},
+        {"key": POOR_KEY, "alias": "poor", "max_budget": 0.00002},
     ]
     return made
 

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from speakers import FEW_KEY, SINGLE_KEY, TOKENS_KEY, Speaker, bill_of, said
+from speakers import FEW_KEY, POOR_KEY, SINGLE_KEY, TOKENS_KEY, Speaker, bill_of, said
 
 from harness.crowd import Leaver, chat_bytes
 from harness.dialect import chat_completion, openai_error, response, to_json, usage
@@ -434,6 +434,69 @@ def test_tokens_of_every_stage_count_for_the_key(stepping: Gateway, speakers: li
 
     reserved = 3000 - int(reply.headers["x-ratelimit-remaining-tokens"]) - 2400
     assert 100 < reserved < 120  # this call's own: 100 and a short prompt
+
+
+def test_stage_that_the_budget_has_no_room_for_is_not_asked(stepping: Gateway, speakers: list[Speaker]) -> None:
+    """What a stage may cost at most is reserved before it; what was answered within the budget is given."""
+    cheap, middle, _ = speakers
+    cheap.says(said("Once upon a", finish="length"))
+
+    reply = stepping.chat(model="cascade", key=POOR_KEY, max_tokens=40)
+
+    assert reply.text == "Once upon a"
+    assert reply.headers["x-routewright-cascade"] == (
+        "cheap rejected (truncated); middle failed (budget_exceeded); cheap given"
+    )
+    assert middle.hits == 0
+
+
+def test_cap_of_a_request_is_for_all_stages_together(stepping: Gateway, speakers: list[Speaker]) -> None:
+    """A stage that the cap alone would allow is not asked where those before it have used it up."""
+    cheap, middle, dear = speakers
+    cheap.says(said("Once upon a", finish="length", used=(9, 900)))  # 360 millionths of a dollar
+
+    reply = stepping.chat(model="cascade", max_tokens=100, routing={"max_cost_usd": 0.0005})
+
+    assert reply.text == "Once upon a"
+    assert reply.headers["x-routewright-cascade"] == (
+        "cheap rejected (truncated); middle not asked (max_cost_usd); cheap given"
+    )
+    assert middle.hits + dear.hits == 0
+
+
+# --- clients of another dialect -----------------------------------------------------------------------------------
+
+QUESTION = {"model": "cascade", "max_tokens": 100, "messages": [{"role": "user", "content": "Tell me"}]}
+
+
+def test_anthropics_clients_cascade_too(stepping: Gateway, speakers: list[Speaker]) -> None:
+    cheap, middle, _ = speakers
+    cheap.says(said("Once upon a", finish="length"))
+    middle.says("Once upon a time")
+
+    reply = stepping.request("POST", "/v1/messages", QUESTION)
+
+    assert reply.json["content"] == [{"type": "text", "text": "Once upon a time"}]
+    assert (reply.json["type"], reply.json["stop_reason"], reply.json["model"]) == ("message", "end_turn", "middle")
+    assert reply.headers["x-routewright-cascade"] == "cheap rejected (truncated); middle accepted"
+    assert_adds_up(stepping, reply, *speakers)
+
+
+def test_anthropics_streams_show_no_rejected_word_either(stepping: Gateway, speakers: list[Speaker]) -> None:
+    cheap, middle, _ = speakers
+    cheap.says(said("canary canary", finish="length"))
+    middle.says("Once upon a time")
+
+    reply = stepping.request("POST", "/v1/messages", {**QUESTION, "stream": True})
+
+    events = [event["type"] for event in reply.events]
+    assert events[0] == "message_start"
+    assert events[-1] == "message_stop"
+    assert events.count("message_start") == 1
+    texts = [e["delta"].get("text", "") for e in reply.events if e["type"] == "content_block_delta"]
+    assert "".join(texts) == "Once upon a time"
+    assert b"canary" not in reply.body
+    assert_adds_up(stepping, reply, *speakers)
 
 
 # --- what stays as it was -----------------------------------------------------------------------------------------

@@ -259,6 +259,20 @@ def test_model_that_knows_another_word_for_its_bound_is_asked_by_it(stepping: Ga
     assert planner.deployment.last.json["max_completion_tokens"] == 200
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_anthropics_clients_are_answered_in_rounds_too(
+    stream: bool, stepping: Gateway, speakers: list[Speaker], planner: Speaker
+) -> None:
+    planner.says(json.dumps(PARTS), "Johanna Spyri; 2,502 m.")
+    body = {"model": "multiround", "max_tokens": 300, "messages": [{"role": "user", "content": QUESTION}]}
+
+    reply = stepping.request("POST", "/v1/messages", {**body, "stream": stream})
+
+    assert b"Johanna Spyri; 2,502 m." in reply.body
+    assert steps_of(reply)[-1] == "planner sum up"
+    assert_adds_up(stepping, reply, planner, *speakers)
+
+
 # --- limits, leaving ----------------------------------------------------------------------------------------------
 
 

@@ -182,6 +182,22 @@ def test_state_that_cant_be_read_is_learned_again(rubbish: bytes, tmp_path: Path
     np.testing.assert_array_equal(Feedback(tmp_path, 0).learned(fitted()).rate_one(choice("x").x), learned)
 
 
+def test_router_whose_file_is_gone_is_saved_and_learns_no_more(tmp_path: Path) -> None:
+    feedback = Feedback(tmp_path, 0)
+    router = feedback.learned(fitted())
+    feedback.choices.keep(choice("one"))
+    rate(feedback, "one", 1.0)
+    feedback.poll(time.monotonic())
+    feedback.forget_others([])
+    learned = router.rate_one(choice("x").x)
+    assert list(tmp_path.glob("state-*.safetensors"))
+    feedback.choices.keep(choice("two"))
+    rate(feedback, "two", 1.0)
+    feedback.poll(time.monotonic())
+    np.testing.assert_array_equal(router.rate_one(choice("x").x), learned)
+    assert (feedback.learned(fitted()).rate_one(choice("x").x) != learned).any()
+
+
 def test_ratings_of_another_router_file_teach_nothing(tmp_path: Path) -> None:
     feedback = Feedback(tmp_path, 0)
     feedback.choices.keep(choice("one"))

@@ -17,30 +17,39 @@ from routewright.errors import GatewayError, UpstreamRefusedRequest
 from routewright.orchestration.steps import Part, Steps
 from routewright.orchestration.verdict import DISAGREES, FEW_TOKENS, Verdict, agree, is_short, judge, text_of
 from routewright.settings import CascadeSettings
-from routewright.types import Call, Group
+from routewright.types import NUSD_PER_USD, Call, Group
 
 FIELD = b"x-routewright-cascade: "
-STAGE, SAMPLE = "cascade", "second sample"
+STAGE, SAMPLE, PLAIN = "cascade", "second sample", "plain"
 MAX_REMEMBERED = 1000
 
 
 class Cascade:
     """Answers the requests of one route."""
 
-    def __init__(self, settings: CascadeSettings) -> None:
+    def __init__(self, settings: CascadeSettings, max_cost_usd: float | None = None) -> None:
+        """`max_cost_usd`: the route's cap."""
         self._settings = settings
+        self._max_cost_usd = max_cost_usd
         self._without_logprobs: set[str] = set()
         """Models whose upstream refused to tell log-probabilities; they are not asked for them again."""
 
     async def answer(self, steps: Steps) -> None:
         """Raises the last GatewayError where no stage gave an answer at all."""
+        if not steps.can_be_held:
+            await steps.relay(steps.call, steps.decision.groups, PLAIN)
+            return
         stages = self.stages(steps)
+        most_usd = steps.most_usd(self._max_cost_usd)
         told: list[str] = []
         best: tuple[int, Part, dict[str, Any] | None] | None = None
         failure: GatewayError | None = None
         for group in stages:
             name = header_text(group.name)
             is_last = group is stages[-1]
+            if best is not None and most_usd is not None and self._would_cost(steps, group) > most_usd:
+                told.append(f"{name} not asked (max_cost_usd)")
+                continue
             try:
                 if is_last and (steps.call.is_stream or not best):
                     # Nothing can follow, so judging would change nothing.
@@ -92,6 +101,12 @@ class Cascade:
             by_cost = [*cheaper[: settings.max_stages - 1], best]
         hopeful = [i for i in by_cost[:-1] if rating.scores[i] >= settings.min_score]
         return [groups[i] for i in (*hopeful, by_cost[-1])]
+
+    def _would_cost(self, steps: Steps, group: Group) -> float:
+        """US dollars, expected, that the request has cost when this stage has answered too."""
+        rating, groups = steps.decision.rating, steps.decision.candidates.groups
+        expected = 0.0 if rating is None else rating.costs_usd[list(groups).index(group)]
+        return steps.spent_nusd / NUSD_PER_USD + expected
 
     # --- one stage ------------------------------------------------------------------------------------------------
 

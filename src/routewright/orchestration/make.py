@@ -18,7 +18,7 @@ def orchestrations(
     for name, route in routes.items():
         settings = route.orchestration
         if isinstance(settings, CascadeSettings):
-            made[name] = Cascade(settings)
+            made[name] = Cascade(settings, route.max_cost_usd)
         elif settings is not None:
-            made[name] = Rounds(settings, find_group)
+            made[name] = Rounds(settings, find_group, route.max_cost_usd)
     return made

@@ -10,6 +10,7 @@ money are bounded whatever it says. Where it has nothing useful to say, the requ
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from math import ceil
@@ -46,13 +47,21 @@ _decode = msgspec.json.Decoder().decode
 class Rounds:
     """Answers the requests of one route."""
 
-    def __init__(self, settings: RoundsSettings, find_group: Callable[[str], Group | None]) -> None:
+    def __init__(
+        self,
+        settings: RoundsSettings,
+        find_group: Callable[[str], Group | None],
+        max_cost_usd: float | None = None,
+    ) -> None:
+        """`max_cost_usd`: the route's cap."""
         self._settings = settings
+        self._max_cost_usd = max_cost_usd
         self._find_group = find_group
 
     async def answer(self, steps: Steps) -> None:
         """Raises GatewayError where not even a plain request could be answered."""
-        round_ = _Round(self._settings, steps, self._planner(steps))
+        most_usd = steps.most_usd(self._max_cost_usd)
+        round_ = _Round(self._settings, steps, self._planner(steps), most_usd)
         if not _is_plain_text(steps.call) or not await round_.run():
             round_.tell(steps.decision.groups[0], PLAIN)
             await steps.relay(steps.call, steps.decision.groups, PLAIN)
@@ -76,12 +85,12 @@ def _is_plain_text(call: Call) -> bool:
 class _Round:
     """One request on its way through the rounds."""
 
-    def __init__(self, settings: RoundsSettings, steps: Steps, planner: Group) -> None:
+    def __init__(self, settings: RoundsSettings, steps: Steps, planner: Group, most_usd: float | None) -> None:
         self._settings = settings
         self._steps = steps
         self._planner = planner
         self._tokens_left = settings.max_output_tokens
-        self._most_nusd = round(settings.max_cost_usd * NUSD_PER_USD)
+        self._most_nusd = round(min(settings.max_cost_usd, most_usd or math.inf) * NUSD_PER_USD)
         self._told: list[str] = []
         self._messages: list[Any] = []
 

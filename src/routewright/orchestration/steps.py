@@ -14,7 +14,7 @@ from typing import Any
 
 from routewright.admission.limits import Admission, note_output
 from routewright.deadlines import TICK_S
-from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamTimeout
+from routewright.errors import GatewayError, InvalidRequest, UpstreamBadResponse, UpstreamTimeout
 from routewright.orchestration.held import Held
 from routewright.record.ledger import Ledger
 from routewright.types import Call, Candidates, Decision, Group, Outcome, PartDecision, Responder, Usage
@@ -81,6 +81,20 @@ class Steps:
         self._has_told_limits = False
         self._speaks_openai = call.client is CHAT
         self._until_s = time.monotonic() + (MAX_SECONDS if call.timeout_s is None else call.timeout_s)
+
+    @property
+    def can_be_held(self) -> bool:
+        """Whether the request can be said in OpenAI's dialect, in which answers are judged and put together."""
+        try:
+            return self._speaks_openai or bool(self.held_call())
+        except InvalidRequest:
+            return False
+
+    def most_usd(self, of_route: float | None) -> float | None:
+        """What all calls may cost together by the request's cap and the route's; None: no cap."""
+        caps = self.call.caps
+        given = [cap for cap in (of_route, None if caps is None else caps.max_cost_usd) if cap is not None]
+        return min(given, default=None)
 
     # --- asking -----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,13 @@ class Feedback:
             while learner.poll():
                 pass
         return learner.router
+
+    def forget_others(self, artefacts: Collection[str]) -> None:
+        """Save and leave alone the routers whose files serve no more; given by short id."""
+        for name in self._learners.keys() - set(artefacts):
+            learner = self._learners.pop(name)
+            if self._saves:
+                learner.save()
 
     def poll(self, now: float) -> None:
         """Read what has come. Called once a tick; costs a look at one file where nothing has."""

@@ -137,6 +137,8 @@ class LiveRouters:
             raise
         self._artefacts = fresh
         self._plans = plans
+        if self._feedback is not None:
+            self._feedback.forget_others([plan.artefact_id for plan in plans.values()])
         self.last_reload = _now()
         self.last_error = None
         self.warnings = []

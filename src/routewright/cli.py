@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_sign(commands)
     _add_verify(commands)
+    _add_import_llmrouter(commands)
+    _add_export_llmrouter(commands)
     return parser
 
 
@@ -339,6 +341,41 @@ def _verify(options: argparse.Namespace) -> int:
     from routewright.learning.signing import verify_command
 
     return verify_command(options.file, options.key)
+
+
+def _add_import_llmrouter(commands: Commands) -> None:
+    parser = _command(commands, "import-llmrouter", "Make a set of LLMRouter's data, to fit a router on.")
+    parser.add_argument("config", type=Path, nargs="?", help="a configuration of LLMRouter, YAML")
+    parser.add_argument("--llm-data", type=Path, help="candidates, JSON; in place of the configuration's")
+    parser.add_argument("--routing-train", type=Path, help="routing records, JSON lines; likewise")
+    parser.add_argument("--routing-test", type=Path, help="routing records, JSON lines; likewise")
+    parser.add_argument("--root", type=Path, help="folder that the configuration's paths start from")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of sets to write to")
+    parser.add_argument("--set", required=True, metavar="NAME", help="what the set is to be called")
+    parser.set_defaults(run=_import_llmrouter)
+
+
+def _import_llmrouter(options: argparse.Namespace) -> int:
+    from routewright.learning.llmrouter_commands import import_command
+
+    return import_command(
+        options.config, options.llm_data, options.routing_train, options.routing_test, options.root, options.out,
+        options.set,
+    )  # fmt: skip
+
+
+def _add_export_llmrouter(commands: Commands) -> None:
+    parser = _command(commands, "export-llmrouter", "Write a set as LLMRouter's files.")
+    parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of CONTRIBUTING.md")
+    parser.add_argument("--set", required=True, metavar="NAME", help="the set's name in that folder")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write to")
+    parser.set_defaults(run=_export_llmrouter)
+
+
+def _export_llmrouter(options: argparse.Namespace) -> int:
+    from routewright.learning.llmrouter_commands import export_command
+
+    return export_command(options.data, options.set, options.out)
 
 
 # --- options that several commands share ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,34 @@ def test_the_queue_is_bounded(patient):
         features.is_let.set()
         made = await asyncio.gather(first, *asked)
         assert sum(not isinstance(x, str) for x in made) == MAX_WAITING + 1
+
+    run(story)
+
+
+def test_a_prompt_seen_lately_has_its_vector_at_once(patient):
+    async def story():
+        queue, features = Vectors(), Slow()
+        prompt = Prompt(text="one two", system="Be brief.")
+        await queue.ask(features, prompt, lambda x: None)
+        again = queue.ask(features, prompt, lambda x: None)
+        assert again.done()
+        assert again.result().tolist() == [2.0]
+        for other in (replace(prompt, system=""), replace(prompt, has_tools=True), replace(prompt, text="one  two")):
+            assert not queue.ask(features, other, lambda x: None).done()
+        assert not queue.ask(Slow(), prompt, lambda x: None).done()
+
+    run(story)
+
+
+def test_the_prompt_used_longest_ago_is_forgotten_first(patient, monkeypatch):
+    monkeypatch.setattr(vectors, "_REMEMBERED", 3)
+
+    async def story():
+        queue, features = Vectors(), Slow()
+        for text in ("a", "b", "c", "a", "d"):
+            await queue.ask(features, Prompt(text=text), lambda x: None)
+        known = [text for text in "abcd" if queue.ask(features, Prompt(text=text), lambda x: None).done()]
+        assert known == ["a", "c", "d"]
 
     run(story)
 

@@ -8,13 +8,16 @@ import os
 import sys
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import blake2b
 from queue import SimpleQueue
 from typing import Final
+from weakref import WeakKeyDictionary
 
-from routewright.routing.features.contract import Features, NoVector
+from routewright.routing.features.cheap import cut
+from routewright.routing.features.contract import SYSTEM_CHARACTERS, Features, NoVector
 from routewright.routing.router import Float32
 from routewright.types import Prompt
 
@@ -25,6 +28,8 @@ _FAILURES_IN_A_ROW: Final = 3
 _LATE_IN_A_ROW: Final = 20
 _REST_S: Final = 2.0
 """After so many in a row nothing is asked for so long: requests need not wait for what will not come."""
+_REMEMBERED: Final = 2048
+"""Vectors kept for each router file's features, the one used longest ago forgotten first."""
 _NICENESS: Final = 5
 """The threads yield to the event loop where cores are short: a third of its share. Linux alone has a priority for each
 thread."""
@@ -37,7 +42,7 @@ log = logging.getLogger("routewright")
 
 
 class _Job:
-    __slots__ = ("answer", "deadline_s", "features", "prompt", "then")
+    __slots__ = ("answer", "deadline_s", "features", "key", "prompt", "then")
 
     def __init__(
         self,
@@ -48,16 +53,18 @@ class _Job:
     ) -> None:
         self.features = features
         self.prompt = prompt
+        self.key = _key(prompt)
         self.then = then
         self.answer = answer
         self.deadline_s = time.monotonic() + LIMIT_S
 
 
 class Vectors:
-    """Makes vectors off the event loop. Asked and answering on the loop's thread alone."""
+    """Makes vectors off the event loop, and knows those made lately. Asked and answering on the loop's thread alone."""
 
     def __init__(self) -> None:
         self._lanes: dict[int, _Lane] = {}
+        self._recent: WeakKeyDictionary[Features, OrderedDict[bytes, Float32]] = WeakKeyDictionary()
 
     def ask(
         self, features: Features, prompt: Prompt, then: Callable[[Float32], object]
@@ -68,10 +75,18 @@ class Vectors:
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Float32 | str] = loop.create_future()
+        recent = self._recent.get(features)
+        if recent is None:
+            recent = self._recent[features] = OrderedDict()
+        job = _Job(features, prompt, then, answer)
+        x = recent.get(job.key)
+        if x is not None:
+            recent.move_to_end(job.key)
+            answer.set_result(x)
+            return answer
         lane = self._lanes.get(features.n_threads)
         if lane is None:
-            lane = self._lanes[features.n_threads] = _Lane(features.n_threads)
-        job = _Job(features, prompt, then, answer)
+            lane = self._lanes[features.n_threads] = _Lane(features.n_threads, self._keep)
         why = lane.take(job, loop)
         if why:
             answer.set_result(why)
@@ -79,6 +94,24 @@ class Vectors:
             timer = loop.call_later(LIMIT_S, lane.give_up, job)
             answer.add_done_callback(lambda _: timer.cancel())
         return answer
+
+    def _keep(self, job: _Job, x: Float32) -> None:
+        recent = self._recent.get(job.features)
+        if recent is not None:
+            recent[job.key] = x
+            if len(recent) > _REMEMBERED:
+                recent.popitem(last=False)
+
+
+def _key(prompt: Prompt) -> bytes:
+    """Of all that a vector can depend on; as long to make whatever the text's length."""
+    parts = (cut(prompt.text), prompt.system[:SYSTEM_CHARACTERS], prompt.task[:200])
+    flags = f"{prompt.has_tools:d}{prompt.has_images:d}{prompt.wants_json:d}{prompt.system != '':d}"
+    digest = blake2b(flags.encode(), digest_size=16)
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:%b" % (len(raw), raw))
+    return digest.digest()
 
 
 class _Lane:
@@ -88,8 +121,9 @@ class _Lane:
     after its request stopped waiting for it.
     """
 
-    def __init__(self, n_threads: int) -> None:
+    def __init__(self, n_threads: int, keep: Callable[[_Job, Float32], None]) -> None:
         self._n_threads = n_threads
+        self._keep = keep
         self._is_started = False
         self._jobs: deque[_Job] = deque()
         self._wakes: SimpleQueue[None] = SimpleQueue()
@@ -141,6 +175,7 @@ class _Lane:
             return
         self._failures = self._late = 0
         for job, x in zip(jobs, made, strict=True):
+            self._keep(job, x)
             if job.answer.done():
                 job.then(x)
             else:

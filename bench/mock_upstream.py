@@ -1,8 +1,8 @@
 """A fast stand-in for a model provider: `python bench/mock_upstream.py PORT`.
 
-Chat completions of about 500 bytes; streams of 100 chunks, one every few milliseconds, each in a packet of its own;
-and for the model `held` a stream that says one chunk and then nothing until the client leaves. It does no more than
-that, so that what is measured is the server in front of it.
+Chat completions of about 500 bytes, at `/v1/messages` the same in Anthropic's dialect; streams of 100 chunks, one
+every few milliseconds, each in a packet of its own; and for the model `held` a stream that says one chunk and then
+nothing until the client leaves. It does no more than that, so that what is measured is the server in front of it.
 """
 
 from __future__ import annotations
@@ -63,6 +63,41 @@ USAGE = {"prompt_tokens": 52, "completion_tokens": 98, "total_tokens": 150}
 END = chunk({}, "stop") + chunk({}, usage=USAGE) + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
+def event(value: dict[str, Any]) -> bytes:
+    data = b"event: %s\ndata: %s\n\n" % (value["type"].encode(), json.dumps(value, separators=(",", ":")).encode())
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+MESSAGE: dict[str, Any] = {
+    "id": "msg_01XFDUDYJgAACzvnptvVoYEL",
+    "type": "message",
+    "role": "assistant",
+    "model": "stand-in-1",
+    "content": [{"type": "text", "text": "The quick brown fox jumps over the lazy dog. " * 4}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 52, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 40},
+}
+WHOLE_MESSAGE = json.dumps(MESSAGE).encode()
+MESSAGE_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(WHOLE_MESSAGE),
+    WHOLE_MESSAGE,
+)
+MESSAGE_DELTA = event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " word"}})
+MESSAGE_FIRST = (
+    STREAM_HEAD
+    + event({"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None}})
+    + event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+    + MESSAGE_DELTA
+)
+MESSAGE_END = (
+    event({"type": "content_block_stop", "index": 0})
+    + event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 98}})
+    + event({"type": "message_stop"})
+    + b"0\r\n\r\n"
+)
+
+
 class Speaker(threading.Thread):
     """Sends the streams their chunks, one chunk to one stream at a time, round and round.
 
@@ -72,25 +107,25 @@ class Speaker(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.streams: deque[tuple[int, int]] = deque()
-        """File descriptor, and the chunks it has still to get."""
+        self.streams: deque[tuple[int, int, bytes, bytes]] = deque()
+        """File descriptor, the chunks it has still to get, what a chunk is, and the end."""
 
     def run(self) -> None:
         while True:
             time.sleep(GAP_S)
             try:
-                fd, left = self.streams.popleft()
+                fd, left, word, end = self.streams.popleft()
             except IndexError:
                 continue
             try:
-                os.write(fd, WORD if left else END)
+                os.write(fd, word if left else end)
             except BlockingIOError:
-                self.streams.append((fd, left))
+                self.streams.append((fd, left, word, end))
             except OSError:
                 continue  # its client has gone
             else:
                 if left:
-                    self.streams.append((fd, left - 1))
+                    self.streams.append((fd, left - 1, word, end))
 
     def remove(self, fd: int) -> None:
         self.streams = deque(stream for stream in self.streams.copy() if stream[0] != fd)
@@ -125,16 +160,17 @@ class Connection(asyncio.Protocol):
                 break
             body = buffer[end + 4 : end + 4 + length]
             buffer = buffer[end + 4 + length :]
-            self.answer(body)
+            self.answer(body, is_messages=head.startswith(b"post /v1/messages"))
         self.buffer = buffer
 
-    def answer(self, body: bytes) -> None:
+    def answer(self, body: bytes, *, is_messages: bool) -> None:
         if b'"stream":true' in body or b'"stream": true' in body:
-            self.transport.write(FIRST)
+            self.transport.write(MESSAGE_FIRST if is_messages else FIRST)
             if b"held" not in body:
-                self.speaker.streams.append((self.fd, CHUNKS - 2))
+                word, end = (MESSAGE_DELTA, MESSAGE_END) if is_messages else (WORD, END)
+                self.speaker.streams.append((self.fd, CHUNKS - 2, word, end))
         else:
-            self.transport.write(ANSWER)
+            self.transport.write(MESSAGE_ANSWER if is_messages else ANSWER)
 
 
 async def serve(port: int) -> None:

@@ -185,13 +185,13 @@ def wait_until_answering_connect(server: Server) -> None:
 
 
 def gateway_config(upstream: Server) -> dict[str, Any]:
-    """Two priced models behind one route; a virtual key with limits; the journal is always on."""
+    """Two priced models behind one route, one of another dialect; a key with limits; the journal is always on."""
 
-    def deployment(name: str, cost: float) -> dict[str, object]:
+    def deployment(name: str, cost: float, provider: str = "openai") -> dict[str, object]:
         return {
             "model_name": name,
             "litellm_params": {
-                "model": f"openai/{name}",
+                "model": f"{provider}/{name}",
                 "api_base": f"http://127.0.0.1:{upstream.port}/v1",
                 "api_key": "sk-mock",
                 "input_cost_per_token": cost,
@@ -200,7 +200,12 @@ def gateway_config(upstream: Server) -> dict[str, Any]:
         }
 
     return {
-        "model_list": [deployment("gpt-4o", 2.5e-6), deployment("gpt-4o-mini", 1.5e-7), deployment("held", 1e-6)],
+        "model_list": [
+            deployment("gpt-4o", 2.5e-6),
+            deployment("gpt-4o-mini", 1.5e-7),
+            deployment("held", 1e-6),
+            deployment("claude-sonnet-4-5", 3e-6, "anthropic"),
+        ],
         "general_settings": {"master_key": "sk-bench-master"},
         "keys": [{"key": KEY, "alias": "bench", "rpm_limit": 100_000_000, "tpm_limit": 1_000_000_000_000}],
         "routes": {"auto": {"candidates": ["gpt-4o", "gpt-4o-mini"], "quality": 0.8, "default_model": "gpt-4o"}},

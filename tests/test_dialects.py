@@ -13,6 +13,7 @@ import pytest
 from harness import anthropic, dialect, gemini
 from harness.gateway import SMALL_KEY, TEAM_KEY, TIGHT_KEY, Gateway, base_config, deployment, eventually, running
 from harness.upstream import Close, Deployment, Reset, Send, Upstream, Wait
+from harness.wire import secret
 
 SAY = [{"role": "user", "content": "Say hello"}]
 TOOLS = [
@@ -36,8 +37,10 @@ def many(upstream: Upstream) -> Iterator[Gateway]:
         deployment("claude-2nd", upstream, "claude-a", **claude),
         deployment("claude-2nd", upstream, "claude-b", order=2, **claude),
         deployment("gemini", upstream, "gemini", provider="gemini", model="gemini-2.5-flash"),
+        deployment("nova", upstream, "nova", provider="bedrock", model="amazon.nova-pro-v1:0", api_key=None,
+                   aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key=secret("nova"), aws_region_name="us-east-1"),
         deployment("lenient", upstream, "lenient", drop_params=True, **claude),
-    ]
+    ]  # fmt: skip
     with running(config) as started:
         yield started
 
@@ -244,13 +247,32 @@ def test_openai_client_reaches_gemini(client: openai.OpenAI, many: Gateway, upst
     assert all(len(call["id"]) <= 40 for call in upstream["gpt-4o"].last.json["messages"][1]["tool_calls"])
 
 
+# --- an OpenAI client and Bedrock ----------------------------------------------------------------------------------
+
+
+def test_openai_client_reaches_bedrock(client: openai.OpenAI, many: Gateway, upstream: Upstream) -> None:
+    """Signed, and streamed in Amazon's own frames."""
+    raw = client.chat.completions.with_raw_response.create(model="nova", messages=SAY)
+    answer = raw.parse()
+    assert answer.choices[0].message.content == "Hello from nova"
+    sent = upstream["nova"].last
+    assert sent.path == "v1/model/amazon.nova-pro-v1%3A0/converse"
+    assert sent.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert secret("nova") not in str(sent.headers)
+    record = eventually(lambda: many.records_of(raw.headers["x-request-id"]))[0]
+    assert (record["provider"], record["prompt_tokens"], record["cost_nusd"]) == ("bedrock", 9, 9 * 1000 + 3 * 4000)
+    chunks = list(client.chat.completions.create(model="nova", messages=SAY, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello from nova"
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
 # --- an Anthropic client, and any provider ------------------------------------------------------------------
 
 ASK = {"max_tokens": 100, "messages": SAY}
 TOOL = {"name": "weather", "input_schema": TOOLS[0]["function"]["parameters"]}
 
 
-@pytest.mark.parametrize("model", ["claude", "gpt-4o", "gemini", "auto"])
+@pytest.mark.parametrize("model", ["claude", "gpt-4o", "gemini", "nova", "auto"])
 def test_anthropic_client_gets_its_answer(model: str, messages: sdk.Anthropic, many: Gateway) -> None:
     raw = messages.messages.with_raw_response.create(model=model, system="Be brief.", **ASK)
     message = raw.parse()
@@ -265,7 +287,7 @@ def test_anthropic_client_gets_its_answer(model: str, messages: sdk.Anthropic, m
     assert record["cost_nusd"] > 0
 
 
-@pytest.mark.parametrize("model", ["claude", "gpt-4o", "gemini"])
+@pytest.mark.parametrize("model", ["claude", "gpt-4o", "gemini", "nova"])
 def test_anthropic_client_streams(model: str, messages: sdk.Anthropic, many: Gateway, claude: Deployment) -> None:
     with messages.messages.stream(model=model, **ASK) as stream:
         text = "".join(stream.text_stream)

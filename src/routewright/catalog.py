@@ -56,6 +56,8 @@ def make_deployment(
     deployment.routed_field = f"x-routewright-model: {header_text(model_name)}\r\n".encode("ascii")
     deployment.model_field = _encode(model_name)
     hidden = [settings.api_key, *(value for _, value in settings.extra_headers)]
+    if settings.aws is not None:
+        hidden += [settings.aws.secret_key, settings.aws.session_token]
     deployment.secrets = tuple([value.reveal() for value in hidden if isinstance(value, Secret)])
     price = settings.price
     deployment.is_priced = price.is_known

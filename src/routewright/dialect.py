@@ -110,6 +110,10 @@ class Exchange(Protocol):
     stream_type: bytes
     """The media type of its streams."""
 
+    @property
+    def unframe(self) -> Callable[[bytes], tuple[bytes, bytes]] | None:
+        """Where streams come in frames of their own: (whole frames as server-sent events, the rest)."""
+
     def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
         """The whole upstream request; empty where nobody has to be asked.
 

@@ -64,6 +64,16 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwsCredentials:
+    """What requests to AWS are signed with."""
+
+    key_id: str
+    secret_key: Secret
+    session_token: Secret | None = None
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentSettings:
     """A place to send to: provider, upstream model, address, credential, price."""
 
@@ -77,6 +87,7 @@ class DeploymentSettings:
     api_base: str
     """Address with path, without a slash at its end, `https://api.openai.com/v1`."""
     api_key: Secret | None = None
+    aws: AwsCredentials | None = None
     api_version: str | None = None
     organization: str | None = None
     extra_headers: tuple[tuple[str, str | Secret], ...] = ()

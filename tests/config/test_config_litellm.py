@@ -228,12 +228,12 @@ general_settings:
             LOAD_BALANCING,
             ["azure/gpt-4o-eu", "azure/gpt-4o-ca", "openai/facebook/opt-125m"],
             [
-                'config.yaml:19: litellm_params.model: model "anthropic-claude" (bedrock/anthropic.claude-instant-v1) '
-                'is left out: the dialect of provider "bedrock" is not spoken yet',
+                'config.yaml:19: litellm_params.aws_access_key_id: model "anthropic-claude" '
+                "(bedrock/anthropic.claude-instant-v1) is left out: no aws_access_key_id and "
+                "aws_secret_access_key, and their variables are not set",
                 "no price is known for vllm-models: their requests count as free; "
                 "set input_cost_per_token and output_cost_per_token",
-                EFFECTLESS
-                + "litellm_params.aws_region_name, general_settings.alerting, litellm_settings.success_callback",
+                EFFECTLESS + "general_settings.alerting, litellm_settings.success_callback",
             ],
             id="load balancing",
         ),

@@ -102,10 +102,11 @@ def test_the_names_of_models_are_those_of_the_provider() -> None:
         "cohere",
         "gemini",
         "anthropic",
+        "bedrock",
     ],
 )
 def test_a_provider_that_speaks_the_dialect_is_known(name: str) -> None:
-    assert PROVIDERS[name].dialect == (name if name in ("azure", "anthropic", "gemini") else "openai")
+    assert PROVIDERS[name].dialect == (name if name in ("azure", "anthropic", "gemini", "bedrock") else "openai")
     assert name not in UNSPOKEN
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import anthropic, dialect, gemini
+from harness import anthropic, bedrock, dialect, gemini
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,12 @@ class Deployment:
                 return self._streamed(gemini.text_events(["Hello", " from", f" {self.name}"]))
             whole = gemini.response({"text": f"Hello from {self.name}"})
             return [Send(dialect.response(200, dialect.to_json(whole)))]
+        if request.path.endswith("/converse"):
+            whole = bedrock.response({"text": f"Hello from {self.name}"})
+            return [Send(dialect.response(200, dialect.to_json(whole)))]
+        if request.path.endswith("/converse-stream"):
+            events = bedrock.text_events(["Hello", " from", f" {self.name}"])
+            return [Send(b"".join(dialect.chunked_stream(events, bedrock.STREAM_HEADERS)))]
         model = asked["model"]
         if request.path.endswith("embeddings"):
             return [Send(dialect.response(200, dialect.to_json(dialect.embeddings(asked, model=model))))]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routewright.config import schema
+from routewright.config.aws import read_aws
 from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Notes, Section, kind, plain, url_fault, variable_of
@@ -176,6 +177,14 @@ class Deployments:
             return None
 
         environ = self._notes.environ
+        aws = None
+        if provider.dialect == "bedrock":
+            aws, endpoint, why = read_aws(params, upstream_model, environ)
+            if endpoint is None:
+                if why is not None:
+                    self._skip(params, "aws_access_key_id", where, why)
+                return None
+            api_base_given = api_base_given or endpoint
         raw_base = api_base_given or _first_set(environ, provider.base_env) or provider.api_base
         if raw_base is None:
             if "api_base" not in params.entries and "base_url" not in params.entries:
@@ -187,7 +196,7 @@ class Deployments:
         if "api_key" not in params.entries or params.entries["api_key"].value in (None, ""):
             api_key = _first_set(environ, provider.key_env)
             has_own_base = api_base_given is not None or raw_base != provider.api_base
-            has_auth_header = any(header.lower() in ("authorization", "api-key") for header, _ in headers)
+            has_auth_header = any(header.lower() in ("authorization", "api-key", "x-api-key") for header, _ in headers)
             if api_key is None and not has_auth_header:
                 if provider.needs_key and (not has_own_base or provider.dialect == "azure"):
                     variables = " or ".join(provider.key_env)
@@ -213,6 +222,7 @@ class Deployments:
             api_base=complete_base(provider, raw_base),
             api_key=Secret(api_key) if api_key else None,
             api_version=api_version,
+            aws=aws,
             organization=organization,
             extra_headers=headers,
             price=price,

@@ -88,7 +88,7 @@ def messages_body(chat: Chat, deployment: Deployment, *, is_dropped: bool) -> di
         body["system"] = system
     given_max = chat.get("max_completion_tokens") or chat.get("max_tokens")
     body["max_tokens"] = given_max or deployment.max_output_tokens or _usual_max_tokens(version)
-    _add_thinking(body, chat, version, has_own_max=given_max is not None, is_dropped=is_dropped)
+    add_thinking(body, chat, version, has_own_max=given_max is not None, is_dropped=is_dropped)
     _add_sampling(body, chat, version, is_dropped=is_dropped)
     _add_tools(body, chat, version, is_dropped=is_dropped)
     _add_format(body, chat, version, is_dropped=is_dropped)
@@ -112,9 +112,10 @@ def _usual_max_tokens(version: tuple[int, int]) -> int:
     return 8192 if version >= (3, 5) else 4096
 
 
-def _add_thinking(
+def add_thinking(
     body: dict[str, Any], chat: Chat, version: tuple[int, int], *, has_own_max: bool, is_dropped: bool
 ) -> None:
+    """`thinking` as it was given, or what `reasoning_effort` means to this model; needs `max_tokens` in the body."""
     thinking, effort = chat.get("thinking"), chat.get("reasoning_effort")
     if type(thinking) is dict:
         body["thinking"] = thinking

@@ -296,6 +296,7 @@ class Translated:
     """Serves our clients of other dialects by Anthropic's Messages."""
 
     stream_type = b"text/event-stream"
+    unframe = None
     error_of = staticmethod(error_of)
     request_bytes = staticmethod(anthropic.request_bytes)
 

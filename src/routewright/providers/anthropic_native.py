@@ -86,6 +86,7 @@ class Messages:
     """`/v1/messages` to `/v1/messages`."""
 
     stream_type = b"text/event-stream"
+    unframe = None
     error_of = staticmethod(error_of)
 
     def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
@@ -234,6 +235,7 @@ class CountTokens:
     """`/v1/messages/count_tokens` to the same of Anthropic's, which costs nothing."""
 
     stream_type = b""
+    unframe = None
     error_of = staticmethod(error_of)
 
     def request_bytes(self, call: Call, deployment: Deployment) -> bytes:

@@ -11,6 +11,8 @@ from routewright.providers import (
     anthropic,
     anthropic_answers,
     anthropic_native,
+    bedrock,
+    bedrock_answers,
     gemini,
     gemini_answers,
     openai,
@@ -26,6 +28,7 @@ class _Alone:
     """What asks no upstream gets nothing back from it."""
 
     stream_type = b""
+    unframe = None
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
         raise AssertionError("nothing was asked")
@@ -87,6 +90,9 @@ _HEADS = {"openai": openai.request_heads, "anthropic": anthropic.request_heads, 
 def spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[str, Exchange], Mapping[str, bytes]]:
     """Per endpoint of ours the exchange that serves it, and per endpoint of the dialect the head of its requests."""
     provider = PROVIDERS.get(settings.provider)
+    if provider is not None and provider.dialect == "bedrock":
+        converse = bedrock_answers.Translated(bedrock.Signer(settings, upstream_model, time.time), time.time)
+        return {**_EXCHANGES["gemini"], "embeddings": _UNSERVED, "chat": converse, "messages": converse}, {}
     dialect = provider.dialect if provider is not None else "openai"
     if dialect not in _HEADS or settings.api_base.endswith("/openai"):
         dialect = "openai"  # Azure, whose paths and key are all that tells it apart; Google's door for OpenAI's dialect

@@ -29,7 +29,7 @@ MAX_RETRY_AFTER_S = 60
 _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length", "context_window_exceeded"}
 _CONTEXT_WORDS = (
     "maximum context length", "context window", "context length", "context limit", "prompt is too long",
-    "too many tokens", "input token count",
+    "too many tokens", "too many input tokens", "input token count", "input is too long",
 )  # fmt: skip
 _POLICY_CODES = {"content_policy_violation", "content_filter", "responsible_ai_policy_violation"}
 _POLICY_WORDS = (

@@ -221,6 +221,7 @@ class Translated:
     """Serves our clients of all dialects by `generateContent`."""
 
     stream_type = b"text/event-stream"
+    unframe = None
     error_of = staticmethod(error_of)
     request_bytes = staticmethod(gemini.request_bytes)
 

@@ -24,7 +24,7 @@ class Provider:
     base_env: tuple[str, ...] = ()
     """Variables that may hold the address."""
     dialect: str = "openai"
-    """`openai`, `azure`, `anthropic` or `gemini`."""
+    """`openai`, `azure`, `anthropic`, `gemini` or `bedrock`."""
     needs_key: bool = True
     """False: self-hosted servers, which mostly ask for none."""
     bare_path: str = ""
@@ -83,6 +83,14 @@ _PROVIDERS = (
         dialect="gemini",
         bare_path="/v1beta",
         prices_as="google",
+    ),
+    Provider(
+        "bedrock",
+        None,
+        ("AWS_BEARER_TOKEN_BEDROCK",),
+        ("AWS_BEDROCK_RUNTIME_ENDPOINT",),
+        dialect="bedrock",
+        prices_as="aws",
     ),
     Provider(
         "cohere",
@@ -172,6 +180,7 @@ _PROVIDERS = (
 
 _SECOND_NAMES = {
     "azure_text": "azure",
+    "bedrock_converse": "bedrock",
     "cohere_chat": "cohere",
     "together": "together_ai",
     "fireworks": "fireworks_ai",
@@ -193,8 +202,8 @@ PROVIDERS: Mapping[str, Provider] = {
 """By every name that a configuration may use."""
 
 UNSPOKEN: frozenset[str] = frozenset({
-    "a2a", "aleph_alpha", "amazon_nova", "anthropic_text", "assemblyai", "auto_router", "aws_polly", "bedrock",
-    "bedrock_converse", "bedrock_mantle", "black_forest_labs", "bytez", "chatgpt", "clarifai", "cloudflare",
+    "a2a", "aleph_alpha", "amazon_nova", "anthropic_text", "assemblyai", "auto_router", "aws_polly",
+    "bedrock_mantle", "black_forest_labs", "bytez", "chatgpt", "clarifai", "cloudflare",
     "compactifai", "custom", "dataforseo", "datarobot", "deepgram", "elevenlabs", "fal_ai", "gigachat",
     "github_copilot", "gradient_ai", "heroku", "infinity", "langgraph", "manus", "maritalk", "nlp_cloud", "oci",
     "oobabooga", "palm", "petals", "predibase", "ragflow", "recraft", "replicate", "runwayml", "sagemaker",
@@ -249,8 +258,25 @@ def split_model(
     return None, model
 
 
+_BEDROCK_STEERING = re.compile(r"(?:converse|converse_like|invoke)/")
+AWS_REGION = re.compile(r"(?:[a-z]{2}(?:-[a-z]+)+-\d)\Z")
+
+
+def bedrock_region(model: str) -> str | None:
+    """The region that a model's name holds: `us-east-1/anthropic.claude-...`, or an ARN's."""
+    if model.startswith("arn:"):
+        parts = model.split(":")
+        return parts[3] if len(parts) > 3 and AWS_REGION.match(parts[3]) else None
+    head, slash, _ = _BEDROCK_STEERING.sub("", model, count=1).partition("/")
+    return head if slash and AWS_REGION.match(head) else None
+
+
 def upstream_name(provider: Provider, model: str) -> str:
     """The name that the provider itself wants."""
+    if provider.dialect == "bedrock":
+        model = _BEDROCK_STEERING.sub("", model, count=1)
+        head, slash, rest = model.partition("/")
+        return rest if slash and AWS_REGION.match(head) else model
     if provider.dialect == "azure":
         model = _SERIES.sub("", model, count=1) if _SERIES.match(model) else model
     if provider.model_prefix and model != "*" and not model.startswith(("accounts/", provider.model_prefix)):

@@ -24,6 +24,7 @@ PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings
 MAX_TOKENS_BELIEVED = 100_000_000
 """A usage figure above this is no usage figure."""
 stream_type = b"text/event-stream"
+unframe = None
 DONE = b"data: [DONE]\n\n"
 
 _encode = msgspec.json.Encoder().encode

@@ -203,6 +203,7 @@ class Translated:
     """Serves our clients of other dialects by OpenAI's chat completions."""
 
     stream_type = stream_type
+    unframe = None
     error_of = staticmethod(error_of)
     request_bytes = staticmethod(request_bytes)
 

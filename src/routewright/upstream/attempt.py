@@ -25,7 +25,7 @@ STREAM_FIELDS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\n
 _PACE_WEIGHT = 0.1
 """Of the newest answer in the moving average of a deployment's pace."""
 
-_WAITING, _ANSWER, _EVENTS, _ERROR, _ENDED = range(5)
+_WAITING, _ANSWER, _EVENTS, _FRAMES, _ERROR, _ENDED = range(6)
 
 
 class Attempt:
@@ -121,7 +121,7 @@ class Attempt:
         elif not self._call.is_stream:
             self._state = _ANSWER
         elif headers.get(b"content-type", b"").lower().startswith(self._exchange.stream_type):
-            self._state = _EVENTS
+            self._state = _EVENTS if self._exchange.unframe is None else _FRAMES
             self._stream = self._exchange.open_stream(self._call, self._deployment)
         else:
             self._fail(UpstreamBadResponse("the upstream did not answer with an event stream"))
@@ -139,6 +139,8 @@ class Attempt:
             self._keep(data, self._settings.max_response_bytes)
             if is_last and self._state == _ANSWER:
                 self._finish_answer(b"".join(self._body))
+        elif state == _FRAMES:
+            self._unframe(data, is_last)
         elif state == _ERROR:
             if self._body_bytes < MAX_ERROR_BODY_BYTES:
                 self._body.append(data)
@@ -239,6 +241,22 @@ class Attempt:
         elif out:
             self._send(out)
 
+    def _unframe(self, data: bytes, is_last: bool) -> None:
+        """Frames of another kind are read as the events that they carry."""
+        unframe = self._exchange.unframe
+        assert unframe is not None
+        try:
+            events, rest = unframe(self._pending + data)
+        except GatewayError as error:
+            self._fail(error)
+            return
+        if len(rest) > MAX_EVENT_BYTES:
+            self._fail(UpstreamBadResponse("the upstream sent an event that is too large"))
+            return
+        self._pending = b""
+        self._relay_events(events, is_last)
+        self._pending = rest
+
     def _send(self, out: bytes) -> None:
         if self.has_begun:
             self._client.write(out)
@@ -333,7 +351,7 @@ class Attempt:
             self._fail(UpstreamTimeout("the upstream did not answer in time"))
             return
         self.deadline = min(self._last_byte_s + self._idle_limit_s, self._total_until_s)
-        if self._state == _EVENTS and self.has_begun:
+        if self._stream is not None and self.has_begun:
             ping_s = self._settings.ping_interval_s
             if now - max(self._last_byte_s, self._pinged_s) >= ping_s:
                 self._pinged_s = now

@@ -1,0 +1,112 @@
+"""Deployments of providers with dialects of their own: addresses, credentials, names; LiteLLM's words for them."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from routewright.catalog import make_deployment
+from routewright.config import load_text
+from routewright.settings import DeploymentSettings, Settings
+from routewright.types import Health, Secret
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalr+secret", "AWS_REGION": "eu-west-1"}
+PRICE = "input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6"
+
+
+def load(model: str, params: str = "", **environ: str) -> Settings:
+    text = f"model_list: [{{model_name: m, litellm_params: {{model: '{model}', {PRICE}{params and ', ' + params}}}}}]"
+    return load_text(dedent(text), environ=environ)
+
+
+def only(model: str, params: str = "", **environ: str) -> DeploymentSettings:
+    [found] = load(model, params, **environ).deployments
+    return found
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "upstream"),
+    [
+        ("anthropic/claude-opus-4-6", "https://api.anthropic.com/v1", "claude-opus-4-6"),
+        ("claude-opus-4-6", "https://api.anthropic.com/v1", "claude-opus-4-6"),
+        ("gemini/gemini-2.5-flash", "https://generativelanguage.googleapis.com/v1beta", "gemini-2.5-flash"),
+    ],
+)
+def test_provider_has_its_own_address(model: str, base: str, upstream: str) -> None:
+    found = only(model, "api_key: k-1234567")
+    assert (found.api_base, found.upstream_model) == (base, upstream)
+    made = make_deployment(found, model_name="m", upstream_model=found.upstream_model, health=Health())
+    assert {"chat", "completions", "embeddings", "messages", "count_tokens"} <= set(made.exchanges)
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "region", "upstream"),
+    [
+        ("bedrock/anthropic.claude-x-v1:0", "", "eu-west-1", "anthropic.claude-x-v1:0"),
+        ("anthropic.claude-x-v1:0", "", "eu-west-1", "anthropic.claude-x-v1:0"),
+        ("bedrock/converse/us.amazon.nova-pro-v1:0", "", "eu-west-1", "us.amazon.nova-pro-v1:0"),
+        ("bedrock_converse/x", "aws_region_name: us-west-2", "us-west-2", "x"),
+        ("bedrock/us-gov-west-1/x", "aws_region_name: us-west-2", "us-gov-west-1", "x"),
+        (
+            "bedrock/arn:aws:bedrock:ap-south-1:1:inference-profile/x",
+            "",
+            "ap-south-1",
+            "arn:aws:bedrock:ap-south-1:1:inference-profile/x",
+        ),
+    ],
+)
+def test_bedrock_s_region_and_model(model: str, params: str, region: str, upstream: str) -> None:
+    found = only(model, params, **KEYS)
+    assert found.upstream_model == upstream
+    assert found.api_base == f"https://bedrock-runtime.{region}.amazonaws.com"
+    assert found.aws is not None
+    assert (found.aws.region, found.aws.key_id, found.aws.session_token) == (region, "AKIDEXAMPLE", None)
+    assert "wJalr" not in repr(found)
+
+
+def test_bedrock_s_keys_come_from_one_place() -> None:
+    params = "aws_access_key_id: os.environ/MY_ID, aws_secret_access_key: os.environ/MY_SECRET, aws_session_token: t"
+    found = only("bedrock/x", params, **KEYS, AWS_SESSION_TOKEN="other", MY_ID="AKIDMINE", MY_SECRET="s")
+    assert found.aws is not None
+    assert (found.aws.key_id, found.aws.secret_key, found.aws.session_token) == ("AKIDMINE", Secret("s"), Secret("t"))
+
+
+def test_bedrock_takes_a_bearer_token_and_an_endpoint_of_its_own() -> None:
+    found = only("bedrock/x", "aws_bedrock_runtime_endpoint: 'https://vpce.example.com'",
+                 AWS_BEARER_TOKEN_BEDROCK="token", AWS_REGION="us-east-1")  # fmt: skip
+    assert (found.api_base, found.api_key, found.aws) == ("https://vpce.example.com", Secret("token"), None)
+
+
+@pytest.mark.parametrize(
+    ("params", "environ", "why"),
+    [
+        ("", {}, "no aws_region_name, and AWS_REGION is not set"),
+        ("aws_region_name: us-east-1", {}, "no aws_access_key_id and aws_secret_access_key"),
+        ("aws_region_name: us-east-1, aws_role_name: r", {}, "credentials by aws_role_name are not fetched yet"),
+        ("aws_access_key_id: os.environ/NOWHERE", {}, "the variable NOWHERE is not set"),
+    ],
+)
+def test_bedrock_without_credentials_is_left_out_by_name(params: str, environ: dict[str, str], why: str) -> None:
+    settings = load("bedrock/x", params, **environ)
+    assert not settings.deployments
+    assert any(why in warning for warning in settings.warnings), settings.warnings
+
+
+def test_drop_params_is_the_deployment_s_word_or_everybody_s() -> None:
+    text = """
+    model_list:
+      - {model_name: a, litellm_params: {model: anthropic/claude-opus-4-6, api_key: k}}
+      - {model_name: b, litellm_params: {model: anthropic/claude-opus-4-6, api_key: k, drop_params: false}}
+    litellm_settings: {drop_params: true}
+    """
+    first, second = load_text(dedent(text), environ={}).deployments
+    assert (first.drops_unsupported, second.drops_unsupported) == (True, False)
+    assert not only("openai/x", "api_key: k").drops_unsupported
+
+
+def test_price_of_caching_for_an_hour() -> None:
+    found = only("anthropic/x", "api_key: k, cache_creation_input_token_cost: 3.75e-6, "
+                 "cache_creation_input_token_cost_above_1hr: 6.0e-6")  # fmt: skip
+    assert found.price.cache_creation_usd_per_token == 3.75e-6
+    assert found.price.cache_creation_long_usd_per_token == 6e-6

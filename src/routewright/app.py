@@ -31,7 +31,7 @@ from routewright.admission.owners import CallOwners
 from routewright.auth import KeyNotInMemory, Keys
 from routewright.catalog import Catalog
 from routewright.deadlines import Deadlines
-from routewright.errors import ArtefactRefused, GatewayError, PermissionDenied, ShuttingDown
+from routewright.errors import GatewayError, PermissionDenied, ShuttingDown
 from routewright.gateway import Gateway
 from routewright.grants import Grant, Grants
 from routewright.orchestration.make import orchestrations
@@ -269,10 +269,7 @@ class WorkerProcess:
             self._end_if_drained(time.monotonic())
 
     def _on_hangup(self) -> None:
-        try:
-            self.routing.reload()
-        except ArtefactRefused:
-            return  # logged, and told by /router/info
+        self.routing.reload_soon()  # what is refused is logged, and told by /router/info
 
     def _on_tick(self, now: float) -> None:
         if self._signals:

@@ -98,7 +98,7 @@ def add_router(app: FastAPI, control: Control, prefix: str) -> None:
     )
     async def router_reload() -> Any:
         """Read the router files again. A refused file changes nothing: 409 says why."""
-        control.routing.reload()
+        await control.routing.reload()
         control.spread_reload()
         return {"status": "reloaded", **control.routing.info()}
 

@@ -5,10 +5,12 @@ A file is read, checked and joined to every route that uses it before one pointe
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,8 @@ class LiveRouters:
         self._seen: dict[Path, tuple[int, int, int]] = {}
         self._supplies = Supplies(embeddings=settings.embeddings)
         self._vectors = Vectors()
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.last_reload = ""
         self.last_error: str | None = None
         self.warnings: list[str] = []
@@ -116,43 +120,52 @@ class LiveRouters:
         keep = None if self._feedback is None else self._feedback.choices.keep
         return OnlinePlan(artefact, self._candidates[name], learned=learned, keep=keep, route=name, **options)
 
-    def reload(self) -> None:
-        """Read every file again and swap. Raises ArtefactRefused with the fault; then nothing has changed."""
-        paths = {name: self._path_of(route) for name, route in self._routes.items()}
-        for path in {*paths.values(), *self._seen}:
-            self._seen[path] = _stamp(path)
-        fresh: dict[Path, Artefact] = {}
-        plans: dict[str, RoutePlan] = {}
-        try:
+    async def reload(self) -> None:
+        """Read every file again and swap. Raises ArtefactRefused with the fault; then nothing has changed.
+
+        Files are read and tried in a thread: an encoder takes half a second to load. One reload at a time.
+        """
+        async with self._reloading:
+            paths = {name: self._path_of(route) for name, route in self._routes.items()}
+            for path in {*paths.values(), *self._seen}:
+                self._seen[path] = _stamp(path)
             for name, path in paths.items():
                 is_named = self._routes[name].router is not None
                 if is_named and not path.exists() and path.parent == self._routers_folder:
-                    path = PACKAGED  # a router's name without a file of its own, as at the start
-                if path not in fresh:
-                    fresh[path] = self._checked(path)
-                plans[name] = self._plan(name, fresh[path])
-        except ArtefactRefused as error:
-            self.last_error = error.message
-            log.warning("router not reloaded: %s", error.message)
-            raise
-        self._artefacts = fresh
-        self._plans = plans
-        if self._feedback is not None:
-            self._feedback.forget_others([plan.artefact_id for plan in plans.values()])
-        self.last_reload = _now()
-        self.last_error = None
-        self.warnings = []
+                    paths[name] = PACKAGED  # a router's name without a file of its own, as at the start
+            try:
+                fresh = await asyncio.get_running_loop().run_in_executor(None, self._read_all, set(paths.values()))
+                plans = {name: self._plan(name, fresh[path]) for name, path in paths.items()}
+            except ArtefactRefused as error:
+                self.last_error = error.message
+                log.warning("router not reloaded: %s", error.message)
+                raise
+            self._artefacts = fresh
+            self._plans = plans
+            if self._feedback is not None:
+                self._feedback.forget_others([plan.artefact_id for plan in plans.values()])
+            self.last_reload = _now()
+            self.last_error = None
+            self.warnings = []
+
+    def _read_all(self, paths: set[Path]) -> dict[Path, Artefact]:
+        return {path: self._checked(path) for path in sorted(paths)}
+
+    def reload_soon(self) -> None:
+        """`reload`, for those who need not know how it ended: that is logged, and kept in `last_error`."""
+        task = asyncio.get_running_loop().create_task(self._reload_quietly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload_quietly(self) -> None:
+        with suppress(ArtefactRefused):
+            await self.reload()
+            log.info("router reloaded")
 
     def poll(self) -> None:
         """Reload if a file has changed since it was last looked at. A bad file is looked at once, and reported."""
-        if not self._settings.hot_reload:
-            return
-        if any(_stamp(path) != stamp for path, stamp in self._seen.items()):
-            try:
-                self.reload()
-                log.info("router reloaded: a file has changed")
-            except ArtefactRefused:
-                pass  # said by `reload`, and kept in `last_error`
+        if self._settings.hot_reload and any(_stamp(path) != stamp for path, stamp in self._seen.items()):
+            self.reload_soon()
 
     # --- deciding -------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from routewright.learning import everyday
 from routewright.learning.datasets import read_dataset
 from routewright.learning.default_router import PATH, SETS, canonical, join
 from routewright.routing.artefact import read_artefact
+from routewright.routing.features.hashed import UNFAMILIAR
+from routewright.types import Prompt
 
 
 def test_the_packaged_router_is_small_and_passes_its_own_gate():
@@ -59,3 +61,19 @@ def test_no_prompt_of_the_data_is_in_the_packaged_router(shared_data):
         for prompt in read_dataset(shared_data, name).prompts[::10]:
             start = prompt.text[:40].encode()
             assert len(start) < 12 or start not in content
+
+
+def test_the_packaged_router_knows_gibberish_from_language():
+    features = read_artefact(PATH).features
+    for unlike in (
+        "xkq zvw jqpt wqzx kjvq pzxw qjkz vwxq zkpj qvxw jzkq pwvx zqjk",
+        "aGVsbG8gd29ybGQgYW5kIG1vcmUgYW5kIG1vcmUgdGV4dA" * 3,
+    ):
+        assert features.why_unlike(Prompt(text=unlike)) == UNFAMILIAR
+    for like in (
+        "Please summarise the attached contract in three sentences and list the deadlines for the tenant.",
+        "Bitte fasse den folgenden Vertrag in drei Sätzen zusammen und nenne die wichtigsten Fristen.",
+        "def total(items):\n    return sum(item.price * item.quantity for item in items)\n\nWhy is this slow?",
+        "SELECT id, count(*) FROM orders WHERE created_at > now() - interval '7 days' GROUP BY id ORDER BY 2 DESC;",
+    ):
+        assert features.why_unlike(Prompt(text=like)) == ""

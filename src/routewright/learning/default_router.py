@@ -4,7 +4,8 @@
 
 writes `src/routewright/routing/default_router.safetensors`. The same data gives the same file on the same machine.
 It holds weights, names and figures; no prompt, no answer, no row of the data. The everyday prompts of `everyday` count
-beside the sets with ASSUMED scores, since no set with recorded scores holds any.
+beside the sets with ASSUMED scores, since no set with recorded scores holds any. It does not predict lengths: those
+that are recorded are of exam answers, given briefly after worked examples.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import numpy as np
 
 from routewright.learning import everyday
 from routewright.learning.datasets import Dataset, read_dataset, text_key
-from routewright.learning.fit import SAMPLE_ROWS, judge
+from routewright.learning.fit import CALIBRATED_AT, SAMPLE_ROWS, judge
 from routewright.routing.artefact import Artefact, Label, write_artefact
-from routewright.routing.calibrate import Isotonic, brier, ece
+from routewright.routing.calibrate import brier, calibrate_chosen, ece
 from routewright.routing.features.hashed import HashedFeatures
 from routewright.routing.logistic import LogisticRouter, sigmoid
-from routewright.routing.objective import USUAL_OUTPUT_TOKENS, logit
+from routewright.routing.objective import USUAL_OUTPUT_TOKENS, Dial, logit
 from routewright.routing.profiles import find_family, plain_name
 from routewright.routing.router import Float32
 from routewright.types import Prompt
@@ -187,19 +188,19 @@ def build(data: Path) -> Artefact:
     level = sigmoid(Z @ router.weights_ + router.intercept_).mean(axis=0)
 
     X_valid = features.transform([joined.prompts[row] for row in valid])
-    known = ~np.isnan(joined.quality[valid])
     everyone = fitted.predict_quality(X_valid)
-    calibration = Isotonic().fit(everyone[known], joined.quality[valid][known])
     # the gate's question needs every candidate's score on the same rows: the scale's set has them
     inside = is_scale[valid]
-    gate = judge(
-        everyone[inside][:, measured],
-        joined.quality[valid][inside][:, measured],
-        joined.cost_usd[valid][inside][:, measured],
-        fitted.cost_usd_[measured],
-        measured_level[measured].astype(np.float32),
-        seed=0,
-    )
+    expected, recorded = everyone[inside][:, measured], joined.quality[valid][inside][:, measured]
+    usual_cost = np.tile(fitted.cost_usd_[measured], (int(inside.sum()), 1)).astype(np.float64)
+    dial = Dial(expected, usual_cost)
+    choices = [(expected - dial.weight(at) * usual_cost).argmax(axis=1) for at in CALIBRATED_AT]
+    calibration = calibrate_chosen(expected, recorded, choices)
+    best_of = np.arange(len(expected)), expected.argmax(axis=1)
+    chances, outcomes = calibration.many(expected[best_of]), recorded[best_of]
+    known = ~np.isnan(outcomes)
+    costs = joined.cost_usd[valid][inside][:, measured]
+    gate = judge(expected, usual_cost, recorded, costs, measured_level[measured].astype(np.float32), seed=0)
 
     # the dial's sample: half exam questions, the sets alike, half everyday prompts, as a gateway might see them
     rng = np.random.default_rng(0)
@@ -241,8 +242,8 @@ def build(data: Path) -> Artefact:
         },
         metrics={
             "valid_rows": len(valid),
-            "ece": round(ece(calibration.many(everyone[known]), joined.quality[valid][known]), 4),
-            "brier": round(brier(calibration.many(everyone[known]), joined.quality[valid][known]), 4),
+            "ece": round(ece(chances[known], outcomes[known]), 4),
+            "brier": round(brier(chances[known], outcomes[known]), 4),
         },
         gate=gate,
         created=CREATED,

@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_fit(commands)
     _add_evaluate(commands)
+    _add_replay(commands)
     _add_inspect(commands)
     _add_sign(commands)
     _add_verify(commands)
@@ -299,6 +300,28 @@ def _evaluate(options: argparse.Namespace) -> int:
         html_out=options.html,
         plots_folder=options.plots,
         with_prompts=not options.no_prompts,
+    )
+
+
+def _add_replay(commands: Commands) -> None:
+    parser = _command(commands, "replay", "Judge routers by what callers said of another one's choices.")
+    _add_data_dir(parser)
+    parser.add_argument("--logged", type=Path, required=True, metavar="FILE", help="the router that chose: a bandit")
+    parser.add_argument("--router", type=Path, required=True, nargs="+", metavar="FILE", help="routers to judge")
+    parser.add_argument(
+        "--cost-weight", type=_in_range(0, 1e9, float), default=0.0, help="score given up per US dollar saved"
+    )
+    parser.add_argument("--seed", type=_in_range(0, 2**31), default=0)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=_replay)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from routewright.learning.replay import replay_command
+
+    folder = options.data_dir / "online"
+    return replay_command(
+        folder, options.logged, options.router, options.cost_weight, options.seed, as_json=options.json
     )
 
 

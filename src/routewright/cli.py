@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_fit(commands)
     _add_evaluate(commands)
+    _add_compare(commands)
     _add_replay(commands)
     _add_inspect(commands)
     _add_sign(commands)
@@ -301,6 +302,26 @@ def _evaluate(options: argparse.Namespace) -> int:
         plots_folder=options.plots,
         with_prompts=not options.no_prompts,
     )
+
+
+def _add_compare(commands: Commands) -> None:
+    parser = _command(commands, "compare", "Tell which of two routers is better on the same test prompts, if any.")
+    parser.add_argument("a", metavar="A", help="a router file, a router's name, or NAME@FEATURES")
+    parser.add_argument("b", metavar="B", help="likewise")
+    _add_data(parser)
+    parser.add_argument("--leave-out", default="", metavar="MODEL[,MODEL]", help="models to leave out")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from routewright.learning.compare import compare_command
+
+    leave_out = [name for name in options.leave_out.split(",") if name]
+    return compare_command(
+        options.data, options.set, options.a, options.b, options.features, options.json, options.seed, leave_out,
+        _supplies(options),
+    )  # fmt: skip
 
 
 def _add_replay(commands: Commands) -> None:

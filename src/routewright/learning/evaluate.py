@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from routewright.learning.page import evaluation_page
 from routewright.learning.plots import PlotsUnavailable, write_plots
 from routewright.learning.progress import Progress
 from routewright.learning.report import print_report
-from routewright.learning.testbed import TestBed
+from routewright.learning.testbed import TestBed, is_file
 from routewright.learning.trial import Example, Result, examples
 from routewright.routing.features import make_features
 from routewright.routing.features.contract import NO_SUPPLIES, Supplies
@@ -109,11 +108,6 @@ def row_of(result: Result) -> dict[str, Any]:
     """A result's figures, rounded."""
     metrics = {name: None if value is None else round(value, 5) for name, value in result.metrics.items()}
     return {"router": result.name, "kind": result.kind, **metrics}
-
-
-def is_file(name: str) -> bool:
-    """Does a router's name mean a file?"""
-    return os.sep in name or name.endswith(".safetensors")
 
 
 def evaluate_command(

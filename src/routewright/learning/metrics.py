@@ -143,23 +143,32 @@ class Field:
             )
         ]
 
-    def measure(self, policies: Policies) -> Metrics:
-        """All figures of quality and cost, with intervals."""
+    def figures(self, policies: Policies) -> tuple[dict[str, float], dict[str, list[float]]]:
+        """Figures of quality and cost, and the same in each resample; infinity: not reached, NaN: not defined."""
         whole = _figures(policies, policies.cost.mean(axis=0), policies.score.mean(axis=0), self._whole)
         cost, score = self.resamples.means(policies.cost), self.resamples.means(policies.score)
         rounds = [_figures(policies, *each) for each in zip(cost, score, self._rounds, strict=True)]
+        return whole, {name: [each[name] for each in rounds] for name in whole}
+
+    def measure(self, policies: Policies) -> Metrics:
+        """All figures of quality and cost, with intervals."""
+        whole, rounds = self.figures(policies)
         out: Metrics = {}
         for name, value in whole.items():
-            out |= _with_interval(name, value, [each[name] for each in rounds])
+            out |= _with_interval(name, value, rounds[name])
         return out
 
-    def calibration(self, chance: Float64, outcome: Float64) -> Metrics:
-        """`ece` and `brier` of the chosen models' chances against what came, both (n,)."""
-        bins = bin_of(chance)
+    def calibration_error(self, chance: Float64, outcome: Float64) -> tuple[float, list[float]]:
+        """`ece` of the chosen models' chances against what came, both (n,), and in each resample."""
         gaps = np.zeros((len(chance), ECE_BINS))
-        gaps[np.arange(len(chance)), bins] = chance - outcome
-        value = ece(chance, outcome, ECE_BINS)
-        out = _with_interval("ece", value, np.abs(self.resamples.means(gaps)).sum(axis=1).tolist())
+        gaps[np.arange(len(chance)), bin_of(chance)] = chance - outcome
+        rounds: list[float] = np.abs(self.resamples.means(gaps)).sum(axis=1).tolist()
+        return ece(chance, outcome, ECE_BINS), rounds
+
+    def calibration(self, chance: Float64, outcome: Float64) -> Metrics:
+        """`ece` and `brier` of the chosen models' chances against what came, both (n,), with intervals."""
+        value, rounds = self.calibration_error(chance, outcome)
+        out = _with_interval("ece", value, rounds)
         out["ece_low"] = min(out["ece_low"] or 0.0, value)
         squares = (chance - outcome) ** 2
         return out | _with_interval("brier", brier(chance, outcome), self.resamples.means(squares).tolist())

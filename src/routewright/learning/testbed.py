@@ -16,7 +16,7 @@ from routewright.learning.costs import CostModel
 from routewright.learning.datasets import Dataset, DatasetError
 from routewright.learning.metrics import Field, Metrics, Policies, Split
 from routewright.learning.trial import Result, Trial, curve, significant
-from routewright.routing.artefact import read_artefact
+from routewright.routing.artefact import Artefact, read_artefact
 from routewright.routing.baselines import OracleRouter, TaskMeanRouter
 from routewright.routing.decide import RoutePlan
 from routewright.routing.features import make_features
@@ -197,7 +197,10 @@ class TestBed:
 
     def try_file(self, path: str | os.PathLike[str], supplies: Supplies = NO_SUPPLIES) -> Result:
         """Measure a router file as a gateway would serve this set's models with it. Raises ArtefactRefused."""
-        artefact = read_artefact(path, force=True, supplies=supplies)
+        return self.try_artefact(read_artefact(path, force=True, supplies=supplies))
+
+    def try_artefact(self, artefact: Artefact) -> Result:
+        """`try_file`, of a file that was read."""
         plan = RoutePlan(artefact, candidates_of(self.dataset), quality=1.0)
 
         def rated(split: Split) -> Float64:
@@ -209,7 +212,7 @@ class TestBed:
         trial = self._trial(expected, self._costs(*vectors), known=artefact.calibration)
         fresh = RoutePlan(artefact, candidates_of(self.dataset), quality=1.0)
         times = self._times(lambda prompt: fresh.rate(prompt, 0, None).order[0])
-        return self._result(Path(path).name, "router", trial, times=times)
+        return self._result(Path(artefact.path).name, "router", trial, times=times)
 
     def _times(self, decide: Callable[[Prompt], int]) -> Metrics:
         """Microseconds from prompt to choice."""
@@ -222,6 +225,11 @@ class TestBed:
             "decision_us_p50": float(np.quantile(times, 0.5)),
             "decision_us_p99": float(np.quantile(times, 0.99)),
         }
+
+
+def is_file(name: str) -> bool:
+    """Does a router's name mean a file?"""
+    return os.sep in name or name.endswith(".safetensors")
 
 
 def candidates_of(dataset: Dataset) -> list[RouteCandidate]:

@@ -111,6 +111,7 @@ def _families() -> tuple[Family, ...]:
         ("llama 3.1 405b", r"llama-?3\.1-405b", 0.73, ""),
         ("nemotron ultra", r"nemotron-ultra", 0.78, "thinks"),
         ("nemotron", r"nemotron", 0.68, ""),
+        ("chatqa", r"chatqa", 0.36, ""),
         ("llama 3.3 70b", r"llama-?3\.3-70b", 0.69, ""),
         ("llama 3.1 70b", r"llama-?3\.1-70b|llama-?3\.2-90b", 0.63, ""),
         ("llama 3 70b", r"llama-?3-70b", 0.55, ""),

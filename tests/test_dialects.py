@@ -9,6 +9,7 @@ import anthropic as sdk
 import openai
 import pydantic
 import pytest
+from google import genai
 
 from harness import anthropic, dialect, gemini
 from harness.gateway import SMALL_KEY, TEAM_KEY, TIGHT_KEY, Gateway, base_config, deployment, eventually, running
@@ -442,3 +443,77 @@ def test_anthropic_answer_is_the_same_bill_by_both_doors(many: Gateway, claude: 
     bills = [{name: many.record_of(reply)[name] for name in names} for reply in replies]
     assert bills[0] == bills[1]
     assert (bills[0]["prompt_tokens"], bills[0]["cached_tokens"]) == (130, 100)
+
+
+# --- Google's client, and any provider -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def google(many: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[genai.Client]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    options = genai.types.HttpOptions(base_url=many.url, timeout=15_000)
+    client = genai.Client(api_key=TEAM_KEY, http_options=options)
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize("model", ["gemini", "gpt-4o", "claude", "nova", "auto"])
+def test_google_s_client_gets_its_answer(model: str, google: genai.Client, many: Gateway) -> None:
+    config = genai.types.GenerateContentConfig(system_instruction="Be brief.", max_output_tokens=50)
+    before = len(many.journal())
+    answer = google.models.generate_content(model=model, contents="Say hello", config=config)
+    assert answer.text.startswith("Hello from ")
+    assert answer.usage_metadata.total_token_count == 12
+    record = eventually(lambda: many.journal()[before:])[-1]
+    assert (record["endpoint"], record["prompt_tokens"], record["completion_tokens"]) == ("generate_content", 9, 3)
+    assert record["cost_nusd"] > 0
+
+
+@pytest.mark.parametrize("model", ["gemini", "gpt-4o", "claude"])
+def test_google_s_client_streams(model: str, google: genai.Client) -> None:
+    chunks = list(google.models.generate_content_stream(model=model, contents="Say hello"))
+    assert "".join(chunk.text or "" for chunk in chunks) == f"Hello from {model}"
+    assert chunks[-1].candidates[0].finish_reason == "STOP"
+    assert chunks[-1].usage_metadata.prompt_token_count == 9
+
+
+def test_google_s_client_calls_tools(google: genai.Client, upstream: Upstream) -> None:
+    gpt = upstream["gpt-4o"]
+    gpt.answers(200, dialect.chat_completion(None, tool_calls=[dialect.TOOL_CALL]), times=1)
+    declared = genai.types.FunctionDeclaration(name="weather", parameters=genai.types.Schema(type="OBJECT",
+               properties={"city": genai.types.Schema(type="STRING")}))  # fmt: skip
+    automatic = genai.types.AutomaticFunctionCallingConfig(disable=True)
+    config = genai.types.GenerateContentConfig(tools=[genai.types.Tool(function_declarations=[declared])],
+                                               automatic_function_calling=automatic)  # fmt: skip
+    answer = google.models.generate_content(model="gpt-4o", contents="weather?", config=config)
+    [call] = answer.function_calls
+    assert (call.name, call.args["city"]) == ("weather", "Zürich")
+    result = genai.types.Part.from_function_response(name="weather", response={"result": "12"})
+    history = ["weather?", answer.candidates[0].content, genai.types.Content(role="user", parts=[result])]
+    assert google.models.generate_content(model="gpt-4o", contents=history, config=config).text == "Hello from gpt-4o"
+    sent = gpt.last.json
+    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", "tool"]
+    assert sent["tools"][0]["function"]["parameters"]["type"] == "object"
+    gpt.forget()
+
+
+def test_google_s_client_counts_tokens(google: genai.Client) -> None:
+    assert google.models.count_tokens(model="gemini", contents="hi").total_tokens == 14
+    assert google.models.count_tokens(model="gpt-4o", contents="x" * 400).total_tokens >= 100
+
+
+def test_errors_are_in_google_s_shape(google: genai.Client, many: Gateway, upstream: Upstream) -> None:
+    with pytest.raises(genai.errors.ClientError) as missing:
+        google.models.generate_content(model="nothing", contents="hi")
+    assert (missing.value.code, missing.value.status) == (404, "NOT_FOUND")
+    reply = many.request("POST", "/v1beta/models/gpt-4o:generateContent", {"contents": []}, key=None)
+    assert (reply.status, reply.json["error"]["status"]) == (401, "UNAUTHENTICATED")
+    body = {"contents": [{"parts": [{"text": "hi"}]}]}
+    assert many.request("POST", f"/v1beta/models/gpt-4o:generateContent?key={TEAM_KEY}", body, key=None).status == 200
+    pieces = dialect.chunked_stream(dialect.chat_events(["The quick", " brown fox"]))[:4]
+    upstream["gpt-4o"].plays(Send(b"".join(pieces)), Wait(0.02), Close())
+    with pytest.raises(genai.errors.ServerError):
+        list(google.models.generate_content_stream(model="gpt-4o", contents="hi"))
+    upstream["gpt-4o"].forget()

@@ -12,6 +12,7 @@ from routewright.settings import DeploymentSettings, KeySettings
 from routewright.types import Call, Caller, Deployment, Health, HttpRequest, Secret
 from routewright.wire.chat import parse_chat, parse_completions
 from routewright.wire.embeddings import parse_embeddings
+from routewright.wire.gemini import parse_generate
 from routewright.wire.messages import parse_count_tokens, parse_messages
 
 HELLO = [{"role": "user", "content": "hi"}]
@@ -68,6 +69,15 @@ def messages_call(endpoint: str = "messages", headers: dict[str, str] | None = N
     path = "/v1/messages" if endpoint == "messages" else "/v1/messages/count_tokens"
     parse = parse_messages if endpoint == "messages" else parse_count_tokens
     return parse(http_request(body, path, **(headers or {})))
+
+
+def gemini_call(*, is_stream: bool = False, **fields: Any) -> Call:
+    """A parsed call of a Google client."""
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], **fields}
+    path = f"/v1beta/models/gpt-4o:{'streamGenerateContent' if is_stream else 'generateContent'}"
+    request = http_request(body, path)
+    request.query = "alt=sse" if is_stream else ""
+    return parse_generate(request)
 
 
 def caller(*models: str, **changed: Any) -> Caller:

@@ -13,9 +13,10 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 import uvloop
@@ -84,8 +85,9 @@ class Application:
         endpoint, model = endpoints.find(request.path, request.method)
         request.endpoint = endpoint
         request.model_in_path = model
+        headers = request.headers if endpoint.speaks != "gemini" else google_key_moved(request)
         try:
-            caller = request.caller = self._keys.authenticate(request.headers, endpoint.access)
+            caller = request.caller = self._keys.authenticate(headers, endpoint.access)
         except KeyNotInMemory as cold:
             assert self._keys.stored is not None
             return self._keys.stored.look_up(cold.digest)
@@ -105,6 +107,14 @@ class Application:
         self._metrics.front_errors.add((str(error.status), error.code or ""))
         if error.status >= 500:
             log.warning("request %s: %s %s: %s", request_id, error.status, error.code, error.message)
+
+
+def google_key_moved(request: HttpRequest) -> Mapping[bytes, bytes]:
+    """Google's clients put the key into a header of their own, or into the query: to where it is looked for."""
+    key = request.headers.get(b"x-goog-api-key")
+    if key is None and "key=" in request.query:
+        key = parse_qs(request.query).get("key", [""])[0].encode("utf-8", "surrogateescape")
+    return request.headers if not key else {**request.headers, b"x-api-key": key}
 
 
 def id_source() -> Callable[[], str]:

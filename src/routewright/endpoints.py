@@ -29,6 +29,8 @@ def _stored(name: str, methods: tuple[str, ...] = POST) -> Endpoint:
 CHAT = _proxied("chat")
 COMPLETIONS = _proxied("completions")
 EMBEDDINGS = _proxied("embeddings")
+GENERATE = _proxied("generate_content", "gemini")
+COUNT_CONTENT = _proxied("count_content", "gemini")
 MODELS = _control("models", GET, Access.KEY)
 MODEL = _control("model", GET, Access.KEY)
 
@@ -111,6 +113,12 @@ _MODEL_PREFIX = "/models/"
 _ENGINE_PREFIXES = ("/engines/", "/openai/deployments/")
 _ENGINE_SUFFIXES = {"/chat/completions": CHAT, "/completions": COMPLETIONS, "/embeddings": EMBEDDINGS}
 
+_GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/", "/models/")
+_GEMINI_SUFFIXES = {
+    ":generateContent": GENERATE,
+    ":streamGenerateContent": GENERATE,
+    ":countTokens": COUNT_CONTENT,
+}
 _BETWEEN = (("/key/", "/regenerate", KEY_REGENERATE), ("/model/", "/update", MODEL_PATCH))
 """Paths with a name in the middle."""
 
@@ -130,6 +138,11 @@ def find(path: str, method: str) -> tuple[Endpoint, str | None]:
 
 
 def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
+    name, colon, verb = path.rpartition(":")
+    if colon and f":{verb}" in _GEMINI_SUFFIXES:
+        for prefix in _GEMINI_PREFIXES:
+            if name.startswith(prefix) and len(name) > len(prefix):
+                return _GEMINI_SUFFIXES[f":{verb}"], name[len(prefix) :]
     short = path[3:] if path.startswith("/v1/") else path
     if short.startswith(_MODEL_PREFIX) and len(short) > len(_MODEL_PREFIX):
         return MODEL, short[len(_MODEL_PREFIX) :]
@@ -148,7 +161,8 @@ def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
 
 def every() -> list[tuple[str, Endpoint]]:
     """What is served, once each: without `/v1`, and with `{}` for the part of a path that is a name."""
-    named = [("/models/{}", MODEL), *((f"{start}{{}}{end}", endpoint) for start, end, endpoint in _BETWEEN)]
+    google = [(f"/v1beta/models/{{}}{suffix}", endpoint) for suffix, endpoint in _GEMINI_SUFFIXES.items()]
+    named = [("/models/{}", MODEL), *google, *((f"{start}{{}}{end}", endpoint) for start, end, endpoint in _BETWEEN)]
     return [*EXACT.items(), *named]
 
 

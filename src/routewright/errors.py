@@ -320,10 +320,25 @@ def anthropic_error_object(error: GatewayError, request_id: str) -> dict[str, ob
     return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
 
 
+_GOOGLE_STATUSES = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
+}  # fmt: skip
+
+
+def google_error_object(error: GatewayError) -> dict[str, object]:
+    """What Google's clients read: `{"error": {"code", "message", "status"}}`."""
+    kind = _GOOGLE_STATUSES.get(error.status, "INTERNAL" if error.status >= 500 else "INVALID_ARGUMENT")
+    message = f"{error.param}: {error.message}" if error.param is not None else error.message
+    return {"error": {"code": error.status, "message": message, "status": kind}}
+
+
 def error_body(error: GatewayError, speaks: str = "openai", request_id: str = "") -> bytes:
     """The error as UTF-8 JSON, in the shape that clients of the dialect `speaks` read."""
     if speaks == "anthropic":
         return _encode(anthropic_error_object(error, request_id))
+    if speaks == "gemini":
+        return _encode(google_error_object(error))
     return _encode(error_object(error))
 
 

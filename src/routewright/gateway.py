@@ -27,6 +27,7 @@ from routewright.types import Call, Candidates, Decision, HttpRequest, Outcome, 
 from routewright.upstream.relay import Upstream
 from routewright.wire.chat import parse_chat, parse_completions, read_headers
 from routewright.wire.embeddings import parse_embeddings
+from routewright.wire.gemini import parse_count, parse_generate
 from routewright.wire.messages import parse_count_tokens, parse_messages
 
 log = logging.getLogger("routewright")
@@ -37,6 +38,8 @@ PARSERS: dict[str, Callable[[HttpRequest], Call]] = {
     "embeddings": parse_embeddings,
     "messages": parse_messages,
     "count_tokens": parse_count_tokens,
+    "generate_content": parse_generate,
+    "count_content": parse_count,
 }
 
 

@@ -187,6 +187,8 @@ class Deployment:
 
     def _answer_well(self, request: Request) -> Play:
         asked = request.json
+        if ":countTokens" in request.path:
+            return [Send(dialect.response(200, dialect.to_json({"totalTokens": 14})))]
         if ":generateContent" in request.path or ":streamGenerateContent" in request.path:
             self.tokens_sent += 3
             if ":stream" in request.path:

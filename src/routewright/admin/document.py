@@ -24,6 +24,9 @@ def described(app: FastAPI) -> dict[str, Any]:
         ("/v1/embeddings", "Embeddings", ("model", "input")),
         ("/v1/messages", "Anthropic's Messages, plain or streamed", ("model", "max_tokens", "messages")),
         ("/v1/messages/count_tokens", "Tokens of a prompt, as Anthropic's clients ask", ("model", "messages")),
+        ("/v1beta/models/{model}:generateContent", "Gemini's generateContent", ("contents",)),
+        ("/v1beta/models/{model}:streamGenerateContent", "Gemini's generateContent, streamed", ("contents",)),
+        ("/v1beta/models/{model}:countTokens", "Tokens of a prompt, as Google's clients ask", ("contents",)),
     ):
         document["paths"][path] = {"post": _proxied_operation(summary, required)}
     for path, endpoint in endpoints.every():
@@ -41,13 +44,14 @@ def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any
         "model": {"type": "string", "description": "A model, or a route such as `auto`, `auto:best`, `auto:cheap`"},
         "messages": {"type": "array", "items": {"type": "object"}, "description": "The conversation"},
         "max_tokens": {"type": "integer", "description": "Most tokens of the answer"},
+        "contents": {"type": "array", "items": {"type": "object"}, "description": "The conversation"},
         "prompt": {"description": "A string, strings, tokens or token lists"},
         "input": {"description": "A string, strings, tokens or token lists"},
         "stream": {"type": "boolean", "description": "Answer with server-sent events"},
         "routing": {"type": "object", "description": "Ours: `quality` 0..1 and `task`, a label of your own"},
     }
     chosen = {name: fields[name] for name in (*required, "stream", "routing")}
-    if "input" in required:
+    if "input" in required or "contents" in required:
         del chosen["stream"]
     return {
         "tags": ["inference"],

@@ -15,6 +15,7 @@ from routewright.providers import (
     bedrock_answers,
     gemini,
     gemini_answers,
+    gemini_native,
     openai,
     openai_translated,
 )
@@ -50,30 +51,43 @@ class Unserved(_Alone):
 
 
 class OwnCount(_Alone):
-    """Anthropic's `/count_tokens` for providers that count for nobody: the estimate that limits go by."""
+    """A count of tokens for providers that count for nobody: the estimate that limits go by."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        """Of the figure, in the client's dialect."""
 
     def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
         return b""
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        return encode({"input_tokens": call.prompt_tokens_estimate}), Usage()
+        return encode({self._name: call.prompt_tokens_estimate}), Usage()
 
 
-_UNSERVED, _OWN_COUNT = Unserved(), OwnCount()
+_UNSERVED = Unserved()
+_OWN_COUNTS: Mapping[str, Exchange] = {
+    "count_tokens": OwnCount("input_tokens"),
+    "count_content": OwnCount("totalTokens"),
+}
+_OPENAI_TRANSLATED = openai_translated.Translated(time.time)
+_ANTHROPIC = anthropic_answers.Translated(time.time)
 _GEMINI = gemini_answers.Translated(time.time)
 _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
     "openai": {
         "chat": openai,
         "completions": openai,
         "embeddings": openai,
-        "messages": openai_translated.Translated(time.time),
-        "count_tokens": _OWN_COUNT,
+        "messages": _OPENAI_TRANSLATED,
+        "generate_content": _OPENAI_TRANSLATED,
+        **_OWN_COUNTS,
     },
     "anthropic": {
-        "chat": anthropic_answers.Translated(time.time),
+        **_OWN_COUNTS,
+        "chat": _ANTHROPIC,
         "completions": _UNSERVED,
         "embeddings": _UNSERVED,
         "messages": anthropic_native.Messages(),
+        "generate_content": _ANTHROPIC,
         "count_tokens": anthropic_native.CountTokens(),
     },
     "gemini": {
@@ -81,7 +95,9 @@ _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
         "completions": _UNSERVED,
         "embeddings": openai,
         "messages": _GEMINI,
-        "count_tokens": _OWN_COUNT,
+        "generate_content": gemini_native.Generate(),
+        **_OWN_COUNTS,
+        "count_content": gemini_native.Count(),
     },
 }
 _HEADS = {"openai": openai.request_heads, "anthropic": anthropic.request_heads, "gemini": gemini.request_heads}
@@ -92,7 +108,8 @@ def spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[s
     provider = PROVIDERS.get(settings.provider)
     if provider is not None and provider.dialect == "bedrock":
         converse = bedrock_answers.Translated(bedrock.Signer(settings, upstream_model, time.time), time.time)
-        return {**_EXCHANGES["gemini"], "embeddings": _UNSERVED, "chat": converse, "messages": converse}, {}
+        served: dict[str, Exchange] = dict.fromkeys(("chat", "messages", "generate_content"), converse)
+        return {"completions": _UNSERVED, "embeddings": _UNSERVED, **_OWN_COUNTS, **served}, {}
     dialect = provider.dialect if provider is not None else "openai"
     if dialect not in _HEADS or settings.api_base.endswith("/openai"):
         dialect = "openai"  # Azure, whose paths and key are all that tells it apart; Google's door for OpenAI's dialect

@@ -67,6 +67,7 @@ def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str
     return {
         "generate": head(f"{model}:generateContent", fields),
         "stream": head(f"{model}:streamGenerateContent?alt=sse", fields),
+        "count": head(f"{model}:countTokens", fields),
         # Google's own door for OpenAI's dialect, which says all there is to say of embeddings.
         "embeddings": head(f"{base}/openai/embeddings", bearer),
     }

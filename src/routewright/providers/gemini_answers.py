@@ -61,7 +61,9 @@ class _Candidate(msgspec.Struct):
     groundingMetadata: Any = None  # noqa: N815
 
 
-class _Response(msgspec.Struct):
+class Response(msgspec.Struct):
+    """What of an answer is read, whole or one event of a stream."""
+
     candidates: list[_Candidate] | None = None
     usageMetadata: Any = None  # noqa: N815
     promptFeedback: Any = None  # noqa: N815
@@ -69,7 +71,7 @@ class _Response(msgspec.Struct):
     error: Any = None
 
 
-_decode = msgspec.json.Decoder(_Response).decode
+_decode = msgspec.json.Decoder(Response).decode
 
 
 def usage_of(given: Any) -> Usage | None:
@@ -100,7 +102,7 @@ def _call_id(answer_id: str, place: int, call: _FunctionCall, signature: str | N
     return f"{made}{gemini.SIGNATURE_MARK}{signature}" if signature else made
 
 
-def _blocked(response: _Response) -> GatewayError | None:
+def _blocked(response: Response) -> GatewayError | None:
     feedback = response.promptFeedback
     if type(feedback) is dict and feedback.get("blockReason"):
         return ContentPolicyViolation("the upstream refuses this content by its policy")

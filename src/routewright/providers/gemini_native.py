@@ -1,0 +1,140 @@
+"""Gemini's clients at Gemini: the body goes on as it came, and the bytes of the answer as they came; usage is read.
+
+Source: Gemini API reference, "Generating content", "Count tokens", as of 2026-11.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from routewright.dialect import Stream
+from routewright.errors import InvalidRequest
+from routewright.providers.gemini_answers import BROKEN, Response, error_of, event_error, usage_of
+from routewright.providers.translation import (
+    DECODE_ERRORS,
+    bad_answer,
+    bad_event,
+    data_of,
+    encode,
+    is_count,
+    own_count,
+)
+from routewright.types import Call, Deployment, Usage
+
+_decode = msgspec.json.Decoder(Response).decode
+_decode_any = msgspec.json.Decoder().decode
+_REFUSED = ("cachedContent",)
+"""A name in the account behind our credential, which any key could read then."""
+
+
+def _request(call: Call, deployment: Deployment, endpoint: str, body: dict[str, Any]) -> bytes:
+    encoded = encode(body)
+    return b"%b%d\r\n\r\n%b" % (deployment.request_heads[endpoint], len(encoded), encoded)
+
+
+class Generate:
+    """`generateContent` to `generateContent`, and its stream to its stream."""
+
+    stream_type = b"text/event-stream"
+    unframe = None
+    error_of = staticmethod(error_of)
+
+    def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
+        for name in _REFUSED:
+            if call.body.get(name) is not None:
+                raise InvalidRequest(f"{name} belongs to the provider's account", param=name)
+        body = {name: value for name, value in call.body.items() if name not in ("model", *deployment.drop_params)}
+        return _request(call, deployment, "stream" if call.is_stream else "generate", body)
+
+    def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
+        try:
+            response = _decode(body)
+            if not body.isascii():
+                body.decode()
+        except DECODE_ERRORS as error:
+            raise bad_answer(error) from error
+        if response.error is not None:
+            raise event_error(response.error, deployment)
+        if response.candidates is None and response.promptFeedback is None:
+            raise bad_answer()
+        return body, usage_of(response.usageMetadata) or own_count(call, len(body))
+
+    def open_stream(self, call: Call, deployment: Deployment) -> Stream:
+        return EventStream(call, deployment)
+
+
+class EventStream:
+    """Events pass as they came. From the finish reason on each waits for the next or the end, since the last of them
+    must not be sent before the answer is recorded."""
+
+    def __init__(self, call: Call, deployment: Deployment) -> None:
+        self._call, self._deployment = call, deployment
+        self._held = b""
+        self.usage: Usage | None = None
+        self.output_chars = 0
+        self.finish_seen = False
+        self.is_done = False
+        self.last = b""
+
+    def feed(self, events: bytes) -> bytes:
+        return b"".join([self._event(event + b"\n\n") for event in events.split(b"\n\n") if event])
+
+    def _event(self, event: bytes) -> bytes:
+        data = data_of(event)
+        if not data:
+            return b""
+        try:
+            response = _decode(data)
+        except DECODE_ERRORS as error:
+            raise bad_event(error) from error
+        if response.error is not None:
+            raise event_error(response.error, self._deployment)
+        if response.candidates is None and response.usageMetadata is None and response.promptFeedback is None:
+            raise bad_event()
+        if response.usageMetadata is not None:
+            self.usage = usage_of(response.usageMetadata) or self.usage
+        for candidate in response.candidates or ():
+            if candidate.content is not None:
+                self.output_chars += sum(len(part.text or "") for part in candidate.content.parts or ())
+            if candidate.finishReason is not None and candidate.finishReason not in BROKEN:
+                self.finish_seen = True
+        if response.promptFeedback is not None and not response.candidates:
+            self.finish_seen = True  # blocked: there is nothing to come
+        out, self._held = self._held, b""
+        if self.finish_seen:
+            self._held = event
+            return out
+        return out + event
+
+    def finish(self) -> None:
+        self.is_done = True
+        self.last = self._held
+
+    def counted_usage(self, call: Call) -> Usage:
+        return self.usage if self.usage is not None else own_count(call, self.output_chars)
+
+
+class Count:
+    """`countTokens` to the same of Google's, which costs nothing."""
+
+    stream_type = b""
+    unframe = None
+    error_of = staticmethod(error_of)
+
+    def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
+        whole = {**call.body, "model": f"models/{deployment.upstream_model}"}
+        return _request(call, deployment, "count", {"generateContentRequest": whole})
+
+    def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
+        try:
+            answer = _decode_any(body)
+        except DECODE_ERRORS as error:
+            raise bad_answer(error) from error
+        if type(answer) is not dict or not is_count(answer.get("totalTokens")):
+            raise bad_answer()
+        return encode(answer), Usage()
+
+    def open_stream(self, call: Call, deployment: Deployment) -> Stream:
+        raise AssertionError("a count is not streamed")

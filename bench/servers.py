@@ -66,6 +66,9 @@ def cores() -> tuple[list[int] | None, list[int] | None]:
     return [usable[-1]], usable[:-1]
 
 
+SETTLE_S = 30.0
+
+
 @dataclass
 class Server:
     """A running server: where it listens, and what it has used."""
@@ -81,6 +84,22 @@ class Server:
     def cpu_s(self) -> float:
         """User and system time of all its processes."""
         return sum(sum(process.cpu_times()[:2]) for process in self.processes())
+
+    def ledger_processes(self) -> list[psutil.Process]:
+        """The one that follows the journal into the database, where there is one."""
+        return [process for process in self.processes() if "routewright.keeper" in process.cmdline()]
+
+    def ledger_cpu_s(self) -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in self.ledger_processes())
+
+    def settle(self) -> None:
+        """Wait until the ledger's process, which starts with the first record, has started and has caught up."""
+        end_s = time.monotonic() + SETTLE_S
+        while self.name == "gateway" and time.monotonic() < end_s:
+            before = self.ledger_cpu_s()
+            time.sleep(1.0)
+            if self.ledger_processes() and self.ledger_cpu_s() - before < 0.05:
+                return
 
     def memory_mb(self) -> float:
         return sum(process.memory_info().rss for process in self.processes()) / 1e6

@@ -174,3 +174,37 @@ def test_follower_keeps_trying_until_the_database_is_back(
     assert count(database) == 6, "what came last is brought in before it ends"
     assert caplog.text.count("stay in the journal") == 1
     database.close()
+
+
+def test_batch_by_batch_everything_comes_in_and_nothing_is_deleted_before(
+    database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs beside requests takes one batch at a time, and old files go only when they are read to their end."""
+    monkeypatch.setattr(module, "BATCH_BYTES", 3000)
+    monkeypatch.setattr(module, "EVERY_S", 0.01)
+    path = folder / "old.jsonl"
+    path.write_bytes(lines(*[record() for _ in range(100)]) + b'{"half')
+    os.utime(path, (1, 1))
+    follower = Follower(database, folder)
+    left = [follower._step() for _ in range(3)]
+    assert left == sorted(left, reverse=True)
+    assert left[-1] > 0
+    assert path.exists()
+    stop = threading.Event()
+    thread = threading.Thread(target=follower.run, args=(stop,))
+    thread.start()
+    end_s = time.monotonic() + 20
+    while path.exists() and time.monotonic() < end_s:
+        time.sleep(0.02)
+    stop.set()
+    thread.join(20)
+    assert count(database) == 100
+    assert not path.exists()
+
+
+def test_pause_is_long_only_while_records_come_faster_than_they_go(database: Database, folder: Path) -> None:
+    follower = Follower(database, folder)
+    assert follower._pause_s(0, 0.01) == module.EVERY_S
+    assert follower._pause_s(1000, 0.01) == pytest.approx(0.01 * (1 / module.SHARE - 1))
+    assert follower._pause_s(900, 0.01) == 0.0
+    assert follower._pause_s(module.MOST_BACKLOG_BYTES + 1, 0.01) == 0.0

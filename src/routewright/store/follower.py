@@ -27,6 +27,9 @@ EVERY_S = 0.5
 MOST_WAIT_S = 5.0
 BATCH_BYTES = 256 * 1024
 MOST_LINE_BYTES = 1024 * 1024
+SHARE = 0.1
+"""Of one processor, while requests come faster than rows go in."""
+MOST_BACKLOG_BYTES = 256 * 1024 * 1024
 KEPT_S = 600.0
 """A file that is in the ledger is kept for so long, for whoever looks at it after a crash."""
 log = logging.getLogger("routewright")
@@ -43,46 +46,71 @@ class Follower:
         self._folder = folder
         self._kept_s = kept_s
         self._positions: dict[str, int] = {}
+        self._backlog = 0
         self._lock = threading.Lock()
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until `stop` is set, and then once more."""
+        """Follow until `stop` is set, and then to the end."""
         wait_s = EVERY_S
         is_failing = False
         while True:
             is_last = stop.wait(wait_s)
+            started_s = time.thread_time()
             try:
-                self.drain()
+                if is_last:
+                    self.drain()
+                    wait_s = 0.0
+                else:
+                    wait_s = self._pause_s(self._step(), time.thread_time() - started_s)
                 if is_failing:
                     log.info("the ledger takes records again; none was lost")
-                wait_s, is_failing = EVERY_S, False
+                is_failing = False
             except Exception as error:  # whatever a driver or a disk raises, the records are in the journal
                 if not is_failing:
                     log.error("the ledger can't be written (%s); records stay in the journal", type(error).__name__)
                     if not isinstance(error, StorageUnavailable):
                         log.exception("the ledger's failure")
-                is_failing, wait_s = True, min(MOST_WAIT_S, wait_s * 2)
+                is_failing, wait_s = True, min(MOST_WAIT_S, max(EVERY_S, wait_s * 2))
             if is_last:
                 return
+
+    def _pause_s(self, backlog: int, busy_s: float) -> float:
+        """While requests come faster than rows go in, take little of the machine from them: the journal can wait. Once
+        they rest, or too much has piled up, go on at once."""
+        is_growing = backlog > self._backlog
+        self._backlog = backlog
+        if not backlog:
+            return EVERY_S
+        return busy_s * (1 / SHARE - 1) if is_growing and backlog < MOST_BACKLOG_BYTES else 0.0
+
+    def _step(self) -> int:
+        """Bring in one batch of each file; bytes that are left."""
+        with self._lock:
+            return sum([self._drain_file(path, most_batches=1)[1] for path in self._files()])
 
     def drain(self) -> int:
         """Bring in everything that is on disk by now; how many rows that were. Raises StorageUnavailable."""
         with self._lock:
-            inserted = 0
-            for path in sorted(self._folder.glob("*.jsonl")):
-                inserted += self._drain_file(path)
-            return inserted
+            return sum([self._drain_file(path)[0] for path in self._files()])
 
-    def _drain_file(self, path: Path) -> int:
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.jsonl"))
+
+    def _drain_file(self, path: Path, most_batches: int = 1 << 30) -> tuple[int, int]:
+        """(rows that were new, bytes left to read)."""
         name = path.name
         at = self._positions.get(name)
         if at is None:
             at = self._positions[name] = self._database.read(lambda connection: read_position(connection, name))
-        inserted = 0
+        inserted = left = 0
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 while at < size:
+                    if not most_batches:
+                        left = size - at
+                        break
+                    most_batches -= 1
                     file.seek(at)
                     data = file.read(min(BATCH_BYTES, size - at))
                     end = data.rfind(b"\n") + 1
@@ -95,10 +123,11 @@ class Follower:
                     at += end
                     inserted += self._insert(name, rows, at)
                     self._positions[name] = at
-                self._delete_if_done(path, file.fileno(), at)
+                if not left:
+                    self._delete_if_done(path, file.fileno(), at)
         except FileNotFoundError:
             self._positions.pop(name, None)
-        return inserted
+        return inserted, left
 
     @staticmethod
     def _rows(name: str, data: bytes, start: int) -> Rows:

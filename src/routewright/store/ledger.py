@@ -20,6 +20,7 @@ MOST = 2**62
 """Of any figure: a sum of a few still fits its column."""
 FAILED = frozenset({"refused", "upstream_failed"})
 _OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider")
+_OWNERS_BY_DAY = tuple(name for name in _OWNERS if name != "customer_id")
 _SUMS = (
     "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
     "requests", "failed_requests", "unpriced_requests",
@@ -111,8 +112,8 @@ def insert_rows(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
     fresh = list(
         {(row["call_id"], row["attempt"]): row for row in rows if (row["call_id"], row["attempt"]) in new}.values()
     )
-    _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, _sums(fresh, HOUR_MS))
-    _add(connection, spend_days, ("day_at_ms", *_OWNERS), _SUMS, _sums(fresh, DAY_MS))
+    _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, _sums(fresh, HOUR_MS, _OWNERS))
+    _add(connection, spend_days, ("day_at_ms", *_OWNERS_BY_DAY), _SUMS, _sums(fresh, DAY_MS, _OWNERS_BY_DAY))
     _add(connection, spend_tags, ("hour_at_ms", "tag"), _TAG_SUMS, _tags(fresh))
     return len(fresh)
 
@@ -127,10 +128,10 @@ def _insert(connection: Connection, table: Table) -> Any:
     return sqlite.insert(table)
 
 
-def _sums(rows: Iterable[Mapping[str, Any]], span_ms: int) -> dict[tuple[Any, ...], list[int]]:
+def _sums(rows: Iterable[Mapping[str, Any]], span_ms: int, owners: Sequence[str]) -> dict[tuple[Any, ...], list[int]]:
     sums: dict[tuple[Any, ...], list[int]] = {}
     for row in rows:
-        key = (row["ended_at_ms"] // span_ms * span_ms, *[row[name] or "" for name in _OWNERS])
+        key = (row["ended_at_ms"] // span_ms * span_ms, *[row[name] or "" for name in owners])
         is_part = _is_part(row)
         has_failed = row["ended"] in FAILED and not is_part
         is_unpriced = not row["is_priced"] and row["ended"] != "refused"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
 from routewright.store.ledger import DAY_MS
-from routewright.store.schema import spend, spend_days, spend_tags
+from routewright.store.schema import spend, spend_days, spend_hours, spend_tags
 
 FIGURES = (
     "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
@@ -33,28 +33,31 @@ def totals(
 
     `of`: only these owners. Dearest first; ties in the order of the names. Raises ValueError for an unknown name.
     """
-    table = spend_days
     unknown = {*by, *(of or {})} - {*OWNERS, "day_at_ms"}
     if unknown:
         raise ValueError(f"no sums by {', '.join(sorted(unknown))}")
-    groups = [table.c[name] for name in by]
+    # Only the hours know of end users.
+    table = spend_hours if "customer_id" in {*by, *(of or {})} else spend_days
+    start = table.c.day_at_ms if table is spend_days else table.c.hour_at_ms
+    day = start if table is spend_days else (start - start % DAY_MS).label("day_at_ms")
+    groups = [day if name == "day_at_ms" else table.c[name] for name in by]
     cost = func.sum(table.c.cost_nusd)
     wanted = select(*groups, *[func.sum(table.c[name]).label(name) for name in FIGURES])
-    wanted = wanted.where(*_days(table, from_ms, to_ms), *[table.c[name].in_(ids) for name, ids in (of or {}).items()])
+    wanted = wanted.where(*_since(start, from_ms, to_ms))
+    wanted = wanted.where(*[table.c[name].in_(ids) for name, ids in (of or {}).items()])
     wanted = wanted.group_by(*groups).order_by(cost.desc(), *groups)
-    return [
-        {name: value if name in by else int(value or 0) for name, value in row.items()}
-        for row in connection.execute(wanted).mappings()
-    ]
+    names, count = (*by, *FIGURES), len(by)
+    # Postgres adds whole numbers up to a Decimal.
+    return [dict(zip(names, (*row[:count], *map(int, row[count:])), strict=True)) for row in connection.execute(wanted)]
 
 
-def _days(table: Table, from_ms: int, to_ms: int | None) -> list[ColumnElement[bool]]:
-    day = table.c["day_at_ms" if "day_at_ms" in table.c else "hour_at_ms"]
+def _since(start: ColumnElement[int], from_ms: int, to_ms: int | None) -> list[ColumnElement[bool]]:
+    """Of whole days."""
     where: list[ColumnElement[bool]] = []
     if from_ms > 0:
-        where.append(day >= from_ms // DAY_MS * DAY_MS)
+        where.append(start >= from_ms // DAY_MS * DAY_MS)
     if to_ms is not None:
-        where.append(day < to_ms)
+        where.append(start < to_ms)
     return where
 
 
@@ -63,7 +66,7 @@ def tag_totals(
 ) -> list[dict[str, Any]]:
     """By tag: cost_nusd, total_tokens, requests. Dearest first."""
     table = spend_tags
-    where = _days(table, from_ms, to_ms)
+    where = _since(table.c.hour_at_ms, from_ms, to_ms)
     if tags:
         where.append(table.c.tag.in_(tags))
     cost = func.sum(table.c.cost_nusd)

@@ -271,17 +271,12 @@ spend = Table(
 what the same tokens would have cost at the candidate that the router rated best."""
 
 
-def _sums(name: str, start: str) -> Table:
+def _sums(name: str, start: str, *owners: str) -> Table:
     return Table(
         name,
         metadata,
         _whole(start, required=True),
-        _text("key_hash", required=True),
-        _text("user_id", required=True),
-        _text("team_id", required=True),
-        _text("customer_id", required=True),
-        _text("model", required=True),
-        _text("provider", required=True),
+        *[_text(owner, required=True) for owner in owners],
         _whole("cost_nusd", required=True),
         _whole("baseline_nusd", required=True),
         _whole("prompt_tokens", required=True),
@@ -291,19 +286,16 @@ def _sums(name: str, start: str) -> Table:
         _whole("requests", required=True),
         _whole("failed_requests", required=True),
         _whole("unpriced_requests", required=True),
-        PrimaryKeyConstraint(start, "key_hash", "user_id", "team_id", "customer_id", "model", "provider"),
-        Index(None, "team_id", start),
-        Index(None, "user_id", start),
-        Index(None, "customer_id", start),
-        Index(None, "key_hash", start),
+        PrimaryKeyConstraint(start, *owners),
+        *[Index(None, owner, start) for owner in owners if owner not in ("model", "provider")],
     )
 
 
-spend_hours = _sums("spend_hours", "hour_at_ms")
+spend_hours = _sums("spend_hours", "hour_at_ms", "key_hash", "user_id", "team_id", "customer_id", "model", "provider")
 """Sums of `spend` by the hour that a call ended in; `""` stands for none, since a key column can't be NULL."""
 
-spend_days = _sums("spend_days", "day_at_ms")
-"""The same by the day in UTC, which reports are made of."""
+spend_days = _sums("spend_days", "day_at_ms", "key_hash", "user_id", "team_id", "model", "provider")
+"""The same by the day in UTC, which reports are made of; without end users, of whom there may be very many."""
 
 spend_tags = Table(
     "spend_tags",

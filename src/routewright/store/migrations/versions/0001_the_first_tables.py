@@ -197,7 +197,6 @@ def upgrade() -> None:
         sa.Column("key_hash", sa.String(), nullable=False),
         sa.Column("user_id", sa.String(), nullable=False),
         sa.Column("team_id", sa.String(), nullable=False),
-        sa.Column("customer_id", sa.String(), nullable=False),
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("provider", sa.String(), nullable=False),
         sa.Column("cost_nusd", sa.BigInteger(), nullable=False),
@@ -214,14 +213,10 @@ def upgrade() -> None:
             "key_hash",
             "user_id",
             "team_id",
-            "customer_id",
             "model",
             "provider",
             name=op.f("pk_spend_days"),
         ),
-    )
-    op.create_index(
-        op.f("ix_spend_days_customer_id_day_at_ms"), "spend_days", ["customer_id", "day_at_ms"], unique=False
     )
     op.create_index(op.f("ix_spend_days_key_hash_day_at_ms"), "spend_days", ["key_hash", "day_at_ms"], unique=False)
     op.create_index(op.f("ix_spend_days_team_id_day_at_ms"), "spend_days", ["team_id", "day_at_ms"], unique=False)
@@ -376,7 +371,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_spend_days_user_id_day_at_ms"), table_name="spend_days")
     op.drop_index(op.f("ix_spend_days_team_id_day_at_ms"), table_name="spend_days")
     op.drop_index(op.f("ix_spend_days_key_hash_day_at_ms"), table_name="spend_days")
-    op.drop_index(op.f("ix_spend_days_customer_id_day_at_ms"), table_name="spend_days")
     op.drop_table("spend_days")
     op.drop_index(op.f("ix_spend_user_id_ended_at_ms"), table_name="spend")
     op.drop_index(op.f("ix_spend_team_id_ended_at_ms"), table_name="spend")

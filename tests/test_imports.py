@@ -38,7 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "storage": BASE,
     "stored_keys": BASE,
     "spending": BASE | {"storage"},
-    "management": LEAVES | {"store"},
+    "reloading": BASE,
+    "management": LEAVES | {"config", "store"},
     "keeper": LEAVES | {"store", "management"},
     "admission": BASE,
     "auth": BASE | {"stored_keys"},
@@ -49,8 +50,10 @@ ALLOWED: dict[str, set[str]] = {
     "learning": BASE | {"routing"},
     "orchestration": LEAVES | STATIONS,
     "gateway": LEAVES | STATIONS | {"server", "orchestration"},
-    "admin": LEAVES | STATIONS | {"server", "management"},
-    "app": LEAVES | STATIONS | {"server", "gateway", "admin", "stored_keys", "orchestration", "spending"},
+    "admin": LEAVES | STATIONS | {"reloading", "server", "management"},
+    "app": LEAVES
+    | STATIONS
+    | {"config", "reloading", "server", "gateway", "admin", "stored_keys", "orchestration", "spending"},
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},
     "cli": LEAVES | STATIONS | {"accounts", "config", "app", "demo", "explain", "learning", "server"},

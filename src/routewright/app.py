@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import gc
 import itertools
 import logging
@@ -15,7 +17,7 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -31,27 +33,40 @@ from routewright.admission.meters import Meters
 from routewright.admission.owners import CallOwners
 from routewright.auth import KeyNotInMemory, Keys
 from routewright.catalog import Catalog
+from routewright.config.problems import ConfigError
+from routewright.config.stored import read_stored
 from routewright.deadlines import Deadlines
-from routewright.errors import GatewayError, PermissionDenied, ShuttingDown
+from routewright.errors import (
+    Conflict,
+    GatewayError,
+    InvalidRequest,
+    PermissionDenied,
+    ShuttingDown,
+    StorageUnavailable,
+)
 from routewright.gateway import Gateway
-from routewright.grants import Grant, Grants
+from routewright.grants import Change, Grant, Grants
 from routewright.orchestration.make import orchestrations
 from routewright.record.journal import Journal
 from routewright.record.ledger import Ledger
 from routewright.record.metrics import Metrics, PartMetrics
 from routewright.record.snapshots import Snapshots
+from routewright.reloading import ConfigWatch, Difference, difference, in_force
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
 from routewright.server.asgi import AsgiApplication, AsgiBridge
 from routewright.server.protocol import HttpConnection, Worker
 from routewright.server.workers import Supervisor, listening_sockets, raise_file_limit
-from routewright.settings import JOURNAL_FOLDER, BudgetSettings, Settings
+from routewright.settings import JOURNAL_FOLDER, BudgetSettings, DeploymentSettings, Settings
 from routewright.spending import SpendOfStore
 from routewright.storage import KeeperSettings, Storage, wait_until_ended
 from routewright.stored_keys import StoredKeys
-from routewright.types import Access, Allowance, Group, HttpRequest, Secret
+from routewright.types import Access, Allowance, Group, Health, HttpRequest, Secret
 from routewright.upstream.relay import Upstream
 from routewright.writes import Writes
+
+if TYPE_CHECKING:
+    from routewright.admin.control import Control
 
 RESERVED_FDS = 64
 GC_THRESHOLDS = (5_000, 20, 20)
@@ -59,6 +74,7 @@ GC_THRESHOLDS = (5_000, 20, 20)
 ROUTERS_FOLDER = "routers"
 RUN_FOLDER = "run"
 ONLINE_FOLDER = "online"
+Load = Callable[[], Settings]
 log = logging.getLogger("routewright")
 
 
@@ -127,8 +143,17 @@ def id_source() -> Callable[[], str]:
 class WorkerProcess:
     """One worker: its loop, its parts, and how it ends."""
 
-    def __init__(self, settings: Settings, counters: Counters, worker: int) -> None:
+    def __init__(self, settings: Settings, counters: Counters, worker: int, load: Load | None = None) -> None:
+        """`load` reads the configuration again; None where there is no file behind it."""
         self.settings = settings
+        """What the configuration says; what is served has the store's models as well."""
+        self._load = load
+        self._knows_models = False
+        """The store has said which models it keeps."""
+        self._stored_models: tuple[DeploymentSettings, ...] = ()
+        self._are_models_stale = False
+        self._reasons_told: set[str] = set()
+        self._healths: dict[str, Health] = {}
         self._counters = counters
         server = settings.server
         new_id = id_source()
@@ -141,19 +166,12 @@ class WorkerProcess:
         self.admission.owners_of_call = _owners_of_call(settings, self.admission)
         self.keys = Keys(settings, self.admission.limits_of, self.storage.may_hold_keys)
         stored = self.keys.stored = StoredKeys(self._ask_grants, self._limits_of, self.keys.forget_recent)
-        self.storage.on_changed.append(stored.changed)
+        self.storage.on_changed += [stored.changed, self._models_changed]
         self.storage.on_gone = stored.forget_all
         self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng)
-        balance = self.upstream.balance
-        self.catalog = Catalog(settings, self._is_available, lambda: balance.is_anything_resting)
         self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker)
-        self.routing = LiveRouters(
-            settings.router,
-            self.catalog.routes,
-            self.catalog.route_candidates,
-            server.data_dir / ROUTERS_FOLDER,
-            self.feedback,
-        )
+        self.catalog = self._catalog_of(settings)
+        self.routing = self._routers_of(settings, self.catalog)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         folder = server.data_dir / JOURNAL_FOLDER
         self._needs_ledger = _has_budgets(settings) or any(folder.glob("*.jsonl"))
@@ -181,11 +199,29 @@ class WorkerProcess:
             self.metrics,
         )
         self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)
+        self._control: Control | None = None
+        self._watch = ConfigWatch(settings.config_files)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reloads_seen = counters.reloads
+        self._config_loads_seen = counters.config_loads
         self._polled_s = 0.0
         self._signals = 0
         self._drain_until_s = 0.0
         self.deadlines.every_tick(self._on_tick)
+
+    def _catalog_of(self, settings: Settings) -> Catalog:
+        catalog = Catalog(
+            settings,
+            self._is_available,
+            lambda: self.upstream.balance.is_anything_resting,
+            lambda name: self._healths.setdefault(name, Health()),
+        )
+        catalog.is_whole = not self.storage.is_wanted or self._knows_models
+        return catalog
+
+    def _routers_of(self, settings: Settings, catalog: Catalog, previous: LiveRouters | None = None) -> LiveRouters:
+        folder = settings.server.data_dir / ROUTERS_FOLDER
+        return LiveRouters(settings.router, catalog.routes, catalog.route_candidates, folder, self.feedback, previous)
 
     def _is_available(self, group: Group) -> bool:
         return self.upstream.balance.is_available(group, self.deadlines.now)
@@ -203,18 +239,107 @@ class WorkerProcess:
         from routewright.admin.application import make_application
         from routewright.admin.control import Control
 
-        return make_application(
-            Control(
-                catalog=self.catalog,
-                routing=self.routing,
-                feedback=self.feedback,
-                metrics=self.metrics,
-                keys=self.keys,
-                probes=self.probes,
-                spread_reload=self._spread_reload,
-                all_metrics=self.snapshots.all,
-            )
+        self._control = Control(
+            catalog=self.catalog,
+            routing=self.routing,
+            feedback=self.feedback,
+            metrics=self.metrics,
+            keys=self.keys,
+            probes=self.probes,
+            spread_reload=self._spread_reload,
+            all_metrics=self.snapshots.all,
+            reload_config=self._reload_config,
         )
+        self._tell_control()
+        return make_application(self._control)
+
+    def _tell_control(self) -> None:
+        if self._control is not None:
+            self._control.catalog, self._control.routing = self.catalog, self.routing
+            self._control.deployments = (*self.settings.deployments, *self._stored_models)
+            self._control.stored_ids = frozenset(each.id for each in self._stored_models)
+
+    # --- changes while serving ------------------------------------------------------------------------------------
+
+    def _apply(self, settings: Settings, stored: tuple[DeploymentSettings, ...]) -> None:
+        """Serve by these settings from now on. What can fail is done first; then all of it changes at once."""
+        whole = dataclasses.replace(settings, deployments=(*settings.deployments, *stored))
+        catalog = self._catalog_of(whole)
+        routing = self._routers_of(whole, catalog, self.routing)
+        made = orchestrations(catalog.routes, catalog.group)
+        owners = _owners_of_call(whole, self.admission)
+        self.keys.configure(whole)
+        self.settings, self._stored_models = settings, stored
+        self.catalog = self.gateway.catalog = catalog
+        self.routing = self.gateway.routing = self.probes.routing = routing
+        self.gateway.orchestrations = made
+        self.admission.owners_of_call = owners
+        self.upstream.configure(whole.attempts, whole.upstream)
+        self.front.limits = whole.limits
+        self._watch.files = settings.config_files
+        served = {each.id for each in whole.deployments}
+        self._healths = {name: health for name, health in self._healths.items() if name in served}
+        self._tell_control()
+
+    async def _models_changed(self, changes: list[Change]) -> None:
+        """A model was added, changed or taken out."""
+        if any(change.kind in ("model", "all") for change in changes):
+            self._are_models_stale = True
+            await self._refresh_models()
+
+    async def _refresh_models(self) -> None:
+        """Ask for the stored models; where they can't be had now, the tick tries again."""
+        self._are_models_stale = False
+        try:
+            await self._take_models()
+        except StorageUnavailable:
+            self._are_models_stale = True
+
+    async def _take_models(self) -> None:
+        entries = msgspec.msgpack.decode(await self.storage.ask("models"))
+        stored, reasons = read_stored(entries, os.environ, [each.id for each in self.settings.deployments])
+        self._knows_models = True
+        for reason in reasons:
+            if reason not in self._reasons_told:
+                self._reasons_told.add(reason)
+                log.warning(reason)
+        if tuple(stored) == self._stored_models:
+            self.catalog.is_whole = True
+            return
+        self._apply(self.settings, tuple(stored))
+
+    async def _reload_config(self) -> Difference:
+        found = await self._load_config()
+        self._counters.config_loads += 1
+        self._config_loads_seen = self._counters.config_loads
+        return found
+
+    async def _load_config(self) -> Difference:
+        """Raises InvalidRequest with every fault of the file; then nothing has changed."""
+        if self._load is None:
+            raise Conflict("this gateway was started without a configuration file")
+        try:
+            read = await asyncio.to_thread(self._load)
+        except (ConfigError, ValueError) as error:
+            raise InvalidRequest(str(error)) from error
+        new = in_force(self.settings, read)
+        found = difference(self.settings, read)
+        self._apply(new, self._stored_models)
+        log.info("the configuration was read again; changed: %s", found)
+        for warning in set(new.warnings) - set(self.settings.warnings):
+            log.warning(warning)
+        return found
+
+    async def _follow_config(self) -> None:
+        try:
+            await self._load_config()
+        except GatewayError as error:
+            log.error("the configuration stays as it was: %s", error.message)
+
+    def _run_soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # --- running --------------------------------------------------------------------------------------------------
 
@@ -290,6 +415,13 @@ class WorkerProcess:
         if now - self._polled_s >= self.settings.router.reload_interval_s:
             self._polled_s = now
             self.routing.poll()
+        if self._counters.config_loads != self._config_loads_seen:
+            self._config_loads_seen = self._counters.config_loads
+            self._run_soon(self._follow_config())
+        elif self._load is not None and self._watch.has_changed(now):
+            self._run_soon(self._follow_config())
+        if self._are_models_stale and self.storage.is_connected:
+            self._run_soon(self._refresh_models())
         if self.journal.has_records:
             self.storage.run()
         self.storage.on_tick(now)
@@ -368,8 +500,11 @@ def _server_tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
     return context
 
 
-def serve(settings: Settings) -> int:
-    """Run the gateway until it is told to stop. Returns the exit status; raises OSError where the port is taken."""
+def serve(settings: Settings, load: Load | None = None) -> int:
+    """Run the gateway until it is told to stop. Returns the exit status; raises OSError where the port is taken.
+
+    `load` reads the same configuration again, as it is then.
+    """
     server = settings.server
     server.data_dir.mkdir(parents=True, exist_ok=True)
     sockets = listening_sockets(server.host, server.port, server.workers)
@@ -379,16 +514,20 @@ def serve(settings: Settings) -> int:
     scheme = "https" if server.tls_cert else "http"
     log.info("serving on %s://%s:%d", scheme, server.host, sockets[0].getsockname()[1])
     try:
-        return _run(settings, counters, sockets)
+        return _run(settings, counters, sockets, load)
     finally:
         wait_until_ended(server.data_dir / RUN_FOLDER)
 
 
-def _run(settings: Settings, counters: Counters, sockets: list[socket.socket]) -> int:
+def _run(settings: Settings, counters: Counters, sockets: list[socket.socket], load: Load | None) -> int:
     if settings.server.workers == 1:
-        return WorkerProcess(settings, counters, 0).run(sockets[0])
+        return WorkerProcess(settings, counters, 0, load).run(sockets[0])
 
     def run_worker(worker: int, listener: socket.socket) -> int:
-        return WorkerProcess(settings, counters, worker).run(listener)
+        current = settings
+        if counters.config_loads and load is not None:  # this worker takes the place of one that died
+            with contextlib.suppress(ConfigError, ValueError):
+                current = in_force(settings, load())
+        return WorkerProcess(current, counters, worker, load).run(listener)
 
     return Supervisor(run_worker, sockets, counters.forget_worker).run()

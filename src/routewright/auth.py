@@ -47,20 +47,27 @@ class Keys:
         self.stored: StoredKeys | None = None
         """Set where there is a store."""
         self._is_stored = is_stored
-        self._callers: dict[bytes, Caller] = {}
+        self._limits_of = limits_of
         self._recent: dict[bytes, Caller] = {}
         """Authorization headers that were good lately: they are found by their full text or not at all."""
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Take the configuration's keys as they are now."""
+        callers: dict[bytes, Caller] = {}
         for entry in settings.keys:
             key = entry.key.reveal().encode()
             digest = hash_of(key)
-            self._callers[hashlib.sha256(key).digest()] = Caller(
+            callers[hashlib.sha256(key).digest()] = Caller(
                 key_hash=digest,
                 alias=entry.alias,
                 is_master=False,
                 models=None if entry.models is None else frozenset(entry.models),
                 dial=entry.dial,
-                limits=limits_of(digest, entry),
+                limits=self._limits_of(digest, entry),
             )
+        self._callers = callers
+        self._recent.clear()
         self._master: bytes | None = None
         if settings.master_key is not None:
             master = settings.master_key.reveal().encode()

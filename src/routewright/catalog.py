@@ -10,7 +10,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from routewright.errors import InvalidRequest, ModelAccessDenied, ModelNotFound, clean_text
+from routewright.errors import (
+    GatewayError,
+    InvalidRequest,
+    ModelAccessDenied,
+    ModelNotFound,
+    StorageUnavailable,
+    clean_text,
+)
 from routewright.providers import dialects
 from routewright.providers.head import origin_of
 from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
@@ -103,9 +110,15 @@ class Catalog:
         settings: Settings,
         is_available: Callable[[Group], bool],
         is_anything_resting: Callable[[], bool] = lambda: True,
+        health_of: Callable[[str], Health] = lambda _: Health(),
     ) -> None:
-        """`is_available`: has the group a deployment that may be used now; `is_anything_resting`: could it be False."""
+        """`is_available`: has the group a deployment that may be used now; `is_anything_resting`: could it be False.
+
+        `health_of`: what is known of a deployment by its id, from a catalog that this one follows.
+        """
         self._attempts: AttemptSettings = settings.attempts
+        self.is_whole = True
+        """Every model is here that should be; else one that is not is no mistake of the caller's."""
         self._is_available = is_available
         self._is_anything_resting = is_anything_resting
         self._groups: dict[str, Group] = {}
@@ -117,14 +130,16 @@ class Catalog:
             by_name.setdefault(deployment.model_name, []).append(deployment)
         for name, entries in by_name.items():
             if "*" in name:
-                self._wildcards.append((name, [(entry, Health()) for entry in entries]))
+                self._wildcards.append((name, [(entry, health_of(entry.id)) for entry in entries]))
                 continue
             self._profiles[name] = entries[0]
             self._groups[name] = Group(
                 name,
                 entries[0].mode,
                 [
-                    make_deployment(entry, model_name=name, upstream_model=entry.upstream_model, health=Health())
+                    make_deployment(
+                        entry, model_name=name, upstream_model=entry.upstream_model, health=health_of(entry.id)
+                    )
                     for entry in entries
                 ],
             )
@@ -283,7 +298,9 @@ class Catalog:
     def _denied(self, model: str) -> ModelAccessDenied:
         return ModelAccessDenied(f'this key may not use model "{clean_text(model)}"')
 
-    def _not_found(self, model: str, caller: Caller) -> ModelNotFound:
+    def _not_found(self, model: str, caller: Caller) -> GatewayError:
+        if not self.is_whole:
+            return StorageUnavailable("the models that are stored are not known yet; try again")
         served = self.names(caller)
         near = difflib.get_close_matches(model, served, n=1) if len(served) <= MAX_COMPARED else []
         hint = f'; did you mean "{near[0]}"?' if near else f"; served: {', '.join(served[:10])}"

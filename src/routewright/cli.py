@@ -106,7 +106,7 @@ def _serve(options: argparse.Namespace) -> int:
     from routewright.app import serve
     from routewright.config import ConfigError, load_settings
     from routewright.config.environment import with_environment
-    from routewright.settings import ServerSettings
+    from routewright.settings import ServerSettings, Settings
 
     level = logging.DEBUG if options.debug else logging.INFO
     logging.basicConfig(
@@ -116,13 +116,6 @@ def _serve(options: argparse.Namespace) -> int:
         _fail("--tls-cert and --tls-key go together")
     if options.config is None:
         _fail("no configuration: give --config FILE (or set CONFIG_FILE_PATH); `routewright demo` runs without one")
-    try:
-        settings = load_settings(options.config, environ=os.environ, lenient=options.lenient_config)
-        settings = with_environment(settings, os.environ)
-    except (ConfigError, ValueError) as error:
-        _fail(str(error))
-    for warning in settings.warnings:
-        log.warning(warning)
     server = ServerSettings(
         host=options.host,
         port=options.port,
@@ -132,8 +125,19 @@ def _serve(options: argparse.Namespace) -> int:
         tls_cert=options.tls_cert,
         tls_key=options.tls_key,
     )
+
+    def load() -> Settings:
+        settings = load_settings(options.config, environ=os.environ, lenient=options.lenient_config, server=server)
+        return with_environment(settings, os.environ)
+
     try:
-        return serve(dataclasses.replace(settings, server=server))
+        settings = load()
+    except (ConfigError, ValueError) as error:
+        _fail(str(error))
+    for warning in settings.warnings:
+        log.warning(warning)
+    try:
+        return serve(settings, load)
     except OSError as error:
         _fail(
             f"can't serve on {options.host}:{options.port} with data in {options.data_dir}: {error.strerror or error}"

@@ -71,7 +71,7 @@ class Gateway:
         self.upstream = upstream
         self.ledger = ledger
         self._new_id = new_id
-        self._orchestrations = orchestrations
+        self.orchestrations = orchestrations
         self._parts = parts
 
     async def infer(self, request: HttpRequest, client: Responder) -> None:
@@ -90,7 +90,7 @@ class Gateway:
             call = outcome.call = PARSERS[endpoint](request)  # parse
             read_headers(call, request.headers)
             candidates = self.catalog.candidates(call, request.caller)
-            if candidates.route in self._orchestrations and endpoint in IN_STEPS:
+            if candidates.route in self.orchestrations and endpoint in IN_STEPS:
                 await self._ask_in_steps(call, candidates, client, outcome)
                 return
             while (reservation := self.admission.admit(request.caller, call, candidates)) is None:  # admit
@@ -136,7 +136,7 @@ class Gateway:
         outcome.fields += decision.fields
         steps = Steps(self.admission, self._decide, self.upstream, self._parts, call, decision, client, outcome)
         try:
-            await self._orchestrations[candidates.route].answer(steps)
+            await self.orchestrations[candidates.route].answer(steps)
         except ClientLeft:
             pass
         finally:

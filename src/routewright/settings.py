@@ -338,3 +338,5 @@ class Settings:
     warnings: tuple[str, ...] = ()
     """What the start says: keys not supported, deployments without a credential, models without a price."""
     config_path: Path | None = None
+    config_files: tuple[Path, ...] = ()
+    """It, and what it includes."""

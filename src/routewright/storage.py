@@ -259,7 +259,7 @@ class Storage:
             try:
                 return await self._ask(what, body, end_s)
             except _LineBroke:
-                if not is_repeatable or time.monotonic() >= end_s:
+                if not is_repeatable or self._is_closing or time.monotonic() >= end_s:
                     raise StorageUnavailable("the store can't be reached now; try again") from None
 
     async def _ask(self, what: str, body: Any, end_s: float) -> msgspec.Raw:
@@ -294,6 +294,13 @@ class Storage:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for child in self._children:
+            assert child.stdin is not None
+            with contextlib.suppress(OSError):
+                child.stdin.close()
+        if writer is None:
+            # Started and not yet spoken with, it ends by itself, having nobody to serve.
+            await asyncio.to_thread(_wait_for, self._children)
 
     # --- the connection -------------------------------------------------------------------------------------------
 
@@ -366,6 +373,8 @@ class Storage:
             for react in self.on_changed:
                 try:
                     await react(message.changes)
+                except StorageUnavailable:
+                    log.warning("the store went away while a change of it was taken in")
                 except Exception:
                     log.exception("a change of what is stored was not taken in")
         self._seen = max(self._seen, message.up_to)
@@ -386,9 +395,16 @@ class Storage:
             return
         assert child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(msgspec.json.encode(self._settings))
-            child.stdin.close()
+            child.stdin.write(msgspec.json.encode(self._settings) + b"\n")
+            child.stdin.flush()  # and left open: its end tells the process that its parent has gone
         self._children.append(child)
+
+
+def _wait_for(children: list[subprocess.Popen[bytes]]) -> None:
+    end_s = time.monotonic() + STOP_TIMEOUT_S
+    for child in children:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, end_s - time.monotonic()))
 
 
 def error_of(name: str, message: str) -> GatewayError:
@@ -408,7 +424,6 @@ def _subclasses(kind: type[GatewayError]) -> list[type[GatewayError]]:
 
 def take_lock(run_dir: Path) -> int | None:
     """The file descriptor that holds the store's lock; None while another process holds it."""
-    run_dir.mkdir(parents=True, exist_ok=True)
     fd = os.open(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

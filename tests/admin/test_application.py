@@ -23,11 +23,16 @@ from routewright.management.about import ABOUT
 from routewright.management.answer import OPERATIONS
 from routewright.management.rights import MAY
 from routewright.record.metrics import Metrics
+from routewright.reloading import Difference
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
 from routewright.settings import RouterSettings, Settings
 from routewright.types import Access
 from values import deployment_settings
+
+
+async def nothing() -> Difference:
+    return Difference((), ())
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
             probes=Probes(lambda: False, routing),
             spread_reload=lambda: None,
             all_metrics=lambda: [metrics],
+            reload_config=nothing,
         )
     )
 
@@ -133,7 +139,7 @@ def test_only_health_metrics_routes_and_pages_are_open() -> None:
         "/", "/docs", "/openapi.json", "/health", "/health/liveliness", "/health/liveness", "/health/readiness",
         "/metrics", "/routes",
     }  # fmt: skip
-    assert by_access[Access.MASTER] == {"/router/info", "/router/reload", "/router/route"}
+    assert by_access[Access.MASTER] == {"/router/info", "/router/reload", "/router/route", "/config/reload"}
 
 
 # --- the OpenAPI document ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from routewright import __version__
+from routewright.admin.config import add_config
 from routewright.admin.control import Control, ErrorBody, answer_error
 from routewright.admin.health import add_health
 from routewright.admin.models import add_models
@@ -32,5 +33,6 @@ def make_application(control: Control) -> FastAPI:
         add_models(app, control, prefix)
         add_router(app, control, prefix)
         add_spend(app, control, prefix)
+        add_config(app, control, prefix)
     add_pages(app)
     return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -14,8 +14,10 @@ from routewright.auth import Keys
 from routewright.catalog import Catalog
 from routewright.errors import GatewayError, error_headers, error_object
 from routewright.record.metrics import Metrics
+from routewright.reloading import Difference
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
+from routewright.settings import DeploymentSettings
 from routewright.types import HttpRequest
 
 
@@ -32,6 +34,12 @@ class Control:
     spread_reload: Callable[[], None]
     """Tell the other workers that the router files were read again."""
     all_metrics: Callable[[], list[Metrics]]
+    reload_config: Callable[[], Awaitable[Difference]]
+    """Read the configuration again, here and in every other worker. Raises GatewayError; then nothing has changed."""
+    deployments: Sequence[DeploymentSettings] = ()
+    """What is served, by its settings."""
+    stored_ids: frozenset[str] = frozenset()
+    """Ids of those that the store keeps."""
 
 
 class ErrorDetail(BaseModel):

@@ -9,6 +9,8 @@ from fastapi import FastAPI, Request
 
 from routewright.admin.control import Control, request_of
 from routewright.errors import ModelNotFound, clean_text
+from routewright.settings import DeploymentSettings
+from routewright.types import HttpRequest
 
 MODEL_CREATED = 1677610602
 """LiteLLM's constant, so that lists compare equal."""
@@ -33,3 +35,66 @@ def add_models(app: FastAPI, control: Control, prefix: str) -> None:
         if not control.catalog.has(model, request_of(request).caller):
             raise ModelNotFound(f'model "{clean_text(model)}" is not served here')
         return entry(model)
+
+    for path in ("/model/info", "/v2/model/info"):
+
+        @app.get(
+            prefix + path, summary="Deployments behind the models", tags=["models"], include_in_schema=not in_schema
+        )
+        async def model_info(request: Request, litellm_model_id: str = "") -> Any:
+            """LiteLLM's list of deployments, those of the store among them; credentials are left out."""
+            asked = request_of(request)
+            wanted = [each for each in _usable(control, asked) if litellm_model_id in ("", each.id)]
+            return {"data": [_info(control, each, asked.caller.is_master) for each in wanted]}
+
+    @app.get(
+        prefix + "/model_group/info", summary="What each model can do", tags=["models"], include_in_schema=not in_schema
+    )
+    async def model_group_info(request: Request, model_group: str = "") -> Any:
+        """LiteLLM's list of model groups."""
+        groups: dict[str, list[DeploymentSettings]] = {}
+        for each in _usable(control, request_of(request)):
+            if model_group in ("", each.model_name):
+                groups.setdefault(each.model_name, []).append(each)
+        return {"data": [_group(name, group) for name, group in groups.items()]}
+
+
+def _usable(control: Control, request: HttpRequest) -> list[DeploymentSettings]:
+    return [each for each in control.deployments if control.catalog.has(each.model_name, request.caller)]
+
+
+def _abilities(each: DeploymentSettings) -> dict[str, Any]:
+    return {
+        "mode": each.mode,
+        "input_cost_per_token": each.price.input_usd_per_token,
+        "output_cost_per_token": each.price.output_usd_per_token,
+        "max_tokens": each.max_output_tokens,
+        "max_input_tokens": each.max_input_tokens,
+        "max_output_tokens": each.max_output_tokens,
+        "supports_vision": each.supports_vision,
+        "supports_function_calling": each.supports_tools,
+        "supports_response_schema": each.supports_json,
+    }
+
+
+def _info(control: Control, each: DeploymentSettings, is_master: bool) -> dict[str, Any]:
+    params: dict[str, Any] = {"model": f"{each.provider}/{each.upstream_model}"}
+    if is_master:
+        params["api_base"] = each.api_base
+    for name, value in (("rpm", each.rpm), ("tpm", each.tpm), ("weight", each.weight), ("timeout", each.timeout_s)):
+        if value is not None:
+            params[name] = value
+    about = {"id": each.id, "db_model": each.id in control.stored_ids, **_abilities(each)}
+    return {"model_name": each.model_name, "litellm_params": params, "model_info": about}
+
+
+def _group(name: str, group: list[DeploymentSettings]) -> dict[str, Any]:
+    abilities = _abilities(group[0])
+    limits = {kind: [value for each in group if (value := getattr(each, kind)) is not None] for kind in ("rpm", "tpm")}
+    return {
+        "model_group": name,
+        "providers": list(dict.fromkeys(each.provider for each in group)),
+        **abilities,
+        **{kind: sum(values) if values else None for kind, values in limits.items()},
+        "supported_openai_params": None,
+    }

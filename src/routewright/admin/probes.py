@@ -22,7 +22,7 @@ class Probes:
 
     def __init__(self, is_draining: Callable[[], bool], routing: LiveRouters, storage: Storage | None = None) -> None:
         self._is_draining = is_draining
-        self._routing = routing
+        self.routing = routing
         self._storage = storage
 
     def health(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Probes:
             "litellm_version": None,
             "version": __version__,
             "success_callbacks": [],
-            "router": "warning" if self._routing.warnings or self._routing.last_error else "ready",
+            "router": "warning" if self.routing.warnings or self.routing.last_error else "ready",
         }
 
     async def __call__(

@@ -29,7 +29,7 @@ had; up to when the ledger is asked what was spent; what running requests hold; 
 that each worker's requests do."""
 
 _HEADER = 8
-_RELOADS, _MADE = range(2)
+_RELOADS, _MADE, _CONFIG_LOADS = range(3)
 _CELL_BYTES = 8
 
 
@@ -119,3 +119,12 @@ class Counters:
     @reloads.setter
     def reloads(self, count: int) -> None:
         self.cells[_RELOADS] = count
+
+    @property
+    def config_loads(self) -> int:
+        """How often some worker was told to read the configuration again; every worker looks at it."""
+        return self.cells[_CONFIG_LOADS]
+
+    @config_loads.setter
+    def config_loads(self, count: int) -> None:
+        self.cells[_CONFIG_LOADS] = count

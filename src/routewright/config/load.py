@@ -53,8 +53,9 @@ def load_settings(
     `lenient`: unknown keys are warnings. `server`, `limits` and `upstream` are what the file's words are laid over.
     Opens nothing but these files, changes nothing. Raises ConfigError with every problem found.
     """
-    settings = _build(read_tree(path), environ, lenient, server, limits, upstream)
-    return replace(settings, config_path=path)
+    files: list[Path] = []
+    settings = _build(read_tree(path, files), environ, lenient, server, limits, upstream)
+    return replace(settings, config_path=path, config_files=tuple(files))
 
 
 def load_text(

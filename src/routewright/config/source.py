@@ -64,23 +64,24 @@ def parse_text(text: str, file: str) -> Node:
     return builder.root if builder.root is not None else Node(None, file, 1, 1)
 
 
-def read_tree(path: Path) -> Node:
+def read_tree(path: Path, files: list[Path] | None = None) -> Node:
     """The file with what it includes merged in: lists are appended, sections are joined key by key.
 
-    Paths in `include` are relative to the file they stand in. Raises ConfigError, also where a key has a value in
-    two files.
+    `files` gets every file that was read. Paths in `include` are relative to the file they stand in. Raises
+    ConfigError, also where a key has a value in two files.
     """
     problems: list[Problem] = []
     budget = [MAX_FILES]
-    root = _read_with_includes(path, path.name, (), budget, problems)
+    root = _read_with_includes(path, path.name, (), budget, problems, [] if files is None else files)
     if problems:
         raise ConfigError(problems)
     return root
 
 
 def _read_with_includes(
-    path: Path, name: str, above: tuple[Path, ...], budget: list[int], problems: list[Problem]
+    path: Path, name: str, above: tuple[Path, ...], budget: list[int], problems: list[Problem], files: list[Path]
 ) -> Node:
+    files.append(path)
     root = parse_text(_read_file(path, name), name)
     if not isinstance(root.value, dict):
         message = "empty" if root.value is None else "expected a mapping of sections"
@@ -108,7 +109,7 @@ def _read_with_includes(
             if other.resolve() in here:
                 problems.append(entry.problem(field, "includes itself"))
                 continue
-            part = _read_with_includes(other, entry.value, here, budget, problems)
+            part = _read_with_includes(other, entry.value, here, budget, problems, files)
         except ConfigError as error:
             problems.extend(
                 entry.problem(field, problem.message) if problem.line is None else problem for problem in error.problems

@@ -19,7 +19,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     run_dir = Path(sys.argv[1])
-    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=KeeperSettings)
+    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=KeeperSettings)
     lock = take_lock(run_dir)
     if lock is None:
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,7 @@ class Keeper:
         self._was_tried = asyncio.Event()
         """The database has been reached, or could not be: a question that comes before that waits."""
         self._ended = asyncio.Event()
+        self._had_worker = False
         self._alone_since_s = time.monotonic()
 
     async def run(self) -> None:
@@ -90,6 +92,7 @@ class Keeper:
             self._socket.unlink()
         server = await asyncio.start_unix_server(self._serve, str(self._socket))
         self._socket.chmod(0o600)
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._parent_ended)
         tasks = [asyncio.create_task(self._open()), asyncio.create_task(self._end_when_alone())]
         try:
             await self._ended.wait()
@@ -134,6 +137,12 @@ class Keeper:
             log.info("the database is there")
         await self._spread.run()
 
+    def _parent_ended(self) -> None:
+        """Standard input has ended. One that ended before its worker could even say hello has no use for this."""
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        if not self._had_worker:
+            self._ended.set()
+
     async def _end_when_alone(self) -> None:
         while True:
             await asyncio.sleep(0.5)
@@ -158,6 +167,7 @@ class Keeper:
                 await writer.drain()
                 return
             self._workers.add(worker)
+            self._had_worker = True
             worker.send(frame(Touch(self._spread.is_connected)))
             if self._is_ready.is_set():
                 self._catch_up(worker, hello.seen)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
+from routewright.config.stored import read_stored
 from routewright.errors import InvalidRequest, MissingField, NotFound
 from routewright.management import fields, views
 from routewright.management.fields import MODEL_FIELDS, read_fields
@@ -47,6 +49,7 @@ def new(request: Request) -> Reply:
     given = info.pop("id", None)
     model_id = new_id() if given is None else fields.identity(given, "model_info")
     row = {"model_id": model_id, "model_name": name, "params": plain, "sealed": sealed, "info": info}
+    _check(request, row)
     return _view(request.writer.add(schema.models, row))
 
 
@@ -84,7 +87,15 @@ def _update(request: Request, model_id: str) -> Reply:
         whole = {**(before["params"] or {}), **hidden, **params}
         whole = {name: value for name, value in whole.items() if value is not None}
         changes["params"], changes["sealed"] = _split(request, whole)
+    _check(request, {**before, **changes})
     return _view(request.writer.change(schema.models, before, changes))
+
+
+def _check(request: Request, row: Mapping[str, Any]) -> None:
+    """Refuse what no worker would serve. Raises InvalidRequest with the reason."""
+    usable, reasons = read_stored([_entry(row, request.seal)], os.environ)
+    if not usable:
+        raise InvalidRequest("; ".join(reasons) or "no deployment can be made of this", param="litellm_params")
 
 
 def delete(request: Request) -> Reply:
@@ -120,15 +131,14 @@ def stored_models(connection: Connection, seal: Seal) -> list[dict[str, Any]]:
 
     `unsealed` is false where the credentials were sealed with another key than today's.
     """
-    entries = []
-    for row in find(connection, schema.models):
-        hidden = seal.open(row["sealed"])
-        entries.append(
-            {
-                "model_name": row["model_name"],
-                "litellm_params": {**(row["params"] or {}), **(hidden or {})},
-                "model_info": {**(row["info"] or {}), "id": row["model_id"]},
-                "unsealed": hidden is not None,
-            }
-        )
-    return entries
+    return [_entry(row, seal) for row in find(connection, schema.models)]
+
+
+def _entry(row: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
+    hidden = seal.open(row["sealed"])
+    return {
+        "model_name": row["model_name"],
+        "litellm_params": {**(row["params"] or {}), **(hidden or {})},
+        "model_info": {**(row["info"] or {}), "id": row["model_id"]},
+        "unsealed": hidden is not None,
+    }

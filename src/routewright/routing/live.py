@@ -42,16 +42,20 @@ class LiveRouters:
         candidates_of: Callable[[str], Sequence[RouteCandidate]],
         routers_folder: Path,
         feedback: Feedback | None = None,
+        previous: LiveRouters | None = None,
     ) -> None:
-        """`feedback`: what routers that learn while serving learn from; None: they serve as their files have them."""
+        """`feedback`: what routers that learn while serving learn from; None: they serve as their files have them.
+
+        `previous`: whose files need not be read again.
+        """
         self._settings = settings
         self._routes = routes
         self._candidates = {name: list(candidates_of(name)) for name in routes}
         self._routers_folder = routers_folder
         self._feedback = feedback
         self._plans: dict[str, RoutePlan] = {}
-        self._artefacts: dict[Path, Artefact] = {}
-        self._seen: dict[Path, tuple[int, int, int]] = {}
+        self._artefacts: dict[Path, Artefact] = dict(previous._artefacts) if previous is not None else {}
+        self._seen: dict[Path, tuple[int, int, int]] = dict(previous._seen) if previous is not None else {}
         self._supplies = Supplies(embeddings=settings.embeddings)
         self._vectors = Vectors()
         self._reloading = asyncio.Lock()

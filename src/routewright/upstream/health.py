@@ -35,11 +35,15 @@ class Balance:
     """Picks deployments and keeps their health."""
 
     def __init__(self, settings: AttemptSettings, rng: random.Random) -> None:
-        self._settings = settings
         self._rng = rng
+        self._resting: set[str] = set()
+        self.configure(settings)
+
+    def configure(self, settings: AttemptSettings) -> None:
+        """Go by these settings from now on."""
+        self._settings = settings
         strategy = settings.routing_strategy
         self._strategy = strategy if strategy in STRATEGIES else "simple-shuffle"
-        self._resting: set[str] = set()
 
     def pick(self, group: Group, tried: list[Deployment], now: float) -> Deployment | None:
         """The deployment to use, an untried one first; None while all of them cool down."""

@@ -119,6 +119,9 @@ class Pool:
                 young.append(connection)
         self._idle[:] = young
 
+    def configure(self, settings: UpstreamSettings) -> None:
+        self._settings = settings
+
     def close(self) -> None:
         for connection in self._idle:
             connection.close()
@@ -147,6 +150,12 @@ class Pools:
         if self._tls_context is None:
             self._tls_context = tls_context(self._settings.ssl_verify)
         return self._tls_context
+
+    def configure(self, settings: UpstreamSettings) -> None:
+        """Go by these settings from now on; how TLS is verified is settled at the start."""
+        self._settings = settings
+        for pool in self._pools.values():
+            pool.configure(settings)
 
     def _sweep(self, now: float) -> None:
         if now - self._swept_s >= 5.0:

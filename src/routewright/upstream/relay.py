@@ -52,6 +52,12 @@ class Upstream:
         self.balance = Balance(attempts, rng)
         self.retry_budget = RetryBudget(attempts, deadlines.now)
 
+    def configure(self, attempts: AttemptSettings, settings: UpstreamSettings) -> None:
+        """Go on with other settings; what runs ends by those that it began with. Connections and health stay."""
+        self._attempts, self._settings = attempts, settings
+        self.pools.configure(settings)
+        self.balance.configure(attempts)
+
     async def relay(self, call: Call, decision: Decision, client: Responder, outcome: Outcome) -> None:
         """Returns when the answer's end is held by `client`, or the client has left. Raises the last GatewayError.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from routewright.routing.cluster import ClusterRouter
-from routewright.routing.kmeans import spherical_k_means
+from routewright.routing.kmeans import clusters_near, spherical_k_means
 
 X = np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1]], dtype=np.float32)
 QUALITY = np.array([[1, 0], [1, 0.5], [0, 1], [0.5, 1]], dtype=np.float32)
@@ -29,6 +29,14 @@ def test_k_means_finds_separate_groups():
     assert sorted(sizes.tolist()) == sorted(np.bincount(true).tolist())
     assert len({(a, b) for a, b in zip(true.tolist(), member.tolist(), strict=True)}) == 3
     assert np.linalg.norm(centres, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+def test_weights_go_to_the_nearest_and_fall_to_nothing_at_the_next():
+    rows, weight = clusters_near(np.array([0.1, 0.9, 0.5, 0.3], dtype=np.float32), 2)
+    told = dict(zip(rows.tolist(), weight.tolist(), strict=True))
+    assert told == pytest.approx({1: 0.75, 2: 0.25, 3: 0.0})
+    assert clusters_near(np.array([0.1, 0.9], dtype=np.float32), 2)[0].tolist() == [1]
+    assert clusters_near(np.zeros(3, dtype=np.float32), 1)[1].tolist() == [0.5, 0.5]
 
 
 def test_equal_rows_still_make_as_many_clusters_as_asked():

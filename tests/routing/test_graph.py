@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routewright.routing.graph import MESSAGES, GraphRouter, _Graph, alike, edges, weigh
+from routewright.routing.graph import MESSAGES, GraphRouter, _Graph, alike, weigh
 
 rng = np.random.default_rng(9)
 
@@ -27,14 +27,6 @@ def test_a_missing_score_is_no_news():
     news = np.array([[1, np.nan], [np.nan, np.nan]], dtype=np.float32)
     graph = _Graph(GraphRouter(n_clusters=1, pseudo_count=1.0), X, np.where([[1, 0], [0, 1]], news, -0.5))
     assert graph.tables[0, 0] == pytest.approx([(1 - 0.5) / 3, (-0.5) / 2])
-
-
-def test_edges_go_to_the_nearest_and_fall_to_nothing_at_the_next():
-    rows, weight = edges(np.array([0.1, 0.9, 0.5, 0.3], dtype=np.float32), 2)
-    told = dict(zip(rows.tolist(), weight.tolist(), strict=True))
-    assert told == pytest.approx({1: 0.75, 2: 0.25, 3: 0.0})
-    assert edges(np.array([0.1, 0.9], dtype=np.float32), 2)[0].tolist() == [1]
-    assert edges(np.zeros(3, dtype=np.float32), 1)[1].tolist() == [0.5, 0.5]
 
 
 def test_nodes_alike_are_joined_never_to_themselves_nor_to_opposites():

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from routewright.routing.kmeans import nearest_centres, spherical_k_means, sum_by
+from routewright.routing.kmeans import clusters_near, nearest_centres, spherical_k_means, sum_by
 from routewright.routing.linear import fit_ridge
 from routewright.routing.router import (
     Float32,
@@ -108,17 +108,8 @@ class ClusterRouter(Router):
 
     def rate_one(self, x: Float32) -> Float32:
         self.check_is_fitted()
-        similarity = self.centres_ @ x
-        n = len(similarity)
-        if self.nearest >= n:
-            local = self.table_[similarity.argmax()]
-        else:
-            # the first beyond those consulted sets where weights reach 0, so no weight jumps when clusters swap
-            rows = np.argpartition(similarity, n - self.nearest - 1)[n - self.nearest - 1 :]
-            weight = similarity[rows]
-            weight = weight - weight.min()
-            total = weight.sum()
-            local = (weight / total) @ self.table_[rows] if total > 0 else self.table_[rows[-1]]
+        rows, weight = clusters_near(self.centres_ @ x, self.nearest)
+        local = weight @ self.table_[rows]
         return clip01((x @ self.weights_ + self.intercept_ + local).astype(np.float32, copy=False))
 
     def describe(self, x: Float32) -> dict[str, Any]:

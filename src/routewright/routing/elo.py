@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from routewright.routing.kmeans import spherical_k_means
+from routewright.routing.kmeans import clusters_near, nearest_centres, spherical_k_means
 from routewright.routing.logistic import sigmoid
 from routewright.routing.router import (
     Float32,
@@ -136,8 +136,7 @@ class EloRouter(Router):
         """Centres of the kinds of prompts, and to which each row belongs."""
         rows = unit_rows(X)
         self.centres_, _ = spherical_k_means(rows, min(self.n_clusters, len(X)), self.seed)
-        member: Int64 = (rows @ self.centres_.T).argmax(axis=1)
-        return member
+        return nearest_centres(rows, self.centres_)
 
     def _rate(self, wins: Float64) -> None:
         """Overall ratings, and those in each kind, which start from games played as the overall ones predict."""
@@ -163,16 +162,9 @@ class EloRouter(Router):
 
     def rate_one(self, x: Float32) -> Float32:
         self.check_is_fitted()
-        similarity = self.centres_ @ x
-        n = len(similarity)
-        if self.nearest >= n:
-            return clip01(sigmoid(self.table_[similarity.argmax()]))
-        # the first beyond those consulted sets where weights reach 0, so no weight jumps when kinds swap
-        rows = np.argpartition(similarity, n - self.nearest - 1)[n - self.nearest - 1 :]
-        weight = similarity[rows]
-        weight = weight - weight.min()
-        total = weight.sum()
-        return clip01(sigmoid((weight / total) @ self.table_[rows] if total > 0 else self.table_[rows[-1]]))
+        rows, weight = clusters_near(self.centres_ @ x, self.nearest)
+        z: Float32 = weight @ self.table_[rows]
+        return clip01(sigmoid(z))
 
     def describe(self, x: Float32) -> dict[str, Any]:
         """`cluster`, the nearest kind of prompts, and everybody's `elo` overall."""

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from routewright.routing.kmeans import spherical_k_means
+from routewright.routing.kmeans import clusters_near, spherical_k_means
 from routewright.routing.linear import fit_ridge
 from routewright.routing.logistic import sigmoid
+from routewright.routing.newton import fit_logistic
 from routewright.routing.router import (
     Float32,
-    Int64,
     Router,
     check_array,
     check_training_data,
@@ -27,7 +27,6 @@ MESSAGES: Final = ("kind", "kind-model", "kind-kind", "kind-kind-model", "featur
 """What a prompt hears of a model: what was seen in its kinds of prompts; the same of models alike; in kinds alike; of
 both; and what its features say by themselves."""
 _FOLDS: Final = 4
-_MOST_STEPS: Final = 30
 
 
 class GraphRouter(Router):
@@ -130,7 +129,7 @@ class GraphRouter(Router):
 
     def rate_one(self, x: Float32) -> Float32:
         self.check_is_fitted()
-        rows, weight = edges(self.centres_ @ x, self.nearest)
+        rows, weight = clusters_near(self.centres_ @ x, self.nearest)
         z: Float32 = x @ self.weights_
         z += self.intercept_
         z += weight @ self.table_[rows]
@@ -138,7 +137,7 @@ class GraphRouter(Router):
 
     def describe(self, x: Float32) -> dict[str, Any]:
         """The kinds that the prompt has edges to, heaviest first, with their weight, and the belief in each message."""
-        rows, weight = edges(self.centres_ @ x, self.nearest)
+        rows, weight = clusters_near(self.centres_ @ x, self.nearest)
         order = np.argsort(-weight, kind="stable")
         return {
             "kinds": {int(rows[i]): round(float(weight[i]), 3) for i in order if weight[i] > 0},
@@ -178,28 +177,10 @@ class _Graph:
         """What each prompt hears of each model, float64 (n, n_models, len(MESSAGES))."""
         out = np.empty((len(X), self.tables.shape[2], len(MESSAGES)))
         for row, x in enumerate(X):
-            kinds, weight = edges(self.centres @ x, self.nearest)
+            kinds, weight = clusters_near(self.centres @ x, self.nearest)
             out[row, :, :-1] = np.einsum("c,kcm->mk", weight, self.tables[:, kinds])
         out[:, :, -1] = X @ self.weights + self.intercept
         return out
-
-
-def edges(similarity: Float32, nearest: int) -> tuple[Int64, Float32]:
-    """Numbers and weights, summing to 1, of the kinds that a prompt has edges to, from its similarity to each.
-
-    Weights fall to 0 at the first kind beyond the nearest ones, so that none jumps when kinds swap places.
-    """
-    n = len(similarity)
-    if nearest >= n:
-        return np.array([similarity.argmax()]), np.ones(1, dtype=np.float32)
-    rows = np.argpartition(similarity, n - nearest - 1)[n - nearest - 1 :]
-    weight = similarity[rows]
-    weight = weight - weight.min()
-    total = weight.sum()
-    if not total > 0:
-        weight = np.ones_like(weight)
-        total = weight.sum()
-    return rows, weight / total
 
 
 def alike(unit: Float64, neighbours: int) -> Float64:
@@ -219,20 +200,11 @@ def alike(unit: Float64, neighbours: int) -> Float64:
 
 def weigh(heard: Float64, outcome: Float64, offset: Float64) -> tuple[Float64, float]:
     """Weights (k,), 0 or more, and a shift for which sigmoid(offset + heard (n, k) weights + shift) fits outcomes (n,)
-    best: logistic regression by Newton's method, messages with a weight below 0 left out one by one."""
+    best; messages with a weight below 0 are left out one by one, the worst first."""
     active = list(range(heard.shape[1]))
     while True:
         A = np.concatenate([heard[:, active], np.ones((len(heard), 1))], axis=1)
-        theta = np.zeros(len(active) + 1)
-        pull = np.full(len(theta), 1.0)
-        for _ in range(_MOST_STEPS):
-            p = 1 / (1 + np.exp(-np.clip(A @ theta + offset, -30, 30)))
-            gradient = A.T @ (p - outcome) + pull * theta
-            hessian = (A * (p * (1 - p))[:, None]).T @ A + np.diag(pull)
-            step = np.linalg.solve(hessian, gradient)
-            theta -= np.clip(step, -2, 2)
-            if np.abs(step).max() < 1e-8:
-                break
+        theta = fit_logistic(A, outcome, offset=offset, pull=1.0)
         if not active or theta[:-1].min() >= 0:
             break
         active.pop(int(theta[:-1].argmin()))

@@ -63,3 +63,21 @@ def sum_by(values: Float32, group: Int64, n_groups: int) -> Float32:
     if filled.size:
         sums[filled] = np.add.reduceat(values[order], starts, axis=0)
     return sums
+
+
+def clusters_near(similarity: Float32, nearest: int) -> tuple[Int64, Float32]:
+    """Numbers of the clusters that a request falls into, and their weights, which sum to 1.
+
+    Weights fall to 0 at the first cluster beyond the nearest ones, so that none jumps when two clusters swap places.
+    With no cluster beyond, the nearest alone counts.
+    """
+    n = len(similarity)
+    if nearest >= n:
+        return np.array([similarity.argmax()]), np.ones(1, dtype=np.float32)
+    rows = np.argpartition(similarity, n - nearest - 1)[n - nearest - 1 :]
+    weight = similarity[rows]
+    weight = weight - weight.min()
+    total = weight.sum()
+    if not total > 0:  # all alike
+        weight, total = np.ones_like(weight), np.float32(len(weight))
+    return rows, weight / total

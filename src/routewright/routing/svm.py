@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routewright.routing.logistic import sigmoid
+from routewright.routing.newton import fit_logistic
 from routewright.routing.router import (
     Float32,
     Router,
@@ -123,21 +124,13 @@ def squared_hinge(A: Float64, y: Float64, penalty: float, start: Float64 | None 
 
 
 def platt(margin: Float64, y: Float64) -> tuple[float, float]:
-    """Slope, 0 or more, and shift for which sigmoid(slope margin + shift) fits scores y best; Newton's method.
+    """Slope, 0 or more, and shift for which sigmoid(slope margin + shift) fits scores y best.
 
-    A faint pull of the slope to 0 keeps it finite where margins tell all, and where there is next to no data.
+    A faint pull of the slope to 0, and of the shift to the mean's log-odds, keeps both finite where margins tell all,
+    and where there is next to no data.
     """
     mean = float(np.clip(y.mean(), 0.02, 0.98))
+    usual = float(np.log(mean / (1 - mean)))
     A = np.stack([margin, np.ones_like(margin)], axis=1)
-    theta = np.array([0.0, np.log(mean / (1 - mean))])
-    pull = np.array([0.1, 1e-3])
-    centre = theta.copy()
-    for _ in range(_MOST_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(A @ theta, -30, 30)))
-        gradient = A.T @ (p - y) + pull * (theta - centre)
-        hessian = (A * (p * (1 - p))[:, None]).T @ A + np.diag(pull)
-        step = np.linalg.solve(hessian, gradient)
-        theta -= np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-8:
-            break
-    return (float(theta[0]), float(theta[1])) if theta[0] > 0 else (0.0, float(centre[1]))
+    slope, shift = fit_logistic(A, y, offset=usual, pull=np.array([0.1, 1e-3])).tolist()
+    return (slope, usual + shift) if slope > 0 else (0.0, usual)

@@ -13,17 +13,24 @@ import gzip
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from sys import intern
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from routewright.learning.prompts import PromptRows, StoredPrompts
 from routewright.routing.objective import USUAL_OUTPUT_TOKENS
 from routewright.routing.router import Float32
 from routewright.types import Prompt
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
 
 
 class DatasetError(ValueError):
@@ -39,7 +46,8 @@ class Dataset:
     tasks: tuple[str, ...]
     splits: tuple[str, ...]
     """`train`, `valid` or `test`."""
-    prompts: tuple[Prompt, ...]
+    prompts: Sequence[Prompt]
+    """Read from disk as they are asked for."""
     prompt_tokens: NDArray[np.int32]
     models: tuple[str, ...]
     quality: Float32
@@ -59,6 +67,10 @@ class Dataset:
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of a split."""
         return np.flatnonzero(np.array(self.splits) == split)
+
+    def prompts_of(self, rows: NDArray[np.int64]) -> Sequence[Prompt]:
+        """The prompts of these rows, read as they are asked for."""
+        return PromptRows(self.prompts, rows)
 
     def usual_output_tokens(self, rows: NDArray[np.int64]) -> list[float]:
         """Mean answer length of each model over these rows."""
@@ -106,7 +118,8 @@ def read_dataset(folder: Path, name: str) -> Dataset:
     if prompts_path is None or scores_path is None:
         known = ", ".join(list_sets(folder)) or "none"
         raise DatasetError(f'no set "{name}" in {folder}: prompts and scores are needed; sets there: {known}')
-    ids, tasks, splits, prompts, tokens = [], [], [], [], []
+    ids, tasks, splits, tokens = [], [], [], array("i")
+    prompts = StoredPrompts()
     for number, row in _json_lines(prompts_path):
         text = row.get("prompt")
         if not isinstance(text, str) or "id" not in row:
@@ -115,9 +128,9 @@ def read_dataset(folder: Path, name: str) -> Dataset:
         if split not in ("train", "valid", "test"):
             raise DatasetError(f'{prompts_path.name}, line {number}: split "{split}" is not train, valid or test')
         ids.append(str(row["id"]))
-        tasks.append(str(row.get("task", "")))
-        splits.append(split)
-        prompts.append(Prompt(text=text, system=str(row.get("system", ""))))
+        tasks.append(intern(str(row.get("task", ""))))
+        splits.append(intern(split))
+        prompts.append(text, str(row.get("system", "")))
         tokens.append(max(0, int(row.get("in_tokens") or len(text) / 4)))
     if not ids:
         raise DatasetError(f"{prompts_path.name} has no rows")
@@ -125,8 +138,8 @@ def read_dataset(folder: Path, name: str) -> Dataset:
     with np.errstate(invalid="ignore"):
         if (quality < 0).any() or (quality > 1).any():
             raise DatasetError(f"{scores_path.name}: a score lies outside 0..1")
-    digest.update(prompts_path.read_bytes())
-    digest.update(scores_path.read_bytes())
+    for path in (prompts_path, scores_path):
+        _add_file(digest, path)
 
     def other(kind: str) -> Float32 | None:
         path = _find(folder, f"{name}.{kind}.csv")
@@ -136,7 +149,7 @@ def read_dataset(folder: Path, name: str) -> Dataset:
         missing = [model for model in models if model not in columns]
         if missing:
             raise DatasetError(f'{path.name} lacks the model "{missing[0]}"')
-        digest.update(path.read_bytes())
+        _add_file(digest, path)
         return values[:, [columns.index(model) for model in models]]
 
     nothing = np.full(quality.shape, np.nan, dtype=np.float32)
@@ -153,7 +166,7 @@ def read_dataset(folder: Path, name: str) -> Dataset:
         ids=tuple(ids),
         tasks=tuple(tasks),
         splits=tuple(splits),
-        prompts=tuple(prompts),
+        prompts=prompts.seal(),
         prompt_tokens=n_tokens,
         models=tuple(models),
         quality=quality,
@@ -162,6 +175,12 @@ def read_dataset(folder: Path, name: str) -> Dataset:
         prices=prices,
         sha256=digest.hexdigest(),
     )
+
+
+def _add_file(digest: _Digest, path: Path) -> None:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
 
 
 def _estimated_cost(

@@ -160,7 +160,7 @@ def build(data: Path) -> Artefact:
         if i not in levels and family is not None:
             levels[i] = family.level
     assumed, assumed_scores = _assumed(joined.models, levels)
-    prompts = [joined.prompts[row] for row in train] + [prompt for prompt in assumed for _ in range(ASSUMED_WEIGHT)]
+    prompts = [*joined.prompts_of(train), *(prompt for prompt in assumed for _ in range(ASSUMED_WEIGHT))]
     quality = np.concatenate((joined.quality[train], np.repeat(assumed_scores, ASSUMED_WEIGHT, axis=0)))
     cost = np.concatenate((joined.cost_usd[train], np.zeros((len(quality) - len(train), len(joined.models)))))
     features = HashedFeatures()
@@ -177,7 +177,7 @@ def build(data: Path) -> Artefact:
     router.n_features_ = fitted.n_features_
 
     # a pool's height is that of its members which the scale's set measured; the others lend it their pattern only
-    Z = features.transform([joined.prompts[row] for row in valid[is_scale[valid]]])
+    Z = features.transform(joined.prompts_of(valid[is_scale[valid]]))
     for i, (_, role, places) in enumerate(columns):
         own = [m for m in places if m in measured]
         if role == "rung":
@@ -187,7 +187,7 @@ def build(data: Path) -> Artefact:
                 router.intercept_[i] += logit(float(goal)) - logit(now)
     level = sigmoid(Z @ router.weights_ + router.intercept_).mean(axis=0)
 
-    X_valid = features.transform([joined.prompts[row] for row in valid])
+    X_valid = features.transform(joined.prompts_of(valid))
     everyone = fitted.predict_quality(X_valid)
     # the gate's question needs every candidate's score on the same rows: the scale's set has them
     inside = is_scale[valid]

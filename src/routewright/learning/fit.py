@@ -53,7 +53,7 @@ def fit_router(
             f'set "{dataset.name}" has {len(train)} train and {len(valid)} valid rows; at least 2 and 1 are needed'
         )
     features = make_features(features_name, seed=seed, arguments=feature_arguments, supplies=supplies)
-    prompts = [dataset.prompts[row] for row in train]
+    prompts = dataset.prompts_of(train)
     X = features.fit_transform(prompts, dataset.quality[train])
     arguments = dict(router_arguments or {})
     if "seed" in router_class.arguments:
@@ -62,7 +62,7 @@ def fit_router(
         X, dataset.quality[train], dataset.cost_usd[train], [dataset.tasks[row] for row in train]
     )
 
-    X_valid = features.transform([dataset.prompts[row] for row in valid])
+    X_valid = features.transform(dataset.prompts_of(valid))
     expected = router.predict_quality(X_valid)
     recorded, costs = dataset.quality[valid], dataset.cost_usd[valid]
     if np.isnan(recorded).all():

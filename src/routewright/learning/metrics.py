@@ -55,7 +55,7 @@ class Split:
         self.recorded: Float32 = quality
         self.score: Float64 = np.where(np.isnan(quality), mean, quality).astype(np.float64)
         self.cost: Float64 = np.where(np.isnan(cost), usual_cost, cost).astype(np.float64)
-        self.prompts = [dataset.prompts[row] for row in self.rows]
+        self.prompts = dataset.prompts_of(self.rows)
         self.index = np.arange(len(self.rows))
 
 

@@ -56,7 +56,7 @@ def onboard(
     tokens = dataset.prompt_tokens
     expected_cost = CostModel().fit(tokens[train], cost).predict(tokens[test.rows])
     test.score, test.cost, test.recorded = test.score[:, order], test.cost[:, order], test.recorded[:, order]
-    texts = [dataset.prompts[row] for row in train]
+    texts = dataset.prompts_of(train)
 
     def rate(router: MFRouter, vectors: Float32) -> Float64:
         return router.predict_quality(vectors).astype(np.float64)

@@ -170,7 +170,7 @@ class TestBed:
         """Fit features on train, transform all. Raises ValueError for unknown features, or a library they lack."""
         features = make_features(features_name, seed=self.seed, supplies=supplies)
         data = self.dataset
-        train = features.fit_transform([data.prompts[row] for row in self.train], data.quality[self.train])
+        train = features.fit_transform(data.prompts_of(self.train), data.quality[self.train])
         valid, test = features.transform(self.valid.prompts), features.transform(self.test.prompts)
         features.open(replace(supplies, encodings=None))  # what is timed later is making vectors, not finding them
         return Vectors(features, train, valid, test, self._costs(train, valid, test))
@@ -206,7 +206,7 @@ class TestBed:
         def rated(split: Split) -> Float64:
             return np.array([plan.rate(prompt, 0, None).scores for prompt in split.prompts], dtype=np.float64)
 
-        learned = [self.dataset.prompts[row] for row in self.train]
+        learned = self.dataset.prompts_of(self.train)
         vectors = [artefact.features.transform(prompts) for prompts in (learned, self.valid.prompts, self.test.prompts)]
         expected = {"valid": rated(self.valid), "test": rated(self.test)}
         trial = self._trial(expected, self._costs(*vectors), known=artefact.calibration)

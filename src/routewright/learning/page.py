@@ -85,16 +85,16 @@ def _opening(report: Mapping[str, Any]) -> str:
         + ".</p>",
         '<ul class="said">',
     ]
+    numbers = router_numbers(report)
     for row in report["results"]:
         if row["kind"] == "router":
-            out.append(
-                f'<li><i class="key {series_class(router_numbers(report)[row["router"]])}"></i>{_said(row)}</li>'
-            )
+            key = f'<i class="key {series_class(numbers[row["router"]])}"></i>'
+            out.append(f"<li>{key}{_said(row, best['quality'])}</li>")
     out.append("</ul>")
     return "".join(out)
 
 
-def _said(row: Mapping[str, Any]) -> str:
+def _said(row: Mapping[str, Any], best_quality: float) -> str:
     """One router's result in a sentence."""
     low, high = row["gain_low"], row["gain_high"]
     name = f"<b>{escape(row['router'])}</b>"
@@ -108,11 +108,11 @@ def _said(row: Mapping[str, Any]) -> str:
     if valid is not None:
         text += (
             f"; set on validation to match that model, it takes {_percent(valid)} of its cost and scores "
-            f"{row['score_at_best_quality_valid']:.3f}"
+            f"{row['score_at_best_quality_valid']:.3f} against {best_quality:.3f}"
         )
     cost = row.get("cost_at_95")
     if cost is not None:
-        text += f"; 95 % of that quality costs {_percent(cost)}"
+        text += f"; 95\u00a0% of that quality costs {_percent(cost)}"
     return text + "."
 
 
@@ -124,7 +124,7 @@ def _curves(report: Mapping[str, Any]) -> str:
     hidden = sum(not bottom <= single["quality"] <= top for single in report["singles"])
     oracle = next((row["quality"] for row in report["results"] if row["router"] == "oracle"), None)
     notes = [
-        "Up and left is better. A line is the best that mixing a router's settings can reach; circles on it are the "
+        "Up and left is better. A line is the best that mixing a router's settings can reach; circles are its "
         "dial at 0, 0.25, 0.5, 0.75 and 1; grey points are single models."
     ]
     if hidden:
@@ -185,7 +185,7 @@ def _figures(report: Mapping[str, Any]) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:.0f}\u00a0%"
 
 
 def _share(value: float | None) -> str:

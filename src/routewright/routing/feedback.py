@@ -191,6 +191,11 @@ class Feedback:
                 pass
         return learner.router
 
+    def ratings_of(self, artefact: str) -> int:
+        """How many ratings this worker's router of that file, by short id, has learned from."""
+        learner = self._learners.get(artefact)
+        return 0 if learner is None else learner.ratings
+
     def forget_others(self, artefacts: Collection[str]) -> None:
         """Save and leave alone the routers whose files serve no more; given by short id."""
         for name in self._learners.keys() - set(artefacts):
@@ -220,6 +225,8 @@ class Learner:
         self._path = folder / f"state-{self._name}.safetensors"
         self._is_saved = True
         self.router = artefact.router
+        self.ratings = 0
+        """Learned from, since the router was fitted."""
         self._reader = Reader(folder)
         if self._path.exists():
             self._load(artefact)
@@ -228,7 +235,7 @@ class Learner:
         given = artefact.router
         try:
             arrays = safetensors.numpy.load(self._path.read_bytes())
-            number, offset = (int(value) for value in arrays.pop(_POSITION))
+            number, offset, ratings = (int(value) for value in arrays.pop(_POSITION))
             router = type(given).from_state(given.params(), arrays, n_features=given.n_features_)
             if router.n_models != given.n_models:
                 raise ValueError("another number of models")
@@ -236,6 +243,7 @@ class Learner:
             log.warning("feedback: %s can't be used (%s); all ratings are read again", self._path.name, error)
             return
         self.router = router
+        self.ratings = ratings
         self._reader.position = (number, offset)
 
     def poll(self) -> bool:
@@ -246,6 +254,7 @@ class Learner:
                 continue
             try:
                 self.router.update(line.vector(), line.model, line.score, key=line.key_hash)
+                self.ratings += 1
             except ValueError as error:
                 log.warning("feedback: a rating can't be learned from: %s", error)
             self._is_saved = False
@@ -254,7 +263,7 @@ class Learner:
     def save(self) -> None:
         if self._is_saved:
             return
-        arrays = {**self.router.state(), _POSITION: np.array(self._reader.position, dtype=np.int64)}
+        arrays = {**self.router.state(), _POSITION: np.array([*self._reader.position, self.ratings], dtype=np.int64)}
         partial = self._path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:

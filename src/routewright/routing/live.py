@@ -291,6 +291,12 @@ class LiveRouters:
         features_s = time.perf_counter() - started_s
         return self.explain(route, prompt, quality, caps=caps, groups=groups, made=made, features_s=features_s)
 
+    def _learned(self, plan: RoutePlan) -> dict[str, Any]:
+        """How far a router that learns has come in this worker; nothing for all others."""
+        if not plan.learns or self._feedback is None:
+            return {}
+        return {"ratings_learned": self._feedback.ratings_of(plan.artefact_id)}
+
     def info(self) -> dict[str, Any]:
         """`/router/info`: API_REFERENCE's four fields, and what each route serves with."""
         first = next(iter(self._plans.values()), None)
@@ -311,6 +317,8 @@ class LiveRouters:
                     "quality": self._routes[name].quality,
                     "default_model": self._routes[name].default_model,
                     "candidates": plan.placements,
+                    "warnings": plan.warnings,
+                    **self._learned(plan),
                 }
                 for name, plan in self._plans.items()
             },

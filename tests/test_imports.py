@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "spending": BASE | {"storage"},
     "reloading": BASE,
     "management": LEAVES | {"config", "store"},
+    "customers": BASE | {"storage", "admission"},
     "keeper": LEAVES | {"store", "management"},
     "admission": BASE,
     "auth": BASE | {"stored_keys"},
@@ -53,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "admin": LEAVES | STATIONS | {"reloading", "server", "management"},
     "app": LEAVES
     | STATIONS
-    | {"config", "reloading", "server", "gateway", "admin", "stored_keys", "orchestration", "spending"},
+    | {"config", "reloading", "server", "gateway", "admin", "stored_keys", "orchestration", "spending", "customers"},
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},
     "cli": LEAVES | STATIONS | {"accounts", "config", "app", "demo", "explain", "learning", "server"},

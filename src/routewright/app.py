@@ -30,11 +30,11 @@ from routewright.admin.stored import StoredBridge
 from routewright.admission.counters import Counters
 from routewright.admission.limits import Admission
 from routewright.admission.meters import Meters
-from routewright.admission.owners import CallOwners
 from routewright.auth import KeyNotInMemory, Keys
 from routewright.catalog import Catalog
 from routewright.config.problems import ConfigError
 from routewright.config.stored import read_stored
+from routewright.customers import Customers
 from routewright.deadlines import Deadlines
 from routewright.errors import (
     Conflict,
@@ -61,7 +61,7 @@ from routewright.settings import JOURNAL_FOLDER, BudgetSettings, DeploymentSetti
 from routewright.spending import SpendOfStore
 from routewright.storage import KeeperSettings, Storage, wait_until_ended
 from routewright.stored_keys import StoredKeys
-from routewright.types import Access, Allowance, Group, Health, HttpRequest, Secret
+from routewright.types import Access, Group, Health, HttpRequest, Secret
 from routewright.upstream.relay import Upstream
 from routewright.writes import Writes
 
@@ -163,7 +163,9 @@ class WorkerProcess:
         self.metrics = Metrics()
         self.storage = Storage(_keeper_settings(settings), server.data_dir / RUN_FOLDER, worker)
         self.admission = Admission(counters, worker, source=SpendOfStore(self.storage))
-        self.admission.owners_of_call = _owners_of_call(settings, self.admission)
+        self.customers = Customers(self.storage, self.admission)
+        self.customers.configure(settings.end_user_budget, settings.tag_budgets)
+        self.storage.on_changed.append(self.customers.changed)
         self.keys = Keys(settings, self.admission.limits_of, self.storage.may_hold_keys)
         stored = self.keys.stored = StoredKeys(self._ask_grants, self._limits_of, self.keys.forget_recent)
         self.storage.on_changed += [stored.changed, self._models_changed]
@@ -267,13 +269,14 @@ class WorkerProcess:
         catalog = self._catalog_of(whole)
         routing = self._routers_of(whole, catalog, self.routing)
         made = orchestrations(catalog.routes, catalog.group)
-        owners = _owners_of_call(whole, self.admission)
         self.keys.configure(whole)
         self.settings, self._stored_models = settings, stored
         self.catalog = self.gateway.catalog = catalog
         self.routing = self.gateway.routing = self.probes.routing = routing
         self.gateway.orchestrations = made
-        self.admission.owners_of_call = owners
+        self.customers.configure(whole.end_user_budget, whole.tag_budgets)
+        if _has_budgets(whole):
+            self.storage.run()
         self.upstream.configure(whole.attempts, whole.upstream)
         self.front.limits = whole.limits
         self._watch.files = settings.config_files
@@ -426,6 +429,7 @@ class WorkerProcess:
             self.storage.run()
         self.storage.on_tick(now)
         self.keys.on_tick()
+        self.customers.on_tick(now)
         self.snapshots.on_tick(now)
         self.feedback.poll(now)
 
@@ -447,22 +451,6 @@ class WorkerProcess:
     def _end(self) -> None:
         if not self._ended.done():
             self._ended.set_result(None)
-
-
-def _owners_of_call(settings: Settings, admission: Admission) -> CallOwners | None:
-    """Budgets of end users and tags, where the configuration has any."""
-    end_user, tags = settings.end_user_budget, settings.tag_budgets
-    if end_user.max_budget_nusd is None and not tags:
-        return None
-
-    def customer(customer_id: str) -> Allowance:
-        return end_user.allowance("customer", customer_id)
-
-    return CallOwners(
-        admission.meters_of,
-        customer=customer if end_user.max_budget_nusd is not None else None,
-        tags={tag: budget.allowance("tag", tag) for tag, budget in tags.items()},
-    )
 
 
 def _has_budgets(settings: Settings) -> bool:

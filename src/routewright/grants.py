@@ -33,6 +33,14 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """`kind:id` of all that it was made of; when one of them changes, it has to be asked for again."""
 
 
+class EndUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored customer: the `user` of a request."""
+
+    customer_id: str
+    is_blocked: bool
+    allowance: Allowance
+
+
 class Change(msgspec.Struct, frozen=True, array_like=True):
     """Something stored that is no longer as it was. Kind `all`: look at everything again."""
 

@@ -12,7 +12,7 @@ from routewright.errors import GatewayError, InternalError
 from routewright.storage import Storage
 from routewright.types import Allowance
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 20.0
 """Once per owner and start, or after a clock that was set back: the request that asks waits. The process may have to
 start first; one that runs and has no database says so at once."""
 log = logging.getLogger("routewright")

@@ -34,7 +34,7 @@ MAX_ASKED = 1000
 RETRY_S = 0.05
 SPAWN_AGAIN_S = 3.0
 """A process that ended at once found another at work; starting more would only keep that one from its start."""
-YIELD_S = 1.0
+YIELD_S = 5.0
 """Each worker leaves the start of the process to the worker before it for so long."""
 STOP_TIMEOUT_S = 10.0
 SOCKET_NAME, LOCK_NAME = "store.sock", "store.lock"

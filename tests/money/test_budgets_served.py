@@ -14,7 +14,7 @@ from harness.gateway import Gateway, eventually, running
 from harness.upstream import Deployment, Upstream
 from harness.wire import Reply, assert_error, request_bytes, secret
 from money.answers import uses_all
-from money.conftest import ANSWER_USD, MAX_TOKENS, priced_config
+from money.conftest import ANSWER_USD, MAX_TOKENS, priced_config, wait_for_the_ledger
 
 FIVE_KEY, STREAM_KEY, USER_KEY, WINDOW_KEY = secret("five"), secret("stream"), secret("of-users"), secret("window")
 BUDGET_USD = 5 * ANSWER_USD
@@ -40,6 +40,7 @@ def config_of(upstream: Upstream) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=[1, 4])
 def gateway(request: pytest.FixtureRequest, upstream: Upstream) -> Any:
     with running(config_of(upstream), workers=request.param) as started:
+        wait_for_the_ledger(started)
         yield started
 
 
@@ -112,11 +113,14 @@ def test_restart_forgets_no_spend(upstream: Upstream, paid: Deployment) -> None:
     """L: what a killed gateway had spent counts in the next, though no row had reached the database."""
     uses_all(paid, gap_s=0)
     with running(config_of(upstream), workers=2) as gateway:
+        wait_for_the_ledger(gateway)
         assert statuses(many(gateway, FIVE_KEY, 3)) == {200: 3}
         gateway.kill_everything()
         gateway.start_again()
+        wait_for_the_ledger(gateway)
         assert statuses(many(gateway, FIVE_KEY, 16)) == {200: 2, 429: 14}
         gateway.kill_everything()
         gateway.start_again()
+        wait_for_the_ledger(gateway)
         assert statuses(many(gateway, FIVE_KEY, 4)) == {429: 4}
         eventually(lambda: ledger(gateway, "five") == (5, round(BUDGET_USD * 1e9)), what="five rows in the ledger")

@@ -22,11 +22,11 @@ from harness.postgres import Postgres
 from harness.upstream import Upstream
 from harness.wire import assert_error, secret
 from money.answers import uses_all
-from money.conftest import MAX_TOKENS, priced_config
+from money.conftest import MAX_TOKENS, priced_config, wait_for_the_ledger
 
 IS_LONG = os.environ.get("ROUTEWRIGHT_LONG") == "1"
-OUTAGE_S = 60.0 if IS_LONG else 2.0
-LOCK_S = 10.0 if IS_LONG else 2.0
+OUTAGE_S = 60.0 if IS_LONG else 1.0
+LOCK_S = 10.0 if IS_LONG else 1.0
 RICH_KEY, NEW_KEY = secret("rich"), secret("new")
 
 
@@ -92,6 +92,7 @@ def test_postgres_that_stops_under_load_delays_rows_and_nothing_else(
     address = own_postgres.new_database()
     config = config_of(upstream)
     with running(config, workers=2, environment={"DATABASE_URL": address}) as gateway:
+        wait_for_the_ledger(gateway)
         assert paid_chat(gateway, RICH_KEY) == 200
         with Clients(gateway) as clients:
             time.sleep(0.5)
@@ -115,6 +116,7 @@ def test_lock_on_the_ledger_s_table_holds_up_no_request(upstream: Upstream, own_
     """F27, R21."""
     address = own_postgres.new_database()
     with running(config_of(upstream), workers=2, environment={"DATABASE_URL": address}) as gateway:
+        wait_for_the_ledger(gateway)
         assert paid_chat(gateway, RICH_KEY) == 200
         with psycopg.connect(address) as holder:
             holder.execute("LOCK TABLE spend, spend_hours IN ACCESS EXCLUSIVE MODE")
@@ -129,6 +131,7 @@ def test_sqlite_locked_by_another_process_holds_up_no_request(upstream: Upstream
     """F21."""
     with running(config_of(upstream), workers=2) as gateway:
         file = gateway.data_dir / "store.sqlite3"
+        wait_for_the_ledger(gateway)
         assert paid_chat(gateway, RICH_KEY) == 200
         holder = sqlite3.connect(file, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
@@ -162,6 +165,7 @@ def test_full_disk_stops_keys_with_budgets_only_and_loses_nothing(upstream: Upst
     with small_disk(24) as disk:
         data_dir = disk / "data"
         with running(config_of(upstream), arguments=["--data-dir", str(data_dir)]) as gateway:
+            wait_for_the_ledger(gateway)
             assert paid_chat(gateway, RICH_KEY) == 200
             eventually(lambda: (data_dir / "store.sqlite3").exists())
             connect = lambda: sqlite3.connect(data_dir / "store.sqlite3")  # noqa: E731

@@ -183,6 +183,25 @@ def test_budget_of_a_stored_team_holds_for_all_its_keys(gateway: Gateway, upstre
     assert statuses == [200, 429, 429]
 
 
+def test_stored_end_user_has_its_budget_on_every_key_and_may_be_blocked(gateway: Gateway, upstream: Upstream) -> None:
+    """R10; obeyed by every worker within a second."""
+    uses_all(upstream["paid"], gap_s=0)
+
+    def chat(user: str) -> int:
+        return gateway.chat("paid", max_tokens=MAX_TOKENS, user=user).status
+
+    manage(gateway, "/budget/new", {"budget_id": "tiny", "max_budget": 2 * ANSWER_USD, "budget_duration": "30d"})
+    manage(gateway, "/customer/new", {"user_id": "cid", "budget_id": "tiny"})
+    assert [chat("cid") for _ in range(4)] == [200, 200, 429, 429]
+    assert chat("somebody else") == 200
+    manage(gateway, "/customer/update", {"user_id": "cid", "max_budget": 3 * ANSWER_USD})
+    assert [chat("cid") for _ in range(2)] == [200, 429]
+    manage(gateway, "/customer/block", {"user_ids": ["cid"]})
+    assert {chat("cid") for _ in range(8)} == {403}
+    manage(gateway, "/customer/delete", {"user_ids": ["cid"]})
+    assert {chat("cid") for _ in range(8)} == {200}
+
+
 def test_cost_is_worked_out_by_the_prices_that_serve(gateway: Gateway) -> None:
     used = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 0}}
     asked = {"completion_response": {"model": "gpt-4o", "usage": used}}

@@ -14,6 +14,8 @@ MAX_KNOWN = 10_000
 class CallOwners:
     """Finds the meters of a call's end user and tags."""
 
+    __slots__ = ("_customer", "_known", "_meters_of", "_tags")
+
     def __init__(
         self,
         meters_of: Callable[[Sequence[Allowance]], Meters | None],
@@ -21,11 +23,15 @@ class CallOwners:
         customer: Callable[[str], Allowance | None] | None,
         tags: Mapping[str, Allowance],
     ) -> None:
-        """`customer`: what an end user may use, by its id; None where none is limited."""
+        """`customer`: what an end user may use, by its id; it raises PermissionDenied for one that is blocked."""
         self._meters_of = meters_of
         self._customer = customer
         self._tags = {tag: meters for tag, each in tags.items() if (meters := meters_of([each])) is not None}
         self._known: dict[str, Meters | None] = {}
+
+    def forget(self) -> None:
+        """What end users may use has changed; their counts stay."""
+        self._known.clear()
 
     def __call__(self, caller: Caller, call: Call) -> Sequence[Meters]:
         """The master key passes over every budget, as its owner made them."""

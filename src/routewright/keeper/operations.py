@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from routewright.management.answer import answer
-from routewright.management.grants import grants_of
+from routewright.management.grants import customers_of, grants_of
 from routewright.management.models import stored_models
 from routewright.management.seal import Seal
 from routewright.storage import KeeperSettings, ManageRequest
@@ -48,6 +48,11 @@ def _grants(tools: Tools, body: msgspec.Raw) -> Any:
     return tools.database.read(lambda connection: grants_of(connection, hashes))
 
 
+def _customers(tools: Tools, body: msgspec.Raw) -> Any:
+    ids = msgspec.msgpack.decode(body, type=list[str] | None)
+    return tools.database.read(lambda connection: customers_of(connection, ids))
+
+
 def _models(tools: Tools, body: msgspec.Raw) -> Any:
     return tools.database.read(lambda connection: stored_models(connection, tools.seal))
 
@@ -64,6 +69,7 @@ def _spent(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 OPERATIONS: dict[str, Operation] = {
+    "customers": Operation(_customers),
     "grants": Operation(_grants),
     "models": Operation(_models),
     "manage": Operation(_manage, changes=True),

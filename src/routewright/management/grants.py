@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from routewright import endpoints
-from routewright.grants import Grant
+from routewright.grants import EndUser, Grant
 from routewright.store import schema
 from routewright.store.rows import Row
 from routewright.types import Access, Allowance
@@ -219,6 +219,23 @@ def _add_by_model(
                 budget_duration=own.get("budget_duration"),
             )
         )
+
+
+def customers_of(connection: Connection, ids: Sequence[str] | None) -> list[EndUser]:
+    """End users that are stored, by id; None is all of them."""
+    wanted = select(schema.customers)
+    if ids is not None:
+        wanted = wanted.where(schema.customers.c.customer_id.in_(ids))
+    rows = [dict(row) for row in connection.execute(wanted).mappings()]
+    budgets = _by_id(connection, schema.budgets, "budget_id", _values(rows, "budget_id"))
+    return [
+        EndUser(
+            customer_id=row["customer_id"],
+            is_blocked=bool(row["blocked"]),
+            allowance=_allowance("customer", row["customer_id"], row, budgets),
+        )
+        for row in rows
+    ]
 
 
 # --- endpoints -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from harness.crowd import ask, chat_bytes
 from harness.gateway import MASTER_KEY, TEAM_KEY, Gateway, base_config, eventually, running
 from harness.upstream import Play, Request, Send, Upstream, Wait, closed_port
 from harness.wire import request_bytes, secret
+from routewright.explain import print_decision
 from routewright.routing.artefact import Label, write_artefact
 from routewright.routing.features import make_features
 from routewright.routing.features.contract import Supplies
@@ -262,6 +263,17 @@ def test_a_gateway_starts_and_answers_without_its_endpoint(upstream, remote_file
         record = gateway.record_of(gateway.chat("auto", code()))
         assert record["model"] == "gpt-4o"
         assert record["decision"]["reason"].startswith("default model: no vector")
+
+
+def test_the_command_line_explains_a_decision_without_its_endpoint(upstream, remote_file, tmp_path, capsys):
+    with closed_port() as port:
+        config = remote_config(upstream, remote_file, f"http://127.0.0.1:{port}/v1")
+        config["general_settings"] = config["keys"] = None
+        (tmp_path / "config.yaml").write_text(json.dumps(config))
+        assert print_decision(code(), tmp_path / "config.yaml", "auto", None, tmp_path) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the embeddings endpoint can't be reached: ConnectionRefusedError" in said
+    assert "→ gpt-4o " in said
 
 
 def test_another_endpoint_than_the_one_learned_with_decides_nothing(upstream, endpoint, remote_file):

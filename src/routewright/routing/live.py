@@ -18,7 +18,7 @@ from typing import Any
 from routewright.errors import ArtefactRefused, InvalidRequest
 from routewright.routing.artefact import Artefact, read_artefact
 from routewright.routing.decide import NothingWithinCap, RoutePlan
-from routewright.routing.features.contract import Supplies
+from routewright.routing.features.contract import NoVector, Supplies
 from routewright.routing.feedback import Feedback
 from routewright.routing.online import OnlinePlan, OnlineRating
 from routewright.routing.router import Float32
@@ -270,9 +270,17 @@ class LiveRouters:
 
         groups: the route's, whose answers' pace is known. Raises InvalidRequest where nothing is within the caps.
         """
+        plan = self._plans[route]
         prompt_tokens = estimated_tokens(len(prompt.text), n_messages=1)
+        if made is None and not plan.is_quick:
+            started_s = time.perf_counter()
+            try:
+                made = plan.artefact.features.vector(prompt)
+            except NoVector as error:
+                made = str(error)
+            features_s = time.perf_counter() - started_s
         try:
-            return self._plans[route].explain(
+            return plan.explain(
                 prompt, prompt_tokens, None, quality=quality, caps=caps,
                 paces=None if groups is None else _paces(groups), made=made, features_s=features_s,
             )  # fmt: skip

@@ -69,7 +69,7 @@ class EncodedFeatures(Features):
     probe_: Codes
     encoder: Encoder
 
-    def __init__(self, *, n_topics: int = 64, n_targets: int = 12, ridge: float = 1.0, with_facts: bool = True) -> None:
+    def __init__(self, *, n_topics: int = 64, n_targets: int = 12, ridge: float = 0.1, with_facts: bool = True) -> None:
         self.n_topics = n_topics
         self.n_targets = n_targets
         self.ridge = ridge
@@ -136,8 +136,8 @@ class EncodedFeatures(Features):
 
     def fit_transform(self, prompts: Sequence[Prompt], quality: Float32 | None = None) -> Float32:
         """As the contract says."""
-        if self.n_topics < 0 or self.n_targets < 0 or self.n_topics + self.n_targets < 1:
-            raise ValueError("n_topics and n_targets must be at least 0, and one of them more")
+        if min(self.n_topics, self.n_targets) < 0:
+            raise ValueError("n_topics and n_targets must be at least 0")
         if not prompts:
             raise ValueError("no prompts to learn from")
         texts = [cut(prompt.text) for prompt in prompts]

@@ -69,9 +69,12 @@ def _encoder() -> WordLlama:
 
 
 class WordLlamaFeatures(EncodedFeatures):
-    """See `EncodedFeatures`; the encoder is WordLlama's table."""
+    """See `EncodedFeatures`; the encoder is WordLlama's table. Its codes bear less trust than an encoder's: `ridge`."""
 
     name: ClassVar[str] = "wordllama"
+
+    def __init__(self, *, n_topics: int = 64, n_targets: int = 12, ridge: float = 1.0, with_facts: bool = True) -> None:
+        super().__init__(n_topics=n_topics, n_targets=n_targets, ridge=ridge, with_facts=with_facts)
 
     def find_encoder(self, supplies: Supplies) -> Encoder:
         """As `EncodedFeatures` says."""

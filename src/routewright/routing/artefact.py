@@ -32,7 +32,7 @@ from routewright.routing.features.contract import NO_SUPPLIES, Features, Supplie
 from routewright.routing.features.joined import under
 from routewright.routing.lengths import AnswerLengths
 from routewright.routing.registry import ROUTERS
-from routewright.routing.router import Array, Router
+from routewright.routing.router import Array, Router, check_array
 from routewright.types import Prompt
 
 _MAY_BE_NAN: Final = frozenset(
@@ -190,7 +190,8 @@ def read_artefact(
         content = read_whole(path, max_bytes)
         contents = unpack(content)
         signed_by = "" if public_keys is None else check_signature(content, contents, public_keys)
-        artefact = _artefact(contents, os.fspath(path), force=force, supplies=supplies)
+        with np.errstate(all="ignore"):  # what a bad router's numbers overflow to is told below, not as warnings
+            artefact = _artefact(contents, os.fspath(path), force=force, supplies=supplies)
         return replace(artefact, signed_by=signed_by)
     except ArtefactRefused as error:
         raise ArtefactRefused(f'router file "{name}" refused: {error.message}') from None
@@ -228,7 +229,7 @@ def _artefact(contents: Contents, path: str, *, force: bool, supplies: Supplies)
     if tokens is None or tokens.dtype != np.int32 or tokens.shape != (len(scores),) or tokens.min() < 0:
         raise ArtefactRefused(f'array "sample.prompt_tokens" must be int32 ({len(scores)}), none negative')
     lengths = wordiness = None
-    if "lengths.direction" in arrays:
+    if any(name.startswith("lengths.") for name in arrays):
         lengths = AnswerLengths.from_state(
             under("lengths.", arrays), n_features=features.n_features, n_models=len(labels)
         )
@@ -236,21 +237,25 @@ def _artefact(contents: Contents, path: str, *, force: bool, supplies: Supplies)
         if wordiness is None or wordiness.dtype != np.float16 or wordiness.shape != (len(scores),):
             raise ArtefactRefused(f'array "sample.wordiness" must be float16 ({len(scores)})')
     calibration = None
-    if "calibration.x" in arrays:
-        calibration = Isotonic.from_knots(arrays["calibration.x"], arrays["calibration.y"])
+    knots = under("calibration.", arrays)
+    if knots:
+        for name in ("x", "y"):
+            if name not in knots:
+                raise ArtefactRefused(f'array "calibration.{name}" is missing')
+            check_array(f"calibration.{name}", knots[name], np.float32, (None,))
+        calibration = Isotonic.from_knots(knots["x"], knots["y"])
     training_ids: tuple[str, ...] = ()
     if "training.ids" in arrays:
         training_ids = tuple(arrays["training.ids"].tobytes().decode().split("\n"))
 
-    with np.errstate(all="ignore"):  # a bad router's overflows are told below, not as warnings
-        for number, canary in enumerate(CANARIES, start=1):
-            x = features.rehearsal(canary)
-            if not np.isfinite(x).all():
-                raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got a vector that is not finite")
-            rating = router.rate_one(x)
-            is_sound = rating.shape == (len(labels),) and bool(np.isfinite(rating).all())
-            if not is_sound or rating.min() < 0 or rating.max() > 1:
-                raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got scores that are not within 0..1")
+    for number, canary in enumerate(CANARIES, start=1):
+        x = features.rehearsal(canary)
+        if not np.isfinite(x).all():
+            raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got a vector that is not finite")
+        rating = router.rate_one(x)
+        is_sound = rating.shape == (len(labels),) and bool(np.isfinite(rating).all())
+        if not is_sound or rating.min() < 0 or rating.max() > 1:
+            raise ArtefactRefused(f"canary prompt {number} of {len(CANARIES)} got scores that are not within 0..1")
 
     gate = _part(header, "gate", required=False)
     if gate.get("passed") is False and not force:

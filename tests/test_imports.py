@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"config", "reloading", "server", "gateway", "admin", "stored_keys", "orchestration", "spending", "customers"},
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},
-    "cli": LEAVES | STATIONS | {"accounts", "config", "app", "demo", "explain", "learning", "server"},
+    "cli": LEAVES | STATIONS | {"accounts", "management", "config", "app", "demo", "explain", "learning", "server"},
     "accounts": BASE | {"store"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_sign(commands)
     _add_verify(commands)
     _add_import_llmrouter(commands)
+    _add_keys(commands)
+    _add_import_litellm(commands)
     _add_export_llmrouter(commands)
     return parser
 
@@ -212,6 +214,41 @@ def _usage(options: argparse.Namespace) -> int:
 
     url = _database_url(options)
     return print_usage(options.data_dir, os.environ, database_url=url, as_json=options.json)
+
+
+KEY_ACTIONS = ("generate", "update", "delete", "regenerate", "block", "unblock", "info", "list", "aliases")
+
+
+def _add_keys(commands: Commands) -> None:
+    parser = _command(commands, "keys", "Virtual keys in the store, whether a gateway runs on it or not.")
+    parser.add_argument("action", choices=KEY_ACTIONS, help="as the calls of /key/...")
+    parser.add_argument(
+        "words", nargs="*", metavar="KEY|FIELD=VALUE",
+        help="keys or hashes; fields as /key/generate has them, such as key_alias=ci models=auto,gpt-4o max_budget=5",
+    )  # fmt: skip
+    _add_data_dir(parser)
+    _add_config(parser)
+    parser.set_defaults(run=_keys)
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from routewright.management.commands import keys_command
+
+    return keys_command(options.action, options.words, options.data_dir, _database_url(options))
+
+
+def _add_import_litellm(commands: Commands) -> None:
+    parser = _command(commands, "import-litellm", "Take keys, teams, users and budgets out of a LiteLLM database.")
+    parser.add_argument("source", metavar="DATABASE_URL", help="LiteLLM's Postgres; it is only read")
+    _add_data_dir(parser)
+    _add_config(parser)
+    parser.set_defaults(run=_import_litellm)
+
+
+def _import_litellm(options: argparse.Namespace) -> int:
+    from routewright.management.litellm import import_command
+
+    return import_command(options.source, options.data_dir, _database_url(options))
 
 
 def _add_export(commands: Commands) -> None:

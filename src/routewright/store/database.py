@@ -159,6 +159,13 @@ class Database:
                 if not self.is_postgres:
                     plain.exec_driver_sql(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
 
+    def migrate_or_refuse(self) -> None:
+        """The same for a command, which does not wait for a database that can't be reached: StorageUnavailable."""
+        try:
+            self.migrate()
+        except (exc.TimeoutError, exc.OperationalError, exc.InternalError) as error:
+            raise unavailable(error) from error
+
     def _use_wal(self) -> None:
         """Readers and the writer then do not wait for each other. The file remembers it."""
         end_s = time.monotonic() + MIGRATION_WAIT_S

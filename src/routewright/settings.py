@@ -198,6 +198,8 @@ class CascadeSettings:
     """The same by model, where it was fitted."""
     min_score: float = 0.0
     """A candidate that the router expects to score less is passed over, save the last."""
+    min_score_of: Mapping[str, float] = field(default_factory=dict)
+    """The same by model, where it was fitted."""
     max_stages: int = 3
 
 

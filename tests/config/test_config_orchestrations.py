@@ -47,7 +47,7 @@ routes:
       router: knn
       verify: [truncated, logprob]
       min_logprob: {small: -0.3, large: -1}
-      min_score: 0.4
+      min_score: {large: 0.4}
       max_stages: 2
 """
     made = route(text, "careful")
@@ -55,11 +55,13 @@ routes:
     assert made.orchestration == CascadeSettings(
         checks=frozenset({"truncated", "logprob"}),
         min_logprob_of={"small": -0.3, "large": -1.0},
-        min_score=0.4,
+        min_score_of={"large": 0.4},
         max_stages=2,
     )
-    with_one = route("routes: {auto: {router: cascade, router_args: {verify: [logprob], min_logprob: -0.2}}}")
-    assert with_one.orchestration == CascadeSettings(checks=frozenset({"logprob"}), min_logprob=-0.2)
+    with_one = route(
+        "routes: {auto: {router: cascade, router_args: {verify: [logprob], min_logprob: -0.2, min_score: 0.3}}}"
+    )
+    assert with_one.orchestration == CascadeSettings(checks=frozenset({"logprob"}), min_logprob=-0.2, min_score=0.3)
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,9 @@ def _described(settings: CascadeSettings | RoundsSettings) -> str:
         if "logprob" in settings.checks:
             own = "".join(f", {shown(name)} {least:g}" for name, least in settings.min_logprob_of.items())
             parts.append(f"least mean log-probability {settings.min_logprob:g}{own}")
-        if settings.min_score:
-            parts.append(f"least expected score {settings.min_score:g}")
+        if settings.min_score or settings.min_score_of:
+            own = "".join(f", {shown(name)} {least:g}" for name, least in settings.min_score_of.items())
+            parts.append(f"least expected score {settings.min_score:g}{own}")
         return "; ".join(parts)
     planner = "the best-rated candidate" if settings.planner is None else shown(settings.planner)
     return (

@@ -72,21 +72,24 @@ def _cascade(args: Section) -> CascadeSettings:
             )
     if checks is not None:
         settings = replace(settings, checks=frozenset(checks))
-    given = args.take("min_logprob")
-    if given is not None and isinstance(given.value, dict):
-        by_model = args.section("min_logprob")
-        least = {name: by_model.number(name, least=-100.0, most=0.0) for name in by_model.entries}
-        settings = replace(settings, min_logprob_of={name: value for name, value in least.items() if value is not None})
-    elif given is not None:
-        value = args.number("min_logprob", least=-100.0, most=0.0)
-        settings = settings if value is None else replace(settings, min_logprob=value)
-    if given is not None and "logprob" not in settings.checks:
+    least, least_of = _threshold(args, "min_logprob", -100.0, 0.0)
+    settings = replace(settings, min_logprob=settings.min_logprob if least is None else least, min_logprob_of=least_of)
+    if (least is not None or least_of) and "logprob" not in settings.checks:
         args.warn("min_logprob", "without effect: verify does not hold logprob")
-    min_score = args.number("min_score", most=1.0)
+    least, least_of = _threshold(args, "min_score", 0.0, 1.0)
+    settings = replace(settings, min_score=least or 0.0, min_score_of=least_of)
     max_stages = args.integer("max_stages", least=2, most=10)
-    if min_score is not None:
-        settings = replace(settings, min_score=min_score)
     return settings if max_stages is None else replace(settings, max_stages=max_stages)
+
+
+def _threshold(args: Section, key: str, low: float, high: float) -> tuple[float | None, dict[str, float]]:
+    """A number for all models, or a mapping from models to theirs."""
+    given = args.take(key)
+    if given is None or not isinstance(given.value, dict):
+        return args.number(key, least=low, most=high), {}
+    by_model = args.section(key)
+    found = {name: by_model.number(name, least=low, most=high) for name in by_model.entries}
+    return None, {name: value for name, value in found.items() if value is not None}
 
 
 def _rounds(args: Section, found: str, models: Collection[str]) -> RoundsSettings:

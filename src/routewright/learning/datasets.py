@@ -177,6 +177,22 @@ def read_dataset(folder: Path, name: str) -> Dataset:
     )
 
 
+def read_table(folder: Path, name: str, kind: str, dataset: Dataset) -> NDArray[np.float64] | None:
+    """One more table of a set, `NAME.kind.csv`, its columns as the set's models, NaN where it has none; None: no file.
+
+    Raises DatasetError.
+    """
+    path = _find(Path(folder), f"{name}.{kind}.csv")
+    if path is None:
+        return None
+    columns, values = _table(path, dataset.ids)
+    out = np.full((len(dataset), len(dataset.models)), np.nan)
+    for place, model in enumerate(dataset.models):
+        if model in columns:
+            out[:, place] = values[:, columns.index(model)]
+    return out
+
+
 def _add_file(digest: _Digest, path: Path) -> None:
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -99,7 +99,8 @@ class Cascade:
             # The best has the last word; who is dearer than it would not be asked after it.
             cheaper = by_cost[: by_cost.index(best)]
             by_cost = [*cheaper[: settings.max_stages - 1], best]
-        hopeful = [i for i in by_cost[:-1] if rating.scores[i] >= settings.min_score]
+        least_of, least = settings.min_score_of, settings.min_score
+        hopeful = [i for i in by_cost[:-1] if rating.scores[i] >= least_of.get(groups[i].name, least)]
         return [groups[i] for i in (*hopeful, by_cost[-1])]
 
     def _would_cost(self, steps: Steps, group: Group) -> float:

@@ -58,7 +58,7 @@ from routewright.server.asgi import AsgiApplication, AsgiBridge
 from routewright.server.protocol import HttpConnection, Worker
 from routewright.server.workers import Supervisor, listening_sockets, raise_file_limit
 from routewright.settings import JOURNAL_FOLDER, BudgetSettings, DeploymentSettings, Settings
-from routewright.spending import SpendOfStore
+from routewright.spending import CrossedBudgets, SpendOfStore
 from routewright.storage import KeeperSettings, Storage, wait_until_ended
 from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Group, Health, HttpRequest, Secret
@@ -163,6 +163,8 @@ class WorkerProcess:
         self.metrics = Metrics()
         self.storage = Storage(_keeper_settings(settings), server.data_dir / RUN_FOLDER, worker)
         self.admission = Admission(counters, worker, source=SpendOfStore(self.storage))
+        self.alerts = CrossedBudgets(self.storage)
+        self.admission.on_crossing = self.alerts.tell if settings.alert_to_webhook_url is not None else None
         self.customers = Customers(self.storage, self.admission)
         self.customers.configure(settings.end_user_budget, settings.tag_budgets)
         self.storage.on_changed.append(self.customers.changed)
@@ -430,6 +432,7 @@ class WorkerProcess:
         self.storage.on_tick(now)
         self.keys.on_tick()
         self.customers.on_tick(now)
+        self.alerts.on_tick(now)
         self.snapshots.on_tick(now)
         self.feedback.poll(now)
 
@@ -472,6 +475,7 @@ def _keeper_settings(settings: Settings) -> KeeperSettings:
     return KeeperSettings(
         data_dir=str(settings.server.data_dir.resolve()),
         database_url=clear(settings.database_url),
+        alert_url=clear(settings.alert_to_webhook_url),
         spend_kept_ms=None if settings.spend_kept_s is None else settings.spend_kept_s * 1000,
         master_key=clear(settings.master_key),
         salt=clear(settings.salt_key),

@@ -49,6 +49,8 @@ class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     """None: SQLite in `data_dir`."""
     master_key: str | None = None
+    alert_url: str | None = None
+    """Where crossed budgets are told."""
     spend_kept_ms: int | None = None
     """How long single calls stay in the ledger; None: for good."""
     salt: str | None = None
@@ -57,6 +59,20 @@ class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     def fingerprint(self) -> str:
         """The same in two processes that would do the same."""
         return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:32]
+
+
+class Crossing(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget that was crossed, as a worker tells it."""
+
+    event: str
+    """`soft_budget_crossed` or `budget_crossed`."""
+    scope: str
+    owner: str
+    spent_nusd: int
+    budget_nusd: int | None
+    soft_budget_nusd: int | None
+    window_end_ms: int
+    """0: never."""
 
 
 class ManageRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from routewright.keeper.alerts import Alerts
 from routewright.management.answer import answer
 from routewright.management.grants import customers_of, grants_of
 from routewright.management.models import stored_models
 from routewright.management.seal import Seal
-from routewright.storage import KeeperSettings, ManageRequest
+from routewright.storage import Crossing, KeeperSettings, ManageRequest
 from routewright.store.database import Database
 from routewright.store.follower import Follower
 from routewright.store.ledger import spent_nusd
@@ -29,6 +30,7 @@ class Tools:
     database: Database
     settings: KeeperSettings
     follower: Follower
+    alerts: Alerts
     seal: Seal = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,6 +43,7 @@ class Operation:
 
     run: Callable[[Tools, msgspec.Raw], Any]
     changes: bool = False
+    needs_database: bool = True
 
 
 def _grants(tools: Tools, body: msgspec.Raw) -> Any:
@@ -61,6 +64,10 @@ def _manage(tools: Tools, body: msgspec.Raw) -> Any:
     return answer(tools.database, tools.seal, msgspec.msgpack.decode(body, type=ManageRequest))
 
 
+def _alert(tools: Tools, body: msgspec.Raw) -> Any:
+    tools.alerts.put(msgspec.msgpack.decode(body, type=Crossing))
+
+
 def _spent(tools: Tools, body: msgspec.Raw) -> Any:
     scope, owner, from_ms, to_ms = msgspec.msgpack.decode(body, type=tuple[str, str, int, int])
     time.sleep(SETTLED_S)
@@ -69,6 +76,7 @@ def _spent(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 OPERATIONS: dict[str, Operation] = {
+    "alert": Operation(_alert, needs_database=False),
     "customers": Operation(_customers),
     "grants": Operation(_grants),
     "models": Operation(_models),

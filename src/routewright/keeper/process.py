@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from routewright.errors import GatewayError, InternalError, StorageUnavailable
+from routewright.keeper.alerts import Alerts
 from routewright.keeper.operations import OPERATIONS, Tools
 from routewright.keeper.spread import Spread
 from routewright.settings import JOURNAL_FOLDER
@@ -74,7 +75,8 @@ class Keeper:
         self._follow_until = threading.Event()
         self._following = threading.Thread(target=self._follower.run, args=(self._follow_until,), name="ledger")
         self._retention = Retention(self._database, settings.spend_kept_ms)
-        self._tools = Tools(self._database, settings, self._follower)
+        self._alerts = Alerts(settings.alert_url)
+        self._tools = Tools(self._database, settings, self._follower, self._alerts)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +107,7 @@ class Keeper:
             await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
             self._threads.shutdown(wait=True)
             self._retention.stop()
+            self._alerts.stop()
             if self._following.is_alive():
                 self._follow_until.set()
                 self._following.join(LAST_WORDS_S)
@@ -203,12 +206,13 @@ class Keeper:
 
     async def _answer(self, ask: Ask, worker: Worker) -> None:
         try:
-            await self._was_tried.wait()
-            if not self._is_ready.is_set():
-                raise StorageUnavailable("the database can't be reached now; try again")
             operation = OPERATIONS.get(ask.what)
             if operation is None:
                 raise InternalError("the store's process has no such operation")
+            if operation.needs_database:
+                await self._was_tried.wait()
+                if not self._is_ready.is_set():
+                    raise StorageUnavailable("the database can't be reached now; try again")
             loop = asyncio.get_running_loop()
             body = await loop.run_in_executor(self._threads, operation.run, self._tools, ask.body)
             if operation.changes:

@@ -517,3 +517,64 @@ def test_errors_are_in_google_s_shape(google: genai.Client, many: Gateway, upstr
     with pytest.raises(genai.errors.ServerError):
         list(google.models.generate_content_stream(model="gpt-4o", contents="hi"))
     upstream["gpt-4o"].forget()
+
+
+# --- OpenAI's Responses, and any provider --------------------------------------------------------------------------
+
+RESPONSES_TOOL = {"type": "function", "name": "weather", "parameters": TOOLS[0]["function"]["parameters"],
+                  "strict": False}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "claude", "gemini", "nova", "auto"])
+def test_responses(model: str, client: openai.OpenAI, many: Gateway) -> None:
+    raw = client.responses.with_raw_response.create(model=model, input="Say hello", instructions="Be brief.")
+    response = raw.parse()
+    assert response.output_text.startswith("Hello from ")
+    assert (response.status, response.usage.input_tokens, response.usage.output_tokens) == ("completed", 9, 3)
+    record = eventually(lambda: many.records_of(raw.headers["x-request-id"]))[0]
+    assert (record["endpoint"], record["model"], record["ended"]) == ("responses", response.model, "complete")
+    assert record["cost_nusd"] > 0
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "claude", "gemini", "nova"])
+def test_responses_stream(model: str, client: openai.OpenAI) -> None:
+    with client.responses.stream(model=model, input="Say hello") as stream:
+        kinds = [event.type for event in stream]
+        assert stream.get_final_response().output_text == f"Hello from {model}"
+    assert kinds[0] == "response.created"
+    assert kinds.count("response.output_text.delta") == 3
+
+
+def test_responses_call_tools(client: openai.OpenAI, claude: Deployment) -> None:
+    claude.sends_packets(anthropic.every_event())
+    with client.responses.stream(model="claude", input="weather?", tools=[RESPONSES_TOOL],
+                                 include=["reasoning.encrypted_content"]) as stream:  # fmt: skip
+        stream.until_done()
+        response = stream.get_final_response()
+    calls = [item for item in response.output if item.type == "function_call"]
+    assert json.loads(calls[0].arguments) == {"city": "Zürich"}
+    claude.forget()
+    items = [item.model_dump(exclude_none=True, exclude={"parsed_arguments"}) for item in response.output]
+    for item in items:
+        for part in item.get("content", ()):
+            part.pop("parsed", None)
+    results = [{"type": "function_call_output", "call_id": call.call_id, "output": "12"} for call in calls]
+    history = [{"role": "user", "content": "weather?"}, *items, *results]
+    answer = client.responses.create(model="claude", input=history, tools=[RESPONSES_TOOL])
+    assert answer.output_text == "Hello from claude"
+    _, assistant, result = claude.last.json["messages"]
+    assert [block["type"] for block in assistant["content"]] == [
+        "thinking", "redacted_thinking", "text", "tool_use", "tool_use",
+    ]  # fmt: skip
+    assert [block["tool_use_id"] for block in result["content"]] == ["toolu_01", "toolu_02"]
+
+
+def test_responses_errors(client: openai.OpenAI, claude: Deployment) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="claude", input="x", previous_response_id="resp_1")
+    assert refused.value.param == "previous_response_id"
+    pieces = dialect.chunked_stream(anthropic.message_events("The quick", " brown fox"))[:6]
+    claude.plays(Send(b"".join(pieces)), Wait(0.02), Close())
+    kinds = [event.type for event in client.responses.create(model="claude", input="x", stream=True)]
+    assert kinds[-1] == "response.failed"
+    assert "response.completed" not in kinds

@@ -14,6 +14,7 @@ from routewright.wire.chat import parse_chat, parse_completions
 from routewright.wire.embeddings import parse_embeddings
 from routewright.wire.gemini import parse_generate
 from routewright.wire.messages import parse_count_tokens, parse_messages
+from routewright.wire.responses import parse_responses
 
 HELLO = [{"role": "user", "content": "hi"}]
 ANYBODY = Caller(key_hash="0" * 64, alias=None, is_master=False, models=None)
@@ -78,6 +79,11 @@ def gemini_call(*, is_stream: bool = False, **fields: Any) -> Call:
     request = http_request(body, path)
     request.query = "alt=sse" if is_stream else ""
     return parse_generate(request)
+
+
+def responses_call(**fields: Any) -> Call:
+    """A parsed call of OpenAI's Responses."""
+    return parse_responses(http_request({"model": "gpt-4o", "input": "hi", **fields}, "/v1/responses"))
 
 
 def caller(*models: str, **changed: Any) -> Caller:

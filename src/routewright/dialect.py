@@ -56,6 +56,9 @@ class Pieces(Protocol):
     def end(self, usage: Usage) -> bytes:
         """All has been said: the last bytes of the stream."""
 
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        """The stream has begun and failed: never an invented end."""
+
 
 class ClientDialect(Protocol):
     """What the gateway says to clients of one dialect."""
@@ -99,6 +102,9 @@ class Stream(Protocol):
 
     def finish(self) -> None:
         """The upstream has said all."""
+
+    def failure(self, error: GatewayError, request_id: str) -> bytes:
+        """What the client is told where the stream has begun and failed."""
 
     def counted_usage(self, call: Call) -> Usage:
         """The upstream's figures, else our own count of what went by, marked as an estimate."""

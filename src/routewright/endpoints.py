@@ -38,6 +38,7 @@ EXACT: dict[str, Endpoint] = {
     "/chat/completions": CHAT,
     "/completions": COMPLETIONS,
     "/embeddings": EMBEDDINGS,
+    "/responses": _proxied("responses"),
     "/messages": _proxied("messages", "anthropic"),
     "/messages/count_tokens": _proxied("count_tokens", "anthropic"),
     "/models": MODELS,

@@ -29,6 +29,7 @@ from routewright.wire.chat import parse_chat, parse_completions, read_headers
 from routewright.wire.embeddings import parse_embeddings
 from routewright.wire.gemini import parse_count, parse_generate
 from routewright.wire.messages import parse_count_tokens, parse_messages
+from routewright.wire.responses import parse_responses
 
 log = logging.getLogger("routewright")
 
@@ -40,6 +41,7 @@ PARSERS: dict[str, Callable[[HttpRequest], Call]] = {
     "count_tokens": parse_count_tokens,
     "generate_content": parse_generate,
     "count_content": parse_count,
+    "responses": parse_responses,
 }
 
 

@@ -22,6 +22,7 @@ def described(app: FastAPI) -> dict[str, Any]:
         ("/v1/chat/completions", "Chat completion, plain or streamed", ("model", "messages")),
         ("/v1/completions", "Legacy completion, plain or streamed", ("model", "prompt")),
         ("/v1/embeddings", "Embeddings", ("model", "input")),
+        ("/v1/responses", "OpenAI's Responses, plain or streamed; nothing is kept", ("model", "input")),
         ("/v1/messages", "Anthropic's Messages, plain or streamed", ("model", "max_tokens", "messages")),
         ("/v1/messages/count_tokens", "Tokens of a prompt, as Anthropic's clients ask", ("model", "messages")),
         ("/v1beta/models/{model}:generateContent", "Gemini's generateContent", ("contents",)),
@@ -29,6 +30,9 @@ def described(app: FastAPI) -> dict[str, Any]:
         ("/v1beta/models/{model}:countTokens", "Tokens of a prompt, as Google's clients ask", ("contents",)),
     ):
         document["paths"][path] = {"post": _proxied_operation(summary, required)}
+        if "{model}" in path:
+            named = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+            document["paths"][path]["post"] |= {"parameters": [named], "security": [{"key": []}]}
     for path, endpoint in endpoints.every():
         if endpoint.is_stored:
             document["paths"][path.replace("{}", "{name}")] = _stored_operations(path, endpoint)
@@ -51,7 +55,7 @@ def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any
         "routing": {"type": "object", "description": "Ours: `quality` 0..1 and `task`, a label of your own"},
     }
     chosen = {name: fields[name] for name in (*required, "stream", "routing")}
-    if "input" in required or "contents" in required:
+    if summary == "Embeddings" or "contents" in required:
         del chosen["stream"]
     return {
         "tags": ["inference"],

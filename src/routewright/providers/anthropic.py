@@ -89,6 +89,8 @@ def messages_body(chat: Chat, deployment: Deployment, *, is_dropped: bool) -> di
     given_max = chat.get("max_completion_tokens") or chat.get("max_tokens")
     body["max_tokens"] = given_max or deployment.max_output_tokens or _usual_max_tokens(version)
     add_thinking(body, chat, version, has_own_max=given_max is not None, is_dropped=is_dropped)
+    if body.get("thinking", {}).get("type") == "enabled" and _lacks_thinking(messages):
+        del body["thinking"]
     _add_sampling(body, chat, version, is_dropped=is_dropped)
     _add_tools(body, chat, version, is_dropped=is_dropped)
     _add_format(body, chat, version, is_dropped=is_dropped)
@@ -103,6 +105,17 @@ def messages_body(chat: Chat, deployment: Deployment, *, is_dropped: bool) -> di
     if type(user) is str and len(user) <= 256:
         body["metadata"] = {"user_id": user}
     return body
+
+
+def _lacks_thinking(turns: list[dict[str, Any]]) -> bool:
+    """Whether the last assistant's turn calls tools without the thinking before them, because the client did not give
+    it back or another model wrote it: Anthropic refuses to think on from there."""
+    for turn in reversed(turns):
+        if turn["role"] == "assistant":
+            blocks = turn["content"]
+            is_thought = blocks[0]["type"] in ("thinking", "redacted_thinking")
+            return not is_thought and any(block["type"] == "tool_use" for block in blocks)
+    return False
 
 
 def _usual_max_tokens(version: tuple[int, int]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from routewright.dialect import Stream
+from routewright.errors import GatewayError
 from routewright.providers.anthropic_answers import error_of, event_error, usage_of
 from routewright.providers.translation import (
     DECODE_ERRORS,
@@ -223,6 +224,9 @@ class EventStream:
         self.is_done = True
         opening, self._opening = self._opening, b""
         self.last = opening + STOP
+
+    def failure(self, error: GatewayError, request_id: str) -> bytes:
+        return self._call.client.error_event(error, request_id)
 
     def counted_usage(self, call: Call) -> Usage:
         return self.usage if self.usage is not None else own_count(call, self.output_chars)

@@ -79,6 +79,7 @@ _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
         "embeddings": openai,
         "messages": _OPENAI_TRANSLATED,
         "generate_content": _OPENAI_TRANSLATED,
+        "responses": _OPENAI_TRANSLATED,
         **_OWN_COUNTS,
     },
     "anthropic": {
@@ -88,6 +89,7 @@ _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
         "embeddings": _UNSERVED,
         "messages": anthropic_native.Messages(),
         "generate_content": _ANTHROPIC,
+        "responses": _ANTHROPIC,
         "count_tokens": anthropic_native.CountTokens(),
     },
     "gemini": {
@@ -96,6 +98,7 @@ _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
         "embeddings": openai,
         "messages": _GEMINI,
         "generate_content": gemini_native.Generate(),
+        "responses": _GEMINI,
         **_OWN_COUNTS,
         "count_content": gemini_native.Count(),
     },
@@ -108,7 +111,7 @@ def spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[s
     provider = PROVIDERS.get(settings.provider)
     if provider is not None and provider.dialect == "bedrock":
         converse = bedrock_answers.Translated(bedrock.Signer(settings, upstream_model, time.time), time.time)
-        served: dict[str, Exchange] = dict.fromkeys(("chat", "messages", "generate_content"), converse)
+        served: dict[str, Exchange] = dict.fromkeys(("chat", "messages", "generate_content", "responses"), converse)
         return {"completions": _UNSERVED, "embeddings": _UNSERVED, **_OWN_COUNTS, **served}, {}
     dialect = provider.dialect if provider is not None else "openai"
     if dialect not in _HEADS or settings.api_base.endswith("/openai"):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from routewright.dialect import Stream
-from routewright.errors import InvalidRequest
+from routewright.errors import GatewayError, InvalidRequest
 from routewright.providers.gemini_answers import BROKEN, Response, error_of, event_error, usage_of
 from routewright.providers.translation import (
     DECODE_ERRORS,
@@ -111,6 +111,9 @@ class EventStream:
     def finish(self) -> None:
         self.is_done = True
         self.last = self._held
+
+    def failure(self, error: GatewayError, request_id: str) -> bytes:
+        return self._call.client.error_event(error, request_id)
 
     def counted_usage(self, call: Call) -> Usage:
         return self.usage if self.usage is not None else own_count(call, self.output_chars)

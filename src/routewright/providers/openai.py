@@ -394,6 +394,9 @@ class EventStream:
             whole = {**self._template, "model": self._model, "choices": [], "usage": figures}
             self.last = b"data: %b\n\n%b" % (_encode(whole), DONE)
 
+    def failure(self, error: GatewayError, request_id: str) -> bytes:
+        return self._call.client.error_event(error, request_id)
+
     def _rewritten(self, whole: dict[str, Any]) -> bytes:
         """A chunk that can't be mended in place, without figures."""
         whole["model"] = self._model

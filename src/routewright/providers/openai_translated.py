@@ -40,10 +40,12 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     if deployment.provider in _STRICT:
         if "max_tokens" in body:
             body["max_completion_tokens"] = body.pop("max_tokens")
-        if "top_k" in body and "top_k" not in deployment.drop_params:
-            if not is_dropped:
-                raise unsupported("top_k", "OpenAI")
-            del body["top_k"]
+    elif "max_completion_tokens" in body:
+        body["max_tokens"] = body.pop("max_completion_tokens")
+    if deployment.provider in _STRICT and "top_k" in body and "top_k" not in deployment.drop_params:
+        if not is_dropped:
+            raise unsupported("top_k", "OpenAI")
+        del body["top_k"]
     if body.get("reasoning_effort") == "none" or not _REASONS.search(deployment.upstream_model):
         body.pop("reasoning_effort", None)  # a hint, which models that don't reason would refuse
     if deployment.default_params:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from routewright.dialect import Chat, Pieces
-from routewright.errors import InvalidRequest, UnsupportedField, UpstreamBadResponse
+from routewright.errors import GatewayError, InvalidRequest, UnsupportedField, UpstreamBadResponse
 from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Usage
 
 MAX_TOKENS_BELIEVED = 100_000_000
@@ -200,6 +200,9 @@ class TranslatedStream:
     def finish(self) -> None:
         self.is_done = True
         self.last = self._pieces.end(self.counted_usage(self._call))
+
+    def failure(self, error: GatewayError, request_id: str) -> bytes:
+        return self._pieces.fail(error, request_id)
 
     def counted_usage(self, call: Call) -> Usage:
         if self.usage is not None:

@@ -309,9 +309,10 @@ class Attempt:
             outcome = self._outcome
             outcome.ended = "upstream_failed"
             outcome.error = error.code
-            if self._stream is not None:
-                outcome.bill(self._stream.counted_usage(self._call))
-            self._client.hold(self._call.client.error_event(error, outcome.request_id), close=True)
+            stream = self._stream
+            assert stream is not None
+            outcome.bill(stream.counted_usage(self._call))
+            self._client.hold(stream.failure(error, outcome.request_id), close=True)
         self._end(error)
 
     def _client_left(self) -> None:

@@ -134,3 +134,6 @@ class ChatPieces:
             "usage": usage_object(usage),
         }
         return b"data: %b\n\n%b" % (encode(whole), DONE)
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return CHAT.error_event(error, request_id)

@@ -242,3 +242,6 @@ class GeminiPieces:
             "responseId": self._id,
         }
         return b"data: %b\n\n" % encode(whole)
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return GEMINI.error_event(error, request_id)

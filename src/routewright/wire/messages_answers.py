@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from routewright.dialect import Chat
-from routewright.errors import UpstreamBadResponse
+from routewright.errors import GatewayError, UpstreamBadResponse, anthropic_error_object
 from routewright.types import Call, Usage
 from routewright.wire.json import encode
 
@@ -201,3 +201,6 @@ class MessagesPieces:
         delta = {"stop_reason": self._reason, "stop_sequence": self._stop_sequence}
         said = event({"type": "message_delta", "delta": delta, "usage": usage_object(usage)})
         return b"%b%b%b" % (self._close(), said, event({"type": "message_stop"}))
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        return event(anthropic_error_object(error, request_id))

@@ -69,7 +69,7 @@ class EncodedFeatures(Features):
     probe_: Codes
     encoder: Encoder
 
-    def __init__(self, *, n_topics: int = 64, n_targets: int = 12, ridge: float = 0.1, with_facts: bool = True) -> None:
+    def __init__(self, *, n_topics: int = 32, n_targets: int = 12, ridge: float = 0.1, with_facts: bool = True) -> None:
         self.n_topics = n_topics
         self.n_targets = n_targets
         self.ridge = ridge

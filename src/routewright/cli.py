@@ -301,6 +301,9 @@ def _add_fit(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the router file to write")
     parser.add_argument("--router", default="knn", help="knn, cluster, ...")
     parser.add_argument("--force", action="store_true", help="write it as good even if no better than the best model")
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="learn on a Ray cluster; `local` starts one here (extra [scale])"
+    )
     parser.set_defaults(run=_fit)
 
 
@@ -309,7 +312,7 @@ def _fit(options: argparse.Namespace) -> int:
 
     return fit_command(
         options.data, options.set, options.router, options.features, options.out, options.seed, options.force,
-        _supplies(options),
+        _supplies(options), options.ray,
     )  # fmt: skip
 
 

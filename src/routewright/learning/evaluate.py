@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 
 from routewright.errors import ArtefactRefused
 from routewright.learning.datasets import Dataset, DatasetError, read_dataset
@@ -141,7 +142,7 @@ def evaluate_command(
         if plots_folder is not None:
             write_plots(report, plots_folder)
     except (DatasetError, ArtefactRefused, PlotsUnavailable, ValueError, OSError) as error:
-        errors.print(f"[red]not evaluated:[/red] {error}", highlight=False)
+        errors.print(f"[red]not evaluated:[/red] {escape(str(error))}", highlight=False)
         return 2
     except KeyError as error:
         errors.print(f"[red]not evaluated:[/red] {error.args[0]}", highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -9,11 +10,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 
 from routewright.errors import ArtefactRefused
 from routewright.learning.bootstrap import bootstrap_interval
 from routewright.learning.costs import CostModel, cost_weights
 from routewright.learning.datasets import Dataset, DatasetError, read_dataset
+from routewright.learning.on_ray import on_ray
 from routewright.routing.artefact import Artefact, Label, read_artefact, write_artefact
 from routewright.routing.calibrate import brier, calibrate_chosen, ece
 from routewright.routing.features import make_features
@@ -165,23 +168,27 @@ def fit_command(
     seed: int,
     force: bool,
     supplies: Supplies = NO_SUPPLIES,
+    ray: str | None = None,
 ) -> int:
     """`routewright fit`: fit, write, read back, and say what came out. Returns the exit status.
 
     force: keep a router that did not pass its gate as the file's live content; without it the file is written too, but
-    marked, and 1 is returned.
+    marked, and 1 is returned. ray: the address of a cluster to learn on, or `local`.
     """
     console = Console()
     errors = Console(stderr=True)
     try:
         with console.status(f"reading {set_name}"):
             dataset = read_dataset(Path(data), set_name)
-        with console.status(f"fitting {router} on {len(dataset.rows('train'))} prompts, {len(dataset.models)} models"):
+        with (
+            console.status(f"fitting {router} on {len(dataset.rows('train'))} prompts, {len(dataset.models)} models"),
+            nullcontext() if ray is None else on_ray(ray),
+        ):
             artefact = fit_router(dataset, router, features, seed, supplies=supplies)
         digest = write_artefact(artefact, Path(out))
         read_artefact(out, force=True, supplies=supplies)
     except (DatasetError, ArtefactRefused, ValueError, OSError) as error:
-        errors.print(f"[red]not fitted:[/red] {error}", highlight=False)
+        errors.print(f"[red]not fitted:[/red] {escape(str(error))}", highlight=False)
         return 2
     except KeyError as error:
         errors.print(f"[red]not fitted:[/red] {error.args[0]}", highlight=False)

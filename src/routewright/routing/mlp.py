@@ -18,6 +18,7 @@ from routewright.routing.router import (
     clip01,
     mean_known,
 )
+from routewright.routing.spread import each
 
 _BATCH: Final = 256
 _PATIENCE: Final = 8
@@ -99,7 +100,7 @@ class MLPRouter(Router):
         # one scale for all features: their own say how much each of them matters
         spread = float(X.std(axis=0).mean()) or 1.0
         X /= np.float32(spread)
-        parts = [_train(self, X, target, known, mean, number) for number in range(self.seeds)]
+        parts = each(_train, range(self.seeds), self, X, target, known, mean)
         self.hidden_weights_ = np.concatenate([part[0] / np.float32(spread) for part in parts], axis=1)
         self.hidden_bias_ = np.concatenate([part[1] for part in parts])
         self.weights_ = np.concatenate([part[2] / np.float32(self.seeds) for part in parts])

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from routewright.routing.router import Array, Float32, NotFitted
+from routewright.routing.spread import each
 from routewright.settings import EmbeddingsSettings
 from routewright.types import Prompt
 
@@ -43,6 +44,17 @@ class Supplies:
 
 
 NO_SUPPLIES: Final = Supplies()
+
+
+_TOGETHER: Final = 4096
+"""Prompts that are read and made vectors as one piece of work."""
+
+
+def _vectors(features: Features, prompts: Sequence[Prompt]) -> Float32:
+    out = np.empty((len(prompts), features.n_features), dtype=np.float32)
+    for row, prompt in enumerate(prompts):
+        out[row] = features.vector(prompt)
+    return out
 
 
 class Features(ABC):
@@ -80,10 +92,8 @@ class Features(ABC):
     def transform(self, prompts: Sequence[Prompt]) -> Float32:
         """float32 (n, n_features), each row as `vector` gives it."""
         self.check_is_fitted()
-        out = np.empty((len(prompts), self.n_features), dtype=np.float32)
-        for row, prompt in enumerate(prompts):
-            out[row] = self.vector(prompt)
-        return out
+        parts = each(_vectors, (prompts[low : low + _TOGETHER] for low in range(0, len(prompts), _TOGETHER)), self)
+        return np.concatenate(parts) if parts else np.empty((0, self.n_features), dtype=np.float32)
 
     def rehearsal(self, prompt: Prompt) -> Float32:
         """What a loaded maker is tried with: its vector, or one like it where making it would ask another machine."""

@@ -499,6 +499,35 @@ def test_anthropics_streams_show_no_rejected_word_either(stepping: Gateway, spea
     assert_adds_up(stepping, reply, *speakers)
 
 
+@pytest.mark.parametrize("verb", [":generateContent", ":streamGenerateContent?alt=sse"])
+def test_geminis_clients_cascade_too(verb: str, stepping: Gateway, speakers: list[Speaker]) -> None:
+    cheap, middle, _ = speakers
+    cheap.says(said("canary canary", finish="length"))
+    middle.says("Once upon a time")
+    body = {"contents": [{"role": "user", "parts": [{"text": "Tell me"}]}]}
+
+    reply = stepping.request("POST", f"/v1beta/models/cascade{verb}", body)
+
+    assert reply.headers["x-routewright-cascade"] == "cheap rejected (truncated); middle accepted"
+    assert b"Once upon a time" in reply.body
+    assert b"canary" not in reply.body
+    assert_adds_up(stepping, reply, *speakers)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_clients_of_responses_cascade_too(stream: bool, stepping: Gateway, speakers: list[Speaker]) -> None:
+    cheap, middle, _ = speakers
+    cheap.says(said("canary canary", finish="length"))
+    middle.says("Once upon a time")
+
+    reply = stepping.request("POST", "/v1/responses", {"model": "cascade", "input": "Tell me", "stream": stream})
+
+    assert reply.headers["x-routewright-cascade"] == "cheap rejected (truncated); middle accepted"
+    assert b"Once upon a time" in reply.body
+    assert b"canary" not in reply.body
+    assert_adds_up(stepping, reply, *speakers)
+
+
 # --- what stays as it was -----------------------------------------------------------------------------------------
 
 

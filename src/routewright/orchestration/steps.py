@@ -23,7 +23,7 @@ from routewright.wire.chat_answers import CHAT
 from routewright.wire.json import encode
 from routewright.wire.whole import STREAM_FIELDS, events_of, pieces_of
 
-IN_STEPS = frozenset({"chat", "completions", "messages", "responses"})
+IN_STEPS = frozenset({"chat", "completions", "messages", "responses", "generate_content"})
 """Endpoints whose answers are text that can be judged and given later."""
 JSON_FIELDS = b"content-type: application/json\r\n"
 MAX_SECONDS = 600.0

@@ -190,6 +190,8 @@ class Keeper:
                     break
         except (OSError, EOFError, ValueError, msgspec.DecodeError):
             pass  # a worker that was killed
+        except asyncio.CancelledError:
+            pass  # this process ends; asyncio would log a connection's task that says so
         finally:
             self._workers.discard(worker)
             writer.close()

@@ -50,6 +50,7 @@ TABLE = {
     "ContentPolicyViolation": (400, "invalid_request_error", "content_policy_violation", None),
     "ContextLengthExceeded": (400, "invalid_request_error", "context_length_exceeded", None),
     "ExpiredKey": (401, "authentication_error", "expired_api_key", None),
+    "DeploymentsBusy": (429, "rate_limit_error", "rate_limit_exceeded", None),
     "FrontError": (405, "invalid_request_error", "method_not_allowed", None),
     "GatewayError": (500, "api_error", None, None),
     "InternalError": (500, "api_error", "internal_error", None),
@@ -126,7 +127,7 @@ def test_only_what_another_deployment_may_do_better_is_tried_elsewhere() -> None
     elsewhere = {kind.__name__ for kind in ALL if kind.try_next}
     again = {kind.__name__ for kind in ALL if kind.try_again}
     assert elsewhere == {
-        "ContentPolicyViolation", "ContextLengthExceeded", "UnsupportedField", "UpstreamAuthError",
+        "ContentPolicyViolation", "ContextLengthExceeded", "DeploymentsBusy", "UnsupportedField", "UpstreamAuthError",
         "UpstreamBadResponse", "UpstreamError", "UpstreamRateLimited", "UpstreamTimeout", "UpstreamUnavailable",
     }  # fmt: skip
     assert again == {"UpstreamError", "UpstreamRateLimited", "UpstreamUnavailable"}

@@ -172,7 +172,7 @@ class WorkerProcess:
         stored = self.keys.stored = StoredKeys(self._ask_grants, self._limits_of, self.keys.forget_recent)
         self.storage.on_changed += [stored.changed, self._models_changed]
         self.storage.on_gone = stored.forget_all
-        self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng)
+        self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng, self.admission)
         self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker)
         self.catalog = self._catalog_of(settings)
         self.routing = self._routers_of(settings, self.catalog)

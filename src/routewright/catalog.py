@@ -23,6 +23,7 @@ from routewright.providers.head import origin_of
 from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
 from routewright.types import (
     NUSD_PER_USD,
+    Allowance,
     Call,
     Caller,
     Candidates,
@@ -91,6 +92,16 @@ def make_deployment(
     deployment.drops_unsupported = settings.drops_unsupported
     deployment.max_output_tokens = settings.max_output_tokens
     deployment.health = health
+    deployment.limits = None
+    deployment.allowance = None
+    if not (settings.rpm is None and settings.tpm is None and settings.max_parallel_requests is None):
+        deployment.allowance = Allowance(
+            scope="deployment",
+            owner=settings.id,
+            rpm=settings.rpm,
+            tpm=settings.tpm,
+            parallel=settings.max_parallel_requests,
+        )
     return deployment
 
 

@@ -16,6 +16,7 @@ GatewayError
 │   └── ModelAccessDenied
 ├── BudgetExceeded          429
 ├── RateLimited             429
+│   ├── DeploymentsBusy
 │   └── UpstreamRateLimited
 ├── ArtefactRefused         409   a router file that will not be served
 ├── UpstreamError           502
@@ -188,6 +189,12 @@ class RateLimited(GatewayError):
 
     def extra_headers(self) -> Iterable[tuple[str, str]]:
         return (("rate_limit_type", self.limit_type), ("reset_at", str(self.reset_at_epoch_s)))
+
+
+class DeploymentsBusy(RateLimited):
+    """Every deployment of a model is at its own limits; another candidate may not be."""
+
+    try_next = True
 
 
 class BudgetExceeded(GatewayError):

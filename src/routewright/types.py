@@ -396,6 +396,7 @@ class Deployment:
     """Where a request can be sent, with everything that can be had before one comes."""
 
     __slots__ = (
+        "allowance",
         "audio_input_nusd",
         "audio_output_nusd",
         "cache_creation_long_nusd",
@@ -410,6 +411,7 @@ class Deployment:
         "id",
         "input_nusd",
         "is_priced",
+        "limits",
         "max_output_tokens",
         "max_retries",
         "metrics_model",
@@ -476,6 +478,10 @@ class Deployment:
     """Leave out what the dialect has no word for, rather than refuse the request."""
     max_output_tokens: int | None
     health: Health
+    allowance: Allowance | None
+    """Its own requests and tokens a minute and parallel requests; None where it has no limit."""
+    limits: Any
+    """What admission keeps for it; opaque to everybody else."""
 
     def cost_nusd(self, usage: Usage) -> int:
         """What an answer cost, in nano-dollars; 0 for an unpriced deployment (see `is_priced`)."""
@@ -501,7 +507,7 @@ class Deployment:
 class Group:
     """All deployments of one public model name."""
 
-    __slots__ = ("dearest_input_nusd", "dearest_output_nusd", "deployments", "mode", "name", "tiers")
+    __slots__ = ("dearest_input_nusd", "dearest_output_nusd", "deployments", "has_limits", "mode", "name", "tiers")
 
     def __init__(self, name: str, mode: str, deployments: Sequence[Deployment]) -> None:
         self.name = name
@@ -510,6 +516,7 @@ class Group:
         self.dearest_input_nusd = max([max(d.input_nusd, d.cache_creation_nusd) for d in deployments], default=0.0)
         """What a prompt token costs at most, whichever deployment answers."""
         self.dearest_output_nusd = max([max(d.output_nusd, d.reasoning_nusd) for d in deployments], default=0.0)
+        self.has_limits = any(deployment.allowance is not None for deployment in deployments)
         orders = sorted({deployment.order for deployment in deployments})
         self.tiers = tuple(tuple(d for d in deployments if d.order == order) for order in orders)
         """Deployments by `order`: a later tier is used only while none of the earlier can be."""

@@ -26,7 +26,7 @@ from routewright.admission.counters import (
 )
 from routewright.admission.fields import budget_fields, limit_fields, refusal_of_budget, refusal_of_limit
 from routewright.admission.meters import BudgetMeter, BudgetRow, LimitMeter, LimitRow, Meters, Reservation
-from routewright.errors import BudgetExceeded, GatewayError, RateLimited, StorageUnavailable
+from routewright.errors import BudgetExceeded, DeploymentsBusy, GatewayError, RateLimited, StorageUnavailable
 from routewright.flow import Signal
 from routewright.settings import KeySettings
 from routewright.types import Allowance, Call, Caller, Candidates, Deployment, Group
@@ -221,6 +221,45 @@ class Admission:
                     cells[base + HELD] -= reserved
         finally:
             counters.unlock()
+
+    # --- deployments --------------------------------------------------------------------------------------------------
+
+    def enter(self, deployment: Deployment, call: Call) -> Reservation:
+        """Count a call against the limits of the deployment that it is about to be sent to. Raises DeploymentsBusy."""
+        limit: LimitMeter | None = deployment.limits
+        if limit is None:
+            assert deployment.allowance is not None
+            limit = deployment.limits = LimitMeter(deployment.allowance, self._counters)
+        reservation = Reservation()
+        now_ms = int(self._monotonic() * 1000)
+        tokens = _tokens(limit, call)
+        cells = self._cells
+        self._counters.lock()
+        try:
+            ((_, base, started, _, _),) = self._rows((limit,), now_ms)
+            kind = self._reached(limit, tokens)
+            if kind:
+                wait_ms = 1000 if kind == "max_parallel_requests" else started + WINDOW_MS - now_ms
+                wait_s = max(1, -(-wait_ms // 1000))
+                raise DeploymentsBusy(
+                    f"this model is at its limit of {kind.replace('_', ' ')} for now; try again in {wait_s} s",
+                    retry_after_s=wait_s,
+                    limit_type=kind,
+                    reset_at_epoch_s=ceil(self._wall()) + wait_s,
+                )
+            reservation.limits.append((limit, base, started, tokens, None))
+            cells[base + FIRST] += 1
+            cells[base + SECOND] += tokens
+            if limit.parallel is not None:
+                cells[base + self._held] += 1
+                cells[base + HELD] += 1
+        finally:
+            self._counters.unlock()
+        return reservation
+
+    def leave(self, held: Reservation, tokens: int) -> None:
+        """The call to the deployment has ended."""
+        self.settle(held, tokens)
 
     # --- budgets ------------------------------------------------------------------------------------------------------
 

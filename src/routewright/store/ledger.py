@@ -200,16 +200,35 @@ def forget_position(connection: Connection, name: str) -> None:
 
 def spent_nusd(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:
     """Nano-dollars of an owner's calls that ended from `from_ms` on and before `to_ms`; scopes as in `Allowance`."""
-    first_hour, last_hour = -(-from_ms // HOUR_MS) * HOUR_MS, min(to_ms, MOST) // HOUR_MS * HOUR_MS
-    if first_hour >= last_hour:
-        return _of_rows(connection, scope, owner, from_ms, to_ms)
+    to_ms = min(to_ms, MOST)
+    total = 0
+    # The largest sums first; what they leave over at the edges comes from the next smaller, and at last from the rows.
+    edges = [(from_ms, to_ms)]
+    if scope not in ("customer", "tag"):
+        part, edges = _of_sums(connection, spend_days, _is_of(scope, owner, spend_days), DAY_MS, edges)
+        total += part
     table = spend_tags if scope == "tag" else spend_hours
-    is_theirs = table.c.tag == owner if scope == "tag" else _is_of(scope, owner, table)
-    hours = and_(is_theirs, table.c.hour_at_ms >= first_hour, table.c.hour_at_ms < last_hour)
-    whole = int(connection.execute(select(func.sum(table.c.cost_nusd)).where(hours)).scalar() or 0)
-    before = _of_rows(connection, scope, owner, from_ms, first_hour) if from_ms < first_hour else 0
-    after = _of_rows(connection, scope, owner, last_hour, to_ms) if last_hour < to_ms < MOST else 0
-    return whole + before + after
+    is_theirs = spend_tags.c.tag == owner if scope == "tag" else _is_of(scope, owner, table)
+    part, edges = _of_sums(connection, table, is_theirs, HOUR_MS, edges)
+    return total + part + sum([_of_rows(connection, scope, owner, start, end) for start, end in edges])
+
+
+def _of_sums(
+    connection: Connection, table: Table, is_theirs: ColumnElement[bool], span_ms: int, edges: list[tuple[int, int]]
+) -> tuple[int, list[tuple[int, int]]]:
+    """(what whole spans come to, what is left of `edges`)."""
+    start_column = table.c["day_at_ms" if "day_at_ms" in table.c else "hour_at_ms"]
+    total, left = 0, []
+    for start, end in edges:
+        first = -(-start // span_ms) * span_ms
+        last = end if end == MOST else end // span_ms * span_ms
+        if first >= last:
+            left.append((start, end))
+            continue
+        wanted = select(func.sum(table.c.cost_nusd)).where(is_theirs, start_column >= first, start_column < last)
+        total += int(connection.execute(wanted).scalar() or 0)
+        left += [(one, other) for one, other in ((start, first), (last, end)) if one < other]
+    return total, left
 
 
 def _of_rows(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:

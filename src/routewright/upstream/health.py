@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 
 from routewright.errors import (
     GatewayError,
@@ -45,10 +46,14 @@ class Balance:
         strategy = settings.routing_strategy
         self._strategy = strategy if strategy in STRATEGIES else "simple-shuffle"
 
-    def pick(self, group: Group, tried: list[Deployment], now: float) -> Deployment | None:
-        """The deployment to use, an untried one first; None while all of them cool down."""
+    def pick(
+        self, group: Group, tried: list[Deployment], now: float, full: Sequence[Deployment] = ()
+    ) -> Deployment | None:
+        """The deployment to use, an untried one first, none of `full`; None while all others cool down."""
         if len(group.deployments) == 1:
             deployment = group.deployments[0]
+            if deployment in full:
+                return None
             return deployment if self._may_be_used(deployment.health, now, is_alone=True) else None
         for untried_only in (True, False):
             for tier in group.tiers:
@@ -57,6 +62,7 @@ class Balance:
                     for deployment in tier
                     if self._may_be_used(deployment.health, now, is_alone=False)
                     and not (untried_only and deployment in tried)
+                    and deployment not in full
                 ]
                 if usable:
                     return usable[0] if len(usable) == 1 else self._choose(usable)

@@ -6,11 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 from routewright.deadlines import Deadlines
 from routewright.errors import (
     ContentPolicyViolation,
     ContextLengthExceeded,
+    DeploymentsBusy,
     GatewayError,
     InvalidRequest,
     ShuttingDown,
@@ -30,6 +32,16 @@ BACKOFF_MOST_S = 8.0
 REFUSED_BACKOFF_S = 0.1
 
 
+class Door(Protocol):
+    """Counts what goes to a deployment against its own limits."""
+
+    def enter(self, deployment: Deployment, call: Call) -> Any:
+        """What the call holds until `leave`. Raises DeploymentsBusy."""
+
+    def leave(self, held: Any, tokens: int) -> None:
+        """The call has ended, and used so many tokens."""
+
+
 class Upstream:
     """Sends a call to the first candidate that answers."""
 
@@ -40,7 +52,9 @@ class Upstream:
         deadlines: Deadlines,
         writes: Writes,
         rng: random.Random,
+        door: Door,
     ) -> None:
+        self._door = door
         self._attempts = attempts
         self._settings = settings
         self._deadlines = deadlines
@@ -94,34 +108,54 @@ class Upstream:
     ) -> GatewayError | None:
         """Try deployments of one model. None: the client has its answer, or has left."""
         tried: list[Deployment] = []
+        full: list[Deployment] = []
+        busy: GatewayError | None = None
+        held = None
         retries_left = -1
         while True:
             now = self._deadlines.now
-            deployment = self.balance.pick(group, tried, now)
+            deployment = self.balance.pick(group, tried, now, full)
+            if deployment is not None and deployment.allowance is not None:
+                try:
+                    held = self._door.enter(deployment, call)
+                except DeploymentsBusy as refusal:
+                    full.append(deployment)
+                    busy = refusal if busy is None else min(busy, refusal, key=lambda each: each.retry_after_s or 0)
+                    continue
             if deployment is None:
-                return error or UpstreamUnavailable(
-                    "all deployments of this model are resting after failures",
-                    retry_after_s=self.balance.first_back_s([group], now),
+                return (
+                    error
+                    or busy
+                    or UpstreamUnavailable(
+                        "all deployments of this model are resting after failures",
+                        retry_after_s=self.balance.first_back_s([group], now),
+                    )
                 )
-            if retries_left < 0:
-                retries_left = self._retries(call, deployment)
-            elif error is not None:
-                is_same = deployment in tried
-                if not (error.try_again or (error.try_next and not is_same)):
-                    return error
-                if retries_left == 0 or not self.retry_budget.withdraw(now):
-                    return error
-                retries_left -= 1
-                if is_same:
-                    wait_s = self._wait_s(len(tried), error)
-                    if wait_s > BACKOFF_MOST_S:
+            try:
+                if retries_left < 0:
+                    retries_left = self._retries(call, deployment)
+                elif error is not None:
+                    is_same = deployment in tried
+                    if not (error.try_again or (error.try_next and not is_same)):
                         return error
-                    await self._pause(wait_s, client)
-                    if client.is_gone:
-                        outcome.ended = "client_gone"
-                        return None
-            tried.append(deployment)
-            error = await self._try_deployment(call, group, deployment, client, outcome)
+                    if retries_left == 0 or not self.retry_budget.withdraw(now):
+                        return error
+                    retries_left -= 1
+                    if is_same:
+                        wait_s = self._wait_s(len(tried), error)
+                        if wait_s > BACKOFF_MOST_S:
+                            return error
+                        await self._pause(wait_s, client)
+                        if client.is_gone:
+                            outcome.ended = "client_gone"
+                            return None
+                tried.append(deployment)
+                error = await self._try_deployment(call, group, deployment, client, outcome)
+            finally:
+                if held is not None:
+                    usage = outcome.usage
+                    self._door.leave(held, 0 if usage is None else usage.prompt_tokens + usage.completion_tokens)
+                    held = None
             if error is None or outcome.ended == "upstream_failed":
                 return None
 

@@ -1,4 +1,4 @@
-"""The command line: serve, check-config, demo, fit, evaluate, inspect, sign, verify, route, usage.
+"""The command line: serve, check-config, demo, fit, add-model, evaluate, inspect, sign, verify, route, usage.
 
 Written with argparse: `serve` is the process that stays, and a richer library costs it 7 MB for as long as it runs.
 """
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_usage(commands)
     _add_export(commands)
     _add_fit(commands)
+    _add_add_model(commands)
     _add_evaluate(commands)
     _add_compare(commands)
     _add_replay(commands)
@@ -316,6 +317,25 @@ def _fit(options: argparse.Namespace) -> int:
     )  # fmt: skip
 
 
+def _add_add_model(commands: Commands) -> None:
+    about = "Take a new model into a router file of kind mf, from some hundred prompts that it was scored on."
+    parser = _command(commands, "add-model", about)
+    parser.add_argument("file", type=Path, help="a router file")
+    parser.add_argument("--model", required=True, metavar="NAME", help="the new model, a column of the set")
+    _add_set(parser)
+    _add_supplies(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the router file to write")
+    parser.set_defaults(run=_add_model)
+
+
+def _add_model(options: argparse.Namespace) -> int:
+    from routewright.learning.newcomer import add_model_command
+
+    return add_model_command(
+        options.file, options.data, options.set, options.model, options.out, _supplies(options)
+    )  # fmt: skip
+
+
 def _add_evaluate(commands: Commands) -> None:
     parser = _command(commands, "evaluate", "Fit on train, tune on valid, report on test, beside every baseline.")
     _add_data(parser)
@@ -486,12 +506,21 @@ def _add_lenient(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of CONTRIBUTING.md")
-    parser.add_argument("--set", required=True, metavar="NAME", help="the set's name in that folder")
+    _add_set(parser)
     parser.add_argument(
         "--features", default="hashed",
         help="how prompts become vectors: hashed, wordllama, minilm, remote, or several joined by +",
     )  # fmt: skip
+    _add_supplies(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of everything left to chance")
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="a folder in the layout of CONTRIBUTING.md")
+    parser.add_argument("--set", required=True, metavar="NAME", help="the set's name in that folder")
+
+
+def _add_supplies(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help='where the section "embeddings" stands, for remote')
     parser.add_argument(
         "--base-model", type=Path, metavar="DIR", help="the encoder that routerdc and causallm begin with"
@@ -499,7 +528,6 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encodings", type=Path, metavar="DIR", help="keep here what an encoder made of the prompts, for the next time"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything left to chance")
 
 
 def _supplies(options: argparse.Namespace) -> Supplies:

@@ -87,6 +87,8 @@ class DeploymentSettings:
     api_base: str
     """Address with path, without a slash at its end, `https://api.openai.com/v1`."""
     api_key: Secret | None = None
+    is_bearer: bool = False
+    """The credential is a token of Microsoft Entra (`azure_ad_token`), where a key would have a header of its own."""
     aws: AwsCredentials | None = None
     api_version: str | None = None
     organization: str | None = None

@@ -93,6 +93,17 @@ def test_bedrock_without_credentials_is_left_out_by_name(params: str, environ: d
     assert any(why in warning for warning in settings.warnings), settings.warnings
 
 
+def test_azure_takes_a_token_of_entra() -> None:
+    found = only(
+        "azure/gpt-4o", "api_base: 'https://x.openai.azure.com', azure_ad_token: os.environ/TOKEN", TOKEN="t-1"
+    )
+    made = make_deployment(found, model_name="m", upstream_model=found.upstream_model, health=Health())
+    assert b"authorization: Bearer t-1\r\n" in made.request_heads["chat"]
+    assert b"api-key" not in made.request_heads["chat"]
+    keyed = only("azure/gpt-4o", "api_base: 'https://x.openai.azure.com', api_key: k, azure_ad_token: t")
+    assert (keyed.api_key, keyed.is_bearer) == (Secret("k"), False)
+
+
 def test_drop_params_is_the_deployment_s_word_or_everybody_s() -> None:
     text = """
     model_list:

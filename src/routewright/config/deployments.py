@@ -126,6 +126,7 @@ class Deployments:
                                     on_unset=unset.append)  # fmt: skip
         params.know("api_base", "base_url")
         api_key = params.token("api_key", on_unset=unset.append)
+        entra_token = params.token("azure_ad_token", on_unset=unset.append)
         organization = params.token("organization")
         api_version = params.token("api_version")
         headers = self._headers(params)
@@ -193,7 +194,10 @@ class Deployments:
         if api_base_given is None and (fault := url_fault(raw_base)):
             params.error("api_base", f"missing, and {' or '.join(provider.base_env)} is no address: {fault}")
             return None
-        if "api_key" not in params.entries or params.entries["api_key"].value in (None, ""):
+        is_bearer = provider.dialect == "azure" and entra_token is not None and api_key is None
+        if is_bearer:
+            api_key = entra_token
+        elif "api_key" not in params.entries or params.entries["api_key"].value in (None, ""):
             api_key = _first_set(environ, provider.key_env)
             has_own_base = api_base_given is not None or raw_base != provider.api_base
             has_auth_header = any(header.lower() in ("authorization", "api-key", "x-api-key") for header, _ in headers)
@@ -222,6 +226,7 @@ class Deployments:
             api_base=complete_base(provider, raw_base),
             api_key=Secret(api_key) if api_key else None,
             api_version=api_version,
+            is_bearer=is_bearer,
             aws=aws,
             organization=organization,
             extra_headers=headers,

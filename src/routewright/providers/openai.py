@@ -41,7 +41,7 @@ def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str
     is_azure = settings.provider == "azure"
     if settings.api_key is not None:
         key = settings.api_key.reveal()
-        own.append(f"api-key: {key}" if is_azure else f"authorization: Bearer {key}")
+        own.append(f"api-key: {key}" if is_azure and not settings.is_bearer else f"authorization: Bearer {key}")
     if settings.organization:
         own.append(f"openai-organization: {settings.organization}")
     fields = field_lines(settings, own)

@@ -300,7 +300,7 @@ def _add_fit(commands: Commands) -> None:
     parser = _command(commands, "fit", "Learn a router from recorded scores, and write it as one file.")
     _add_data(parser)
     parser.add_argument("--out", type=Path, required=True, help="the router file to write")
-    parser.add_argument("--router", default="knn", help="knn, cluster, ...")
+    parser.add_argument("--router", default="ensemble", help="ensemble, knn, mlp, ...")
     parser.add_argument("--force", action="store_true", help="write it as good even if no better than the best model")
     parser.add_argument(
         "--ray", metavar="ADDRESS", help="learn on a Ray cluster; `local` starts one here (extra [scale])"
@@ -339,7 +339,7 @@ def _add_model(options: argparse.Namespace) -> int:
 def _add_evaluate(commands: Commands) -> None:
     parser = _command(commands, "evaluate", "Fit on train, tune on valid, report on test, beside every baseline.")
     _add_data(parser)
-    parser.add_argument("--router", default="knn,cluster", help="names or router files, with commas between")
+    parser.add_argument("--router", default="ensemble,knn", help="names or router files, with commas between")
     parser.add_argument("--leave-out", default="", metavar="MODEL[,MODEL]", help="models to leave out")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--html", type=Path, help="write a page with plots, tables and example prompts here")

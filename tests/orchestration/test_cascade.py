@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import threading
 from typing import Any
 
 import pytest
 from speakers import FEW_KEY, POOR_KEY, SINGLE_KEY, TOKENS_KEY, Speaker, bill_of, said
 
-from harness.crowd import Leaver, chat_bytes
+from harness.crowd import Leaver, chat_bytes, side_by_side
 from harness.dialect import chat_completion, openai_error, response, to_json, usage
 from harness.gateway import Gateway, eventually
-from harness.upstream import Hang, Send, Until, Upstream
+from harness.upstream import Hang, Send, Until, Upstream, Wait
 from harness.wire import Reply, assert_error
 
 WANTS_CITY = {
@@ -369,6 +370,44 @@ def test_client_that_leaves_in_the_second_stage_pays_for_both(
     assert by_model["middle"]["usage_estimated"]
     assert by_model["middle"]["cost_nusd"] > 0
     assert dear.hits == 0
+
+
+def test_crowd_that_leaves_at_any_moment_is_recorded_to_the_last_call(
+    stepping: Gateway, upstream: Upstream, speakers: list[Speaker]
+) -> None:
+    """F13, L: before, in and between the stages; each request has one record of its own, each answer one in all."""
+    cheap, middle, _ = speakers
+    cut = response(200, to_json(said("Once upon a", finish="length")))
+    for speaker in (cheap, middle):
+        speaker.says(lambda request: [Wait(0.05), Send(cut)])
+    choose = random.Random(11)
+    crowd = [
+        Leaver(
+            chat_bytes("cascade", "x", f"crowd-{number}", stream=number % 3 == 0),
+            after_s=choose.random() * 0.25,
+            with_reset=number % 2 == 0,
+        )
+        for number in range(80)
+    ]
+
+    asyncio.run(side_by_side(lambda client: client.go(stepping.port), crowd, at_once=20))
+
+    eventually(lambda: upstream.in_use == 0, what="every upstream connection to be let go")
+
+    def records() -> list[dict[str, Any]]:
+        return [record for record in stepping.journal() if record["request_id"].startswith("crowd-")]
+
+    def calls(speaker: Speaker) -> int:
+        return sum(record["attempts"] for record in records() if record["model"] == speaker.name)
+
+    # A call may be on record that its upstream has not read when the client left; never the other way round.
+    eventually(lambda: all(calls(speaker) >= speaker.hits for speaker in speakers), what="every call on record")
+    assert all(record["attempts"] for record in records() if record["model"])
+    own = [record["request_id"] for record in records() if not (record["decision"] or {}).get("part_of")]
+    assert len(set(own)) == len(own)
+    assert {record["request_id"] for record in records()} == set(own)
+    endings = {record["ended"] for record in records() if not record["decision"].get("part_of")}
+    assert endings == {"client_gone", "complete"}
 
 
 def test_time_of_the_request_is_for_all_stages_together(stepping: Gateway, speakers: list[Speaker]) -> None:

@@ -258,7 +258,9 @@ class Steps:
         outer, outcome = self._outcome, part.outcome
         outer.deployment, outer.status, outer.ended = outcome.deployment, outcome.status, outcome.ended
         outer.first_byte_s, outer.fallbacks = outcome.first_byte_s, outcome.fallbacks
-        if part in self._open:
+        if outcome.usage is None:
+            outer.attempts += outcome.attempts  # it has no record of its own
+        elif part in self._open:
             self._open.remove(part)
             outer.attempts += outcome.attempts
             outer.usage, outer.cost_nusd, outer.ended_at_ms = outcome.usage, outcome.cost_nusd, outcome.ended_at_ms

@@ -385,3 +385,13 @@ def test_audit_holds_no_credential(new_desk: Callable[[], Desk]) -> None:
     found = str(desk.audit())
     assert key not in found
     assert "sk-upstream-secret" not in found
+
+
+# --- budgets --------------------------------------------------------------------------------------------------------
+
+
+def test_budget_tells_when_its_window_ends(new_desk: Callable[[], Desk]) -> None:
+    desk = new_desk()
+    key = desk.ask("key_generate", {"max_budget": 1.0, "budget_duration": "1mo"})
+    assert key["budget_reset_at"].endswith("-01T00:00:00.000Z")
+    assert desk.ask("key_generate", {"max_budget": 1.0})["budget_reset_at"] is None

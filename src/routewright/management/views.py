@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from routewright.management.fields import BUDGET_FIELDS, CUSTOMER_FIELDS, KEY, TEAM_FIELDS, USER_FIELDS, Table
+from routewright.store.database import now_ms
 from routewright.store.rows import Row
 from routewright.types import NUSD_PER_USD
+from routewright.windows import Window
 
 _LISTS = frozenset({"models", "allowed_routes", "allowed_cache_controls"})
 _MAPPINGS = frozenset({"aliases", "config", "permissions", "metadata", "model_max_budget"})
@@ -64,6 +66,12 @@ def _history(row: Row) -> dict[str, Any]:
     }
 
 
+def _reset_at(row: Row) -> str | None:
+    """When the budget's window ends: windows go by the calendar, so nobody has to reset them."""
+    duration = row["budget_duration"]
+    return None if duration is None else iso(Window(duration).bounds(now_ms())[1])
+
+
 def _spend(row: Row, ledger_nusd: int) -> float:
     return ((row["spend_before_nusd"] or 0) + ledger_nusd) / NUSD_PER_USD
 
@@ -83,7 +91,7 @@ def key(row: Row, ledger_nusd: int = 0, budget_row: Row | None = None) -> dict[s
         "spend": _spend(row, ledger_nusd),
         "expires": iso(row["expires_at_ms"]),
         "model_spend": {},
-        "budget_reset_at": None,
+        "budget_reset_at": _reset_at(row),
         "is_service_account": row["is_service_account"],
         "litellm_budget_table": budget_table(budget_row),
         **_history(row),
@@ -113,7 +121,7 @@ def team(row: Row, members: list[Row], ledger_nusd: int = 0, budget_row: Row | N
         "members_with_roles": [
             {"user_id": member["user_id"], "user_email": None, "role": member["role"]} for member in members
         ],
-        "budget_reset_at": None,
+        "budget_reset_at": _reset_at(row),
         "litellm_budget_table": budget_table(budget_row),
         **_history(row),
     }
@@ -143,7 +151,7 @@ def user(row: Row, teams: list[str], ledger_nusd: int = 0) -> dict[str, Any]:
         **_fields(USER_FIELDS, row),
         "spend": _spend(row, ledger_nusd),
         "teams": teams,
-        "budget_reset_at": None,
+        "budget_reset_at": _reset_at(row),
         **_history(row),
     }
 
@@ -159,7 +167,12 @@ def customer(row: Row, ledger_nusd: int = 0, budget_row: Row | None = None) -> d
 
 
 def budget(row: Row) -> dict[str, Any]:
-    return {"budget_id": row["budget_id"], **_fields(BUDGET_FIELDS, row), "budget_reset_at": None, **_history(row)}
+    return {
+        "budget_id": row["budget_id"],
+        **_fields(BUDGET_FIELDS, row),
+        "budget_reset_at": _reset_at(row),
+        **_history(row),
+    }
 
 
 def audit(row: Row) -> dict[str, Any]:

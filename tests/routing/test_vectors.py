@@ -213,6 +213,21 @@ def test_a_maker_that_hangs_rests_too(monkeypatch):
     run(story)
 
 
+def test_closing_ends_the_threads_and_what_waits(patient):
+    async def story():
+        queue, features = Vectors(), Slow()
+        features.is_let.clear()
+        for text in "ab":
+            queue.ask(features, Prompt(text=text), lambda x: None)
+        await until(lambda: features.turns)
+        features.is_let.set()
+        queue.close()
+        assert not [thread for lane in queue._lanes.values() for thread in lane._threads if thread.is_alive()]
+        assert len(features.turns) == 1
+
+    run(story)
+
+
 def test_a_bug_in_a_maker_is_logged_and_costs_a_vector(patient, caplog):
     class Broken(Slow):
         def transform(self, prompts):

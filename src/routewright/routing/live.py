@@ -171,6 +171,10 @@ class LiveRouters:
         if self._settings.hot_reload and any(_stamp(path) != stamp for path, stamp in self._seen.items()):
             self.reload_soon()
 
+    def close(self) -> None:
+        """At the end of the process."""
+        self._vectors.close()
+
     # --- deciding -------------------------------------------------------------------------------------------------
 
     def decide(self, call: Call, candidates: Candidates) -> Decision | None:

@@ -30,6 +30,8 @@ _REST_S: Final = 2.0
 """After so many in a row nothing is asked for so long: requests need not wait for what will not come."""
 _REMEMBERED: Final = 2048
 """Vectors kept for each router file's features, the one used longest ago forgotten first."""
+_END_S: Final = 1.0
+"""What runs gets so long to end; a thread that waits for an endpoint is left to the interpreter, which may cut it."""
 _NICENESS: Final = 5
 """The threads yield to the event loop where cores are short: a third of its share. Linux alone has a priority for each
 thread."""
@@ -95,6 +97,11 @@ class Vectors:
             answer.add_done_callback(lambda _: timer.cancel())
         return answer
 
+    def close(self) -> None:
+        """End the threads: one that computes while the interpreter goes would be cut off inside its library."""
+        for lane in self._lanes.values():
+            lane.close()
+
     def _keep(self, job: _Job, x: Float32) -> None:
         recent = self._recent.get(job.features)
         if recent is not None:
@@ -124,7 +131,8 @@ class _Lane:
     def __init__(self, n_threads: int, keep: Callable[[_Job, Float32], None]) -> None:
         self._n_threads = n_threads
         self._keep = keep
-        self._is_started = False
+        self._threads: list[threading.Thread] = []
+        self._is_closed = False
         self._jobs: deque[_Job] = deque()
         self._wakes: SimpleQueue[None] = SimpleQueue()
         """One entry for each job ever queued; the job may have been dropped since."""
@@ -145,13 +153,22 @@ class _Lane:
                 jobs.popleft()
         if len(jobs) >= MAX_WAITING:
             return TOO_MANY
-        if not self._is_started:
-            self._is_started = True
+        if not self._threads:
             for number in range(self._n_threads):
-                threading.Thread(target=self._work, args=(loop,), name=f"vectors-{number}", daemon=True).start()
+                thread = threading.Thread(target=self._work, args=(loop,), name=f"vectors-{number}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
         jobs.append(job)
         self._wakes.put(None)
         return ""
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._jobs.clear()
+        for _ in self._threads:
+            self._wakes.put(None)
+        for thread in self._threads:
+            thread.join(_END_S / len(self._threads))
 
     def give_up(self, job: _Job) -> None:
         """Its time is over."""
@@ -199,6 +216,8 @@ class _Lane:
                 os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
         while True:
             self._wakes.get()
+            if self._is_closed:
+                return
             jobs = self._some()
             if not jobs:
                 continue

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routewright.routing.hybrid import HybridRouter
+from routewright.routing.hybrid import HybridRouter, pair_of
 
 rng = np.random.default_rng(8)
 X = rng.standard_normal((400, 2)).astype(np.float32)
@@ -20,11 +20,20 @@ def fitted(**more) -> HybridRouter:
     return HybridRouter(**{"base": "linear", **more}).fit(X, *scores())
 
 
-def test_the_pair_is_the_best_and_the_cheapest_of_the_others():
+def test_the_pair_by_hand():
+    """Model 0 is the best, at 10. Model 1 is as good on three of four prompts, at 4: 3/4 * 4 + 1/4 * 10 = 5.5. Model 2
+    on one, at 1: 7.75. At 8 model 1 would come to 8.5."""
+    quality = np.array([[1, 1, 0], [1, 0.9, 0], [1, 0, 0], [0, 0, 0]], dtype=np.float32)
+    assert pair_of(quality, np.array([10, 4, 1], np.float32)) == (0, 1)
+    assert pair_of(quality, np.array([10, 8, 1], np.float32)) == (0, 2)
+    assert pair_of(quality[:, :1], np.array([10], np.float32)) == (0, 0)
     assert fitted().pair_.tolist() == [1, 2]
-    quality, cost = scores()
-    cost[:, 1] = 1e-6  # the best is the cheapest too: weak is the next cheapest
-    assert HybridRouter(base="linear").fit(X, quality, cost).pair_.tolist() == [1, 2]
+
+
+def test_a_model_that_no_prompt_compares_with_the_best_is_judged_by_its_mean():
+    """Model 1 would suffice where it succeeds, one prompt in two: 5.5. Model 2 never does: 10."""
+    quality = np.array([[1, np.nan, 0.2], [np.nan, 0.5, 0.2]], dtype=np.float32)
+    assert pair_of(quality, np.array([10, 1, 5], np.float32)) == (0, 1)
 
 
 def test_thresholds_by_hand():

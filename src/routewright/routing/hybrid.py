@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
@@ -15,11 +15,15 @@ from routewright.routing.router import (
 )
 from routewright.routing.upon import RouterUpon
 
+_NEARLY: Final = 0.1
+"""A score that is lower by no more than this is as good, when a partner for the strong model is sought."""
+
 
 class HybridRouter(RouterUpon):
     """Expects of the strong and of the weak model what its base does, and knows which gap a share of calls stands for.
 
-    The strong model is the best on average, the weak one the cheapest of the others; any further model is rated 0.
+    The strong model is the best on average; the weak one that with which a router that knew all scores would do as well
+    at least cost. Any further model is rated 0.
 
     base, base_arguments: the router that estimates both; see `RouterUpon`.
     strong_share: share of requests that `predict` sends to the strong model, 0..1; below 0 `cost_weight` decides.
@@ -58,10 +62,8 @@ class HybridRouter(RouterUpon):
     def fit(self, X: Float32, quality: Float32, cost_usd: Float32) -> Self:
         self._check_arguments()
         X, quality, cost_usd = check_training_data(X, quality, cost_usd)
-        mean, cost = mean_known(quality), mean_known(cost_usd)
-        strong = int(np.argmax(mean))
-        others = [model for model in np.lexsort((-mean, cost)) if model != strong]
-        weak = int(others[0]) if others else strong
+        cost = mean_known(cost_usd)
+        strong, weak = pair_of(quality, cost)
         two = [strong, weak]
         self.base_ = self.fit_base(X, quality[:, two], cost_usd[:, two])
         self.pair_ = np.array([strong, weak], dtype=np.int64)
@@ -119,3 +121,22 @@ class HybridRouter(RouterUpon):
         self.base_ = self.load_base(n_features)
         if self.base_.n_models != 2:
             raise ValueError(f'array "base.cost_usd" must be of 2 columns, is of {self.base_.n_models}')
+
+
+def pair_of(quality: Float32, cost_usd: Float32) -> tuple[int, int]:
+    """Numbers of the strong and the weak model, from scores (n, n_models), NaN where not recorded, and mean costs
+    (n_models,). The same number twice where there is one model."""
+    mean = mean_known(quality)
+    strong = int(np.argmax(mean))
+    found = (float("inf"), 0.0, strong)
+    for weak in range(len(mean)):
+        gap = quality[:, weak] - quality[:, strong]
+        gap = gap[~np.isnan(gap)]
+        if weak == strong:
+            continue
+        # never asked the same: as if their scores had nothing to do with each other
+        apart = 1.0 - (1.0 - float(mean[weak])) * float(mean[strong])
+        suffices = float((gap >= -_NEARLY).mean()) if gap.size else apart
+        price = suffices * float(cost_usd[weak]) + (1 - suffices) * float(cost_usd[strong])
+        found = min(found, (price, -float(mean[weak]), weak))
+    return strong, found[2]

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": BASE,
     "storage": BASE,
     "stored_keys": BASE,
-    "spending": BASE | {"storage"},
+    "spending": BASE | {"storage", "admission"},
     "reloading": BASE,
     "management": LEAVES | {"config", "store"},
     "customers": BASE | {"storage", "admission"},

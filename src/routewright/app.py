@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from routewright.admin.control import Control
 
 RESERVED_FDS = 64
+REFRESH_S = 5.0
+"""How often a budget's spend is looked at again where other replicas may share the database."""
 GC_THRESHOLDS = (5_000, 20, 20)
 """A request leaves no cycle behind; what an error's traceback leaves is small and may wait."""
 ROUTERS_FOLDER = "routers"
@@ -209,6 +211,7 @@ class WorkerProcess:
         self._reloads_seen = counters.reloads
         self._config_loads_seen = counters.config_loads
         self._polled_s = 0.0
+        self._refreshed_s = 0.0
         self._signals = 0
         self._drain_until_s = 0.0
         self.deadlines.every_tick(self._on_tick)
@@ -434,6 +437,9 @@ class WorkerProcess:
         self.keys.on_tick()
         self.customers.on_tick(now)
         self.alerts.on_tick(now)
+        if self.settings.database_url is not None and now - self._refreshed_s >= REFRESH_S:
+            self._refreshed_s = now
+            self.admission.refresh()
         self.snapshots.on_tick(now)
         self.feedback.poll(now)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from routewright.admission.limits import Question
 from routewright.errors import GatewayError, InternalError
 from routewright.storage import Crossing, Storage
 from routewright.types import Allowance
@@ -65,23 +66,21 @@ class SpendOfStore:
         self._storage = storage
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, allowance: Allowance, from_ms: int, to_ms: int, then: Callable[[int | GatewayError], None]) -> None:
+    def ask(self, questions: Sequence[Question], then: Callable[[Sequence[int | GatewayError]], None]) -> None:
         """`then` is called from the loop, later; with a StorageUnavailable where nobody can say."""
-        task = asyncio.get_running_loop().create_task(self._ask(allowance, from_ms, to_ms, then))
+        task = asyncio.get_running_loop().create_task(self._ask(questions, then))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(
-        self, allowance: Allowance, from_ms: int, to_ms: int, then: Callable[[int | GatewayError], None]
-    ) -> None:
-        spent: int | GatewayError
+    async def _ask(self, questions: Sequence[Question], then: Callable[[Sequence[int | GatewayError]], None]) -> None:
+        found: Sequence[int | GatewayError]
         try:
-            question = (allowance.scope, allowance.owner, from_ms, to_ms)
-            answer = await self._storage.ask("spent", question, timeout_s=TIMEOUT_S)
-            spent = msgspec.msgpack.decode(answer, type=int)
+            asked = [(allowance.scope, allowance.owner, start, end) for allowance, start, end in questions]
+            answer = await self._storage.ask("spent", asked, timeout_s=TIMEOUT_S)
+            found = msgspec.msgpack.decode(answer, type=list[int])
         except GatewayError as error:
-            spent = error
+            found = [error] * len(questions)
         except Exception:
             log.exception("what a budget has spent could not be asked")
-            spent = InternalError("internal error; the log says more")
-        then(spent)
+            found = [InternalError("internal error; the log says more")] * len(questions)
+        then(found)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from admission.test_limits import WORKERS, Clock, in_workers, told
 from routewright.admission.counters import FIRST, HELD, Counters
-from routewright.admission.limits import Admission
+from routewright.admission.limits import Admission, Question
 from routewright.admission.meters import Reservation
 from routewright.errors import BudgetExceeded, GatewayError, StorageUnavailable
 from routewright.types import Allowance, Caller, Candidates, Group, Price
@@ -35,12 +35,17 @@ class Spent:
         self.asked = 0
         self.is_down = False
 
-    def ask(self, allowance: Allowance, from_ms: int, to_ms: int, then: Callable[[int | GatewayError], None]) -> None:
+    def ask(self, questions: Sequence[Question], then: Callable[[Sequence[int | GatewayError]], None]) -> None:
         self.asked += 1
         if self.is_down:
-            then(StorageUnavailable("down"))
-        else:
-            then(sum(cost for owner, at_ms, cost in self.rows if owner == allowance.owner and from_ms <= at_ms < to_ms))
+            then([StorageUnavailable("down")] * len(questions))
+            return
+        then(
+            [
+                sum(cost for owner, at_ms, cost in self.rows if owner == allowance.owner and start <= at_ms < end)
+                for allowance, start, end in questions
+            ]
+        )
 
 
 class Bank:
@@ -152,7 +157,7 @@ def test_every_budget_that_applies_is_checked(scope: str) -> None:
 def test_calls_that_end_while_the_ledger_is_asked_are_counted_once() -> None:
     """L: those before the question by the ledger, those after it here, whatever the ledger has read by then."""
     bank = Bank()
-    answers: list[Callable[[int | GatewayError], None]] = []
+    answers: list[Callable[[Sequence[int | GatewayError]], None]] = []
     who = bank.caller(budget(1000, budget_duration="1h"))
     running = [bank.admit(who) for _ in range(3)]
     bank.clock.wall_s += HOUR_S  # a clock that is set forward and back: what the window has spent is asked again
@@ -160,7 +165,7 @@ def test_calls_that_end_while_the_ledger_is_asked_are_counted_once() -> None:
     bank.clock.wall_s -= HOUR_S
     bank.settle(running[0], 100)  # before the question: the ledger's to tell
     bank.clock.wall_s += 0.01
-    bank.spent.ask = lambda allowance, from_ms, to_ms, then: answers.append(then)  # type: ignore[method-assign]
+    bank.spent.ask = lambda questions, then: answers.append(then)  # type: ignore[method-assign]
     assert bank.admission.admit(who, call(max_tokens=100), Candidates((bank.cheap,))) is None
     waiting = bank.admission.learn()
     waiting.send(None)
@@ -168,7 +173,7 @@ def test_calls_that_end_while_the_ledger_is_asked_are_counted_once() -> None:
     bank.clock.wall_s += 0.01
     bank.settle(running[2], 100)
     (then,) = answers
-    then(200 * CHEAP_NUSD)
+    then([200 * CHEAP_NUSD])
     base = who.limits.budgets[0].base
     assert bank.counters.cells[base + FIRST] == 300 * CHEAP_NUSD
     assert bank.counters.cells[base + HELD] == 0
@@ -403,3 +408,46 @@ def test_worker_that_died_reserves_nothing() -> None:
     counters.forget_worker(2)
     bank.admit(who)
     bank.refusal(who)
+
+
+def test_replicas_behind_one_ledger_see_one_another_s_spend_when_they_look_again() -> None:
+    """Each counts its own at once; the other's once it is in the ledger. Nothing that is known is taken back."""
+    one, other = Bank(), Bank()
+    other.spent = other.admission._source = one.spent
+    budget_of_both = budget(500)
+    for bank in (one, other):
+        bank.settle(bank.admit(bank.caller(budget_of_both)), 50)
+    held = one.admit(one.caller(budget_of_both), max_tokens=10)
+    for bank in (one, other):
+        bank.clock.advance(1)
+        bank.settle(bank.admit(bank.caller(budget_of_both)), 100)
+    for bank in (one, other):
+        bank.clock.advance(1)
+        bank.admission.refresh()
+    meter = one.caller(budget_of_both).limits.budgets[0]
+    assert one.counters.cells[one.counters.find(meter.tag, 0) + FIRST] == 300 * CHEAP_NUSD
+    one.settle(held, 10)
+    one.spent.rows.clear()  # a ledger that lags
+    one.admission.refresh()
+    one.refusal(one.caller(budget_of_both), max_tokens=191)
+    one.settle(one.admit(one.caller(budget_of_both), max_tokens=190), 190)
+    one.refusal(one.caller(budget_of_both), max_tokens=1)
+
+
+def test_calls_that_end_while_a_budget_is_looked_at_again_are_counted_once() -> None:
+    bank = Bank()
+    answers: list[Callable[[Sequence[int | GatewayError]], None]] = []
+    who = bank.caller(budget(1000))
+    bank.settle(bank.admit(who), 100)
+    running = bank.admit(who)
+    bank.spent.ask = lambda questions, then: answers.append(then)  # type: ignore[method-assign]
+    bank.clock.advance(1)
+    bank.admission.refresh()
+    bank.clock.advance(1)
+    bank.settle(running, 100)
+    (then,) = answers
+    then([150 * CHEAP_NUSD])  # 100 of ours, 50 of another replica's
+    base = who.limits.budgets[0].base
+    assert bank.counters.cells[base + FIRST] == 250 * CHEAP_NUSD
+    bank.admission.refresh()
+    assert len(answers) == 1, "what nobody used is not asked for"

@@ -11,6 +11,7 @@ import pytest
 
 from harness.crowd import ask, side_by_side
 from harness.gateway import Gateway, eventually, running
+from harness.postgres import Postgres
 from harness.upstream import Deployment, Upstream
 from harness.wire import Reply, assert_error, request_bytes, secret
 from money.answers import uses_all
@@ -110,17 +111,33 @@ def test_window_that_ends_says_when(gateway: Gateway, paid: Deployment) -> None:
 
 
 def test_restart_forgets_no_spend(upstream: Upstream, paid: Deployment) -> None:
-    """L: what a killed gateway had spent counts in the next, though no row had reached the database."""
+    """L: what a killed gateway had spent counts in the next, though its last rows had not reached the database."""
     uses_all(paid, gap_s=0)
-    with running(config_of(upstream), workers=2) as gateway:
+    with running(config_of(upstream)) as gateway:
         wait_for_the_ledger(gateway)
         assert statuses(many(gateway, FIVE_KEY, 3)) == {200: 3}
         gateway.kill_everything()
         gateway.start_again()
         wait_for_the_ledger(gateway)
         assert statuses(many(gateway, FIVE_KEY, 16)) == {200: 2, 429: 14}
-        gateway.kill_everything()
-        gateway.start_again()
-        wait_for_the_ledger(gateway)
-        assert statuses(many(gateway, FIVE_KEY, 4)) == {429: 4}
         eventually(lambda: ledger(gateway, "five") == (5, round(BUDGET_USD * 1e9)), what="five rows in the ledger")
+
+
+def test_replicas_behind_one_database_see_one_another_s_spend(
+    upstream: Upstream, paid: Deployment, postgres: Postgres
+) -> None:
+    """R23: within some seconds, without anything else between them."""
+    uses_all(paid, gap_s=0)
+    environment = {"DATABASE_URL": postgres.new_database()}
+    config = config_of(upstream)
+    with running(config, environment=environment) as one, running(config, environment=environment) as other:
+        for gateway in (one, other):
+            wait_for_the_ledger(gateway)
+        assert statuses(many(one, FIVE_KEY, 1)) == {200: 1}
+        assert statuses(many(other, FIVE_KEY, 3)) == {200: 3}
+
+        def seen() -> float:
+            return float(many(one, FIVE_KEY, 1, max_tokens=1)[0].headers["x-litellm-key-spend"])
+
+        eventually(lambda: seen() >= 4 * ANSWER_USD, within_s=30, what="what the other replica spent")
+        assert statuses(many(one, FIVE_KEY, 2)) == {429: 2}

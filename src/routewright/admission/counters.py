@@ -23,10 +23,10 @@ IDLE_MS = 120_000
 """A row unused for so long may be given to another name: every window of limits has ended by then, and what a budget
 has spent is in the ledger."""
 
-TAG, WINDOW, FIRST, SECOND, TOUCHED, LATEST, ASKED, HELD, FIRST_WORKER = range(9)
+TAG, WINDOW, FIRST, SECOND, TOUCHED, LATEST, ASKED, SINCE, HELD, FIRST_WORKER = range(10)
 """Cells of a row: whose it is; the start of its window; two counts; when it was last used; the latest window it ever
-had; up to when the ledger is asked what was spent; what running requests hold; and from FIRST_WORKER on how much of
-that each worker's requests do."""
+had; up to when the ledger is asked what was spent, and what was spent since; what running requests hold; and from
+FIRST_WORKER on how much of that each worker's requests do."""
 
 _HEADER = 8
 _RELOADS, _MADE, _CONFIG_LOADS = range(3)

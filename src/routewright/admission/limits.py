@@ -20,6 +20,7 @@ from routewright.admission.counters import (
     HELD,
     LATEST,
     SECOND,
+    SINCE,
     TOUCHED,
     WINDOW,
     Counters,
@@ -37,6 +38,9 @@ USUAL_OUTPUT_TOKENS = 256
 SPARE = 2.0
 """A usual answer is reserved this many times over."""
 SMOOTHING = 0.05
+MOST_QUESTIONS = 200
+STUCK_MS = 60_000
+"""A question without an answer for so long was a dead worker's."""
 Rooms = list[tuple[int, BudgetMeter]]
 """What is left of each budget, in nano-dollars."""
 _IS_KNOWN, _IS_TOLD_SOFT, _IS_TOLD_HARD = 1, 2, 4
@@ -47,20 +51,24 @@ Alert = Callable[[str, Allowance, int, int], None]
 nano-dollars and milliseconds."""
 
 
+Question = tuple[Allowance, int, int]
+"""Whose spend, from when, and before when; milliseconds since 1970."""
+
+
 class SpendSource(Protocol):
     """Where it is known what an owner has spent before. A call is settled before it is on disk, by less than a turn of
     its worker's loop; an answer waits for so long."""
 
-    def ask(self, allowance: Allowance, from_ms: int, to_ms: int, then: Callable[[int | GatewayError], None]) -> None:
-        """Call `then` with the nano-dollars spent by calls that ended from `from_ms` on and before `to_ms`, every
-        record that is on disk by now counted in."""
+    def ask(self, questions: Sequence[Question], then: Callable[[Sequence[int | GatewayError]], None]) -> None:
+        """Call `then` with an answer for each: the nano-dollars spent by calls that ended from the first moment on and
+        before the second, every record that is on disk by now counted in."""
 
 
 class NoSource:
     """No ledger: what a budget has spent can't be known, so nobody with a budget is let in."""
 
-    def ask(self, allowance: Allowance, from_ms: int, to_ms: int, then: Callable[[int | GatewayError], None]) -> None:
-        then(StorageUnavailable("budgets are kept by the ledger, and there is none"))
+    def ask(self, questions: Sequence[Question], then: Callable[[Sequence[int | GatewayError]], None]) -> None:
+        then([StorageUnavailable("budgets are kept by the ledger, and there is none")] * len(questions))
 
 
 class Admission:
@@ -83,6 +91,8 @@ class Admission:
         self._wall = wall
         self._without = Reservation()
         self._unknown: list[tuple[BudgetMeter, int]] = []
+        self._used: dict[int, BudgetMeter] = {}
+        """Budgets that calls were admitted under since they were last looked at again."""
         self._asked: dict[tuple[int, int, int], list[Signal[GatewayError | None]]] = {}
         self.owners_of_call: Callable[[Caller, Call], Sequence[Meters]] | None = None
         """Whom a call's own words name beside its key: customers and tags. None while nobody of these is limited."""
@@ -209,6 +219,8 @@ class Admission:
                             and cells[base + SECOND] & _IS_KNOWN
                         ):
                             spent = cells[base + FIRST] = cells[base + FIRST] + cost_nusd
+                            if 0 < cells[base + ASKED] <= now_ms:
+                                cells[base + SINCE] += cost_nusd
                             if spent >= budget.first_mark_nusd:
                                 self._tell(budget, base, now_ms)
                         else:
@@ -295,6 +307,7 @@ class Admission:
             if used >= budget.cap_nusd or used + cost > budget.cap_nusd:
                 return False
             cells[base + TOUCHED] = mono_ms
+            self._used[budget.tag] = budget
             held.append((budget, base, cost, None))
             if budget.allowance.scope == "key":
                 fields = budget_fields(spent + budget.before_nusd, budget.amount_nusd(now_ms))
@@ -341,6 +354,7 @@ class Admission:
             raise self._over_budget(everything, min(costs.values(), default=0), now_ms, meters.limits, mono_ms)
         cost = max([costs[name] for name in kept])
         for budget in meters.budgets:
+            self._used[budget.tag] = budget
             reservation.budgets.append((budget, budget.base, cost, None))
             if budget.allowance.scope == "key":
                 spent = self._cells[budget.base + FIRST] + budget.before_nusd
@@ -504,7 +518,7 @@ class Admission:
             for signal in self._asked.pop(asked):
                 signal.set(spent if isinstance(spent, GatewayError) else None)
 
-        self._source.ask(budget.allowance, start_ms, min(budget.end_ms, asked_ms), told)
+        self._source.ask([(budget.allowance, start_ms, min(budget.end_ms, asked_ms))], lambda found: told(found[0]))
 
     def _set_spent(self, budget: BudgetMeter, start_ms: int, asked_ms: int, spent: int) -> None:
         """What ended before the question, beside what has ended since; whichever worker hears it first."""
@@ -522,6 +536,45 @@ class Admission:
                 cells[base + ASKED] = 0
         finally:
             self._counters.unlock()
+
+    def refresh(self) -> None:
+        """Look again at the budgets in use: others may have spent from them, behind the same database. What is known
+        here already is never taken back, so between two looks nothing is forgotten."""
+        used, self._used = list(self._used.values()), {}
+        for start in range(0, len(used), MOST_QUESTIONS):
+            self._refresh(used[start : start + MOST_QUESTIONS])
+
+    def _refresh(self, budgets: Sequence[BudgetMeter]) -> None:
+        cells = self._cells
+        now_ms = int(self._wall() * 1000)
+        asked: list[tuple[BudgetMeter, int]] = []
+        self._counters.lock()
+        try:
+            for budget in budgets:
+                base = budget.base
+                is_free = not cells[base + ASKED] or cells[base + ASKED] < now_ms - STUCK_MS
+                if cells[base] == budget.tag and cells[base + SECOND] & _IS_KNOWN and is_free:
+                    cells[base + ASKED], cells[base + SINCE] = now_ms + 1, 0
+                    asked.append((budget, cells[base + WINDOW]))
+        finally:
+            self._counters.unlock()
+
+        def told(answers: Sequence[int | GatewayError]) -> None:
+            self._counters.lock()
+            try:
+                for (budget, start_ms), spent in zip(asked, answers, strict=True):
+                    base = budget.base
+                    if cells[base] != budget.tag or cells[base + ASKED] != now_ms + 1:
+                        continue
+                    cells[base + ASKED] = 0
+                    if cells[base + WINDOW] == start_ms and not isinstance(spent, GatewayError):
+                        cells[base + FIRST] = max(cells[base + FIRST], spent + cells[base + SINCE])
+            finally:
+                self._counters.unlock()
+
+        if asked:
+            questions = [(budget.allowance, start_ms, min(budget.end_ms, now_ms + 1)) for budget, start_ms in asked]
+            self._source.ask(questions, told)
 
     def _with_owners(self, meters: Meters | None, owners: Sequence[Meters]) -> Meters | None:
         if not owners:

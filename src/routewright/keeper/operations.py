@@ -69,10 +69,10 @@ def _alert(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 def _spent(tools: Tools, body: msgspec.Raw) -> Any:
-    scope, owner, from_ms, to_ms = msgspec.msgpack.decode(body, type=tuple[str, str, int, int])
+    questions = msgspec.msgpack.decode(body, type=list[tuple[str, str, int, int]])
     time.sleep(SETTLED_S)
     tools.follower.drain()
-    return tools.database.read(lambda connection: spent_nusd(connection, scope, owner, from_ms, to_ms))
+    return tools.database.read(lambda connection: [spent_nusd(connection, *question) for question in questions])
 
 
 OPERATIONS: dict[str, Operation] = {

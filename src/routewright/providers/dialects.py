@@ -16,6 +16,7 @@ from routewright.providers import (
     gemini,
     gemini_answers,
     gemini_native,
+    mistral,
     openai,
     openai_translated,
 )
@@ -116,4 +117,6 @@ def spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[s
     dialect = provider.dialect if provider is not None else "openai"
     if dialect not in _HEADS or settings.api_base.endswith("/openai"):
         dialect = "openai"  # Azure, whose paths and key are all that tells it apart; Google's door for OpenAI's dialect
+    if settings.provider == "mistral":
+        return {**_EXCHANGES["openai"], "chat": mistral}, openai.request_heads(settings, upstream_model)
     return _EXCHANGES[dialect], _HEADS[dialect](settings, upstream_model)

@@ -54,7 +54,9 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
         body.pop(name, None)
     body["model"] = deployment.upstream_model
     body["messages"] = own_history(body["messages"], deployment.provider)
-    if call.is_stream and "stream_options" not in deployment.drop_params:
+    if deployment.provider == "mistral":  # it refuses what it does not know, and tells usage unasked
+        body = {name: value for name, value in body.items() if name != "user"}
+    elif call.is_stream and "stream_options" not in deployment.drop_params:
         body["stream_options"] = {"include_usage": True}
     encoded = encode(body)
     return b"%b%d\r\n\r\n%b" % (deployment.request_heads["chat"], len(encoded), encoded)

@@ -51,7 +51,7 @@ def test_newest_migration_is_the_one_that_the_start_asks_for() -> None:
 
 def test_many_starting_at_once_migrate_once(address: str) -> None:
     """Several workers and replicas find an empty database at the same time."""
-    processes = [subprocess.Popen([sys.executable, "-c", MIGRATE, address], stderr=subprocess.PIPE) for _ in range(4)]
+    processes = [subprocess.Popen([sys.executable, "-c", MIGRATE, address], stderr=subprocess.PIPE) for _ in range(3)]
     for process in processes:
         _, errors = process.communicate(timeout=50)
         assert process.returncode == 0, errors.decode()

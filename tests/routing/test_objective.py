@@ -54,3 +54,15 @@ def test_blended_price_counts_input_three_times():
     assert blended_usd_per_million(price) == pytest.approx(2.0)
     assert blended_usd_per_million(Price(input_usd_per_token=1e-6)) == pytest.approx(1.0)
     assert blended_usd_per_million(Price()) is None
+
+
+def test_candidates_that_cost_nearly_the_same_do_not_put_the_worst_of_them_on_the_dial():
+    """The cheapest of each prompt flips between four poor models and a good one, which cost alike; a fifth is dear."""
+    draw = np.random.default_rng(0)
+    scores = np.tile([0.2, 0.2, 0.2, 0.2, 0.6, 0.8], (300, 1)) + 0.05 * draw.standard_normal((300, 6))
+    costs = np.tile([1.0, 1.0, 1.0, 1.0, 1.01, 20.0], (300, 1)) * (1 + 0.02 * draw.standard_normal((300, 6)))
+    dial = Dial(scores, costs)
+    assert dial.cheapest_score < 0.4  # what stands at 0 to the letter
+    for quality in (0.01, 0.25, 0.5):
+        choice = (scores - dial.weight(quality) * costs).argmax(axis=1)
+        assert scores[np.arange(300), choice].mean() > 0.59

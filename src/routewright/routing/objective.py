@@ -14,15 +14,19 @@ from routewright.types import Price
 USUAL_OUTPUT_TOKENS: Final = 300.0
 """Of a model whose usual answer nobody has measured: a few paragraphs."""
 _STEPS: Final = 200
+_AS_GOOD_AS_FREE: Final = 0.05
+"""Share of the least cost that is spent before the dial begins to count."""
 
 
 class Dial:
     """Turns a wish for quality, 0..1, into the weight of a US dollar against a unit of score.
 
     The dial's meaning is exact. Choosing argmax(score - weight * cost) over a fitted sample traces a curve: mean
-    expected score against weight, falling from the best choice (weight 0) to the cheapest candidate's (weight without
-    bound). The dial q is the fraction of the way from the cheapest's to the best's expected score, so q = 0.8 gives up
-    a fifth of what there is to win, where that saves most.
+    expected score against mean cost, from the best choice (weight 0) to the cheapest candidate's (weight without
+    bound). At 1 the dial is the best choice, at 0 the cheapest candidate. Between them q is the fraction of the way to
+    the best's expected score from that of the curve at 1.05 times the least cost: so q = 0.8 gives up a fifth of what
+    there is to win, where that saves most. What a twentieth of the least cost buys is not on the dial: where several
+    candidates cost nearly the same, the very cheapest of each prompt may be much worse than another, for nothing.
 
     scores: expected scores of a sample of prompts, (n, n_candidates).
     costs_usd: expected cost of each, (n, n_candidates).
@@ -46,11 +50,15 @@ class Dial:
             return
         low, high = max(float(worth.min()) * 1e-2, 1e-12), float(worth.max()) * 1.01
         weights = np.geomspace(high, min(low, high), _STEPS)
-        span = self.best_score - self.cheapest_score
-        means = [float(s[rows, (s - weight * c).argmax(axis=1)].mean()) for weight in weights]
-        fractions = np.maximum.accumulate((np.array(means) - self.cheapest_score) / span)
+        choices = [(s - weight * c).argmax(axis=1) for weight in weights]
+        means = np.array([s[rows, choice].mean() for choice in choices])
+        spent = np.array([c[rows, choice].mean() for choice in choices])
+        first = max(0, int(np.flatnonzero(spent <= (1 + _AS_GOOD_AS_FREE) * c[rows, cheapest].mean())[-1]))
+        base = float(means[first])
+        span = max(self.best_score - base, 1e-9)
+        fractions = np.maximum.accumulate((means[first:] - base) / span)
         self._fractions = [*fractions.tolist(), 1.0]
-        self._weights = [*weights.tolist(), 0.0]
+        self._weights = [*weights[first:].tolist(), 0.0]
 
     def weight(self, quality: float) -> float:
         """Score given up per US dollar saved; 0 at quality 1, infinity at quality 0."""

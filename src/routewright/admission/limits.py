@@ -183,6 +183,8 @@ class Admission:
         ended_at_ms: int | None = None,
     ) -> None:
         """Give back what was held, and count what was really used; `ended_at_ms` is what the ledger will say."""
+        if reservation is self._without:
+            return
         model = deployment.model_name if deployment is not None else None
         budgets = reservation.budgets
         if not budgets:

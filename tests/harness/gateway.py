@@ -232,8 +232,15 @@ class Gateway:
         return [own, *own.children(recursive=True)]
 
     def serving_processes(self) -> list[psutil.Process]:
-        """Those that accept connections, told by what they hold open after some requests."""
-        return [process for process in self.processes() if not process.children()]
+        """Those that accept connections: neither a supervisor, nor the store's process, nor one that has just died."""
+        alive = []
+        for process in self.processes():
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE and "routewright.keeper" not in process.cmdline():
+                    alive.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return alive if len(alive) == 1 else [process for process in alive if process.pid != self.process.pid]
 
     def open_files(self) -> int:
         return sum(process.num_fds() for process in self.processes())

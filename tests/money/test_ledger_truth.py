@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 from harness import dialect
@@ -106,8 +105,7 @@ class Load:
             while self.sent < REQUESTS * number / (len(kills) + 1):  # noqa: ASYNC110 - so many requests later
                 await asyncio.sleep(0.01)
             if kill == "worker":
-                workers = psutil.Process(self.gateway.process.pid).children()
-                workers = [each for each in workers if "keeper" not in " ".join(each.cmdline())]
+                workers = self.gateway.serving_processes()
                 if workers:
                     self.rng.choice(workers).send_signal(signal.SIGKILL)
                 continue

@@ -307,11 +307,11 @@ def test_memory_returns_after_large_bodies(gateway: Gateway) -> None:
     """T4: RSS after the size cases is at most before + 2 x the limit."""
     mib = 1024 * 1024
     gateway.chat()
-    before = sum(process.memory_info().rss for process in gateway.processes())
+    before = sum(process.memory_info().rss for process in gateway.serving_processes())
     for _ in range(8):
         assert gateway.request("POST", CHAT, with_content(b'"' + b"a" * (9 * mib) + b'"')).status == 200
         assert_error(gateway.request("POST", CHAT, b"[" * (9 * mib)), 400)
     eventually(
-        lambda: sum(process.memory_info().rss for process in gateway.processes()) <= before + 20 * mib,
+        lambda: sum(process.memory_info().rss for process in gateway.serving_processes()) <= before + 20 * mib,
         what="memory to come back",
     )

@@ -26,7 +26,7 @@ class EnsembleRouter(Router):
     cost_weight: quality given up per US dollar saved; 0 ignores cost.
     Learns what they learn, each array under `near_`, `deep_` and `task_`.
     Source: Breiman, "Stacked regressions", Machine Learning 24, 1996, with equal weights. Out of fold on train and
-    valid rows of four sets, logistic regression as a fourth part, or in the place of one, was worse on each of them.
+    valid rows, logistic regression as a fourth part was worse on three of four sets and neither on the fourth.
     """
 
     name: ClassVar[str] = "ensemble"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Final, overload
@@ -28,8 +29,8 @@ _decode = msgspec.json.Decoder(_Line).decode
 class _Rows(Sequence[Prompt]):
     """What a sequence of prompts needs beside its length and one prompt by its number."""
 
-    def _one(self, row: int) -> Prompt:
-        raise NotImplementedError
+    @abstractmethod
+    def _one(self, row: int) -> Prompt: ...
 
     @overload
     def __getitem__(self, row: int) -> Prompt: ...

@@ -244,14 +244,7 @@ class RoutePlan:
         to answer within a cap.
         """
         if look is None:
-            key = (
-                prompt.text,
-                prompt.system[:SYSTEM_CHARACTERS],
-                prompt.task,
-                prompt.has_tools,
-                prompt.has_images,
-                prompt.wants_json,
-            )
+            key = _key(prompt)
             look = self._young.get(key)
             if look is None:
                 look = self._old.get(key) or self._look(prompt)

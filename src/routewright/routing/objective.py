@@ -53,7 +53,7 @@ class Dial:
         choices = [(s - weight * c).argmax(axis=1) for weight in weights]
         means = np.array([s[rows, choice].mean() for choice in choices])
         spent = np.array([c[rows, choice].mean() for choice in choices])
-        first = max(0, int(np.flatnonzero(spent <= (1 + _AS_GOOD_AS_FREE) * c[rows, cheapest].mean())[-1]))
+        first = int(np.flatnonzero(spent <= (1 + _AS_GOOD_AS_FREE) * c[rows, cheapest].mean())[-1])
         base = float(means[first])
         span = max(self.best_score - base, 1e-9)
         fractions = np.maximum.accumulate((means[first:] - base) / span)

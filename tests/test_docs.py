@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from routewright.cli import _parser
+from routewright.cli import make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,7 +33,7 @@ def test_the_pages_show_commands():
 def test_a_command_of_a_page_is_one_that_the_program_takes(page, line, capsys):
     words = shlex.split(line, comments=True)[1:]
     try:
-        options = _parser().parse_args(words)
+        options = make_parser().parse_args(words)
     except SystemExit:
         pytest.fail(f"{page}: {line}: {capsys.readouterr().err}")
     assert callable(options.run)

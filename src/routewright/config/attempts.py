@@ -1,0 +1,111 @@
+"""Retries, fallbacks, cooldown and aliases: `router_settings`, and what `litellm_settings` says of the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from routewright.config.model_names import ModelNames
+from routewright.config.problems import nearest, shown
+from routewright.config.section import Section, text_list
+from routewright.config.source import Node
+from routewright.settings import AttemptSettings
+
+
+def read_attempts(litellm: Section, router: Section, models: ModelNames, strategy: str | None) -> AttemptSettings:
+    changes: dict[str, Any] = {}
+    if strategy is not None:
+        changes["routing_strategy"] = strategy
+    changes["model_group_alias"] = read_aliases(litellm, router, models)
+
+    for key, name, most in (
+        ("num_retries", "num_retries", 100),
+        ("allowed_fails", "allowed_fails", 1_000_000),
+        ("max_fallbacks", "max_fallbacks", 100),
+    ):
+        of_litellm, of_router = litellm.integer(key, least=0, most=most), router.integer(key, least=0, most=most)
+        chosen = of_router if of_router is not None else of_litellm
+        if chosen is not None:
+            changes[name] = chosen
+    for key, name in (("retry_after", "retry_after_s"), ("cooldown_time", "cooldown_s")):
+        seconds_litellm, seconds_router = litellm.number(key, most=86_400), router.number(key, most=86_400)
+        seconds = seconds_router if seconds_router is not None else seconds_litellm
+        if seconds is not None:
+            changes[name] = seconds
+    disabled = router.boolean("disable_cooldowns")
+    if disabled is not None:
+        changes["disable_cooldowns"] = disabled
+
+    defaults: list[str] = []
+    for key in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
+        found = {**_fallbacks(litellm, key, models), **_fallbacks(router, key, models)}
+        if key == "fallbacks":
+            defaults.extend(found.pop("*", ()))  # LiteLLM's other way to write default_fallbacks
+        changes[key] = found
+    for section in (litellm, router):
+        own = section.names("default_fallbacks")
+        if own:
+            defaults = list(own)
+            for name in own:
+                _warn_unless_known(section, "default_fallbacks", name, models)
+    changes["default_fallbacks"] = tuple(defaults)
+    return replace(AttemptSettings(), **changes)
+
+
+def read_aliases(litellm: Section, router: Section, models: ModelNames) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for section in (litellm, router):
+        aliases = section.section("model_group_alias")
+        for alias, node in aliases.entries.items():
+            aliases.know(alias)
+            if node.value is None:
+                continue
+            if isinstance(node.value, dict):
+                inner = aliases.section(alias)
+                target = inner.text("model")
+                if "model" not in inner.entries:
+                    inner.error("model", "missing")
+                inner.finish({"hidden"})
+            else:
+                target = aliases.text(alias)
+            if target is None:
+                continue
+            if not alias or "*" in alias or not alias.isprintable():
+                aliases.error(alias, "no model can be called so")
+            elif not models.has_model(target) and target not in models.routes:
+                message = f'no model named "{shown(target)}" in model_list'
+                aliases.error(alias, message, nearest(target, models.modes))
+            else:
+                found[alias] = target
+    models.aliases = set(found)
+    return found
+
+
+def _fallbacks(section: Section, key: str, models: ModelNames) -> dict[str, tuple[str, ...]]:
+    """`[{model: [others]}]`, or the mapping without its list."""
+    node = section.take(key)
+    if node is None:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    entries = node.value if isinstance(node.value, list) else [node]
+    for entry in entries:
+        if not isinstance(entry.value, dict):
+            section.notes.error(entry, section.field(key), "expected a list of {model: [other models]}")
+            continue
+        for name, others in entry.value.items():
+            names = text_list(others, f"{section.field(key)}.{shown(name)}", section.notes)
+            if names is None:
+                continue
+            if name in found:
+                section.notes.error(others, section.field(key), f'"{shown(name)}" stands here twice')
+            found[name] = names
+            for wanted in (*((name,) if name != "*" else ()), *names):
+                _warn_unless_known(section, key, wanted, models, others)
+    return found
+
+
+def _warn_unless_known(section: Section, key: str, name: str, models: ModelNames, node: Node | None = None) -> None:
+    if not models.has_name(name):
+        place = node or section.entries[key]
+        message = f'no model named "{shown(name)}"; it is passed over'
+        section.notes.warn(place, section.field(key), message, models.nearest(name))

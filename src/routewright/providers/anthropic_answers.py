@@ -10,21 +10,20 @@ from typing import Any
 
 import msgspec
 
-from routewright.dialect import Clock, Pieces, Stream
+from routewright.dialect import Pieces, Stream
 from routewright.errors import GatewayError, UpstreamAuthError, UpstreamError
 from routewright.providers import anthropic
 from routewright.providers.anthropic import JSON_TOOL
 from routewright.providers.failures import cleaned, error_for
 from routewright.providers.translation import (
     DECODE_ERRORS,
+    TranslatedExchange,
     TranslatedStream,
     bad_answer,
     bad_event,
-    chars_in,
-    completion,
     count,
+    decoded,
     is_count,
-    own_count,
 )
 from routewright.types import Call, Deployment, Usage
 
@@ -292,24 +291,14 @@ def error_of(
     return error_for(status, headers, now_s, message=message, code=code)
 
 
-class Translated:
+class Translated(TranslatedExchange):
     """Serves our clients of other dialects by Anthropic's Messages."""
 
-    stream_type = b"text/event-stream"
-    unframe = None
     error_of = staticmethod(error_of)
     request_bytes = staticmethod(anthropic.request_bytes)
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        try:
-            answer = _decode_answer(body)
-            if not body.isascii():
-                body.decode()  # the decoder above looks only at what it takes out
-        except DECODE_ERRORS as error:
-            raise bad_answer(error) from error
+        answer = decoded(_decode_answer, body)
         if answer.error:
             raise event_error(answer.error, deployment)
         if answer.content is None or answer.stop_reason is None:
@@ -317,12 +306,9 @@ class Translated:
         message = message_of(answer.content)
         reason = FINISH_REASONS.get(answer.stop_reason, "stop")
         if reason == "tool_calls" and "tool_calls" not in message:
-            reason = "stop"
-        usage = usage_of(answer.usage) or own_count(call, chars_in(message))
-        chat = completion(answer.id, deployment.model_name, self._clock(), message, reason)
-        if answer.stop_sequence is not None:
-            chat["choices"][0]["stop_sequence"] = answer.stop_sequence
-        return call.client.answer(chat, call, usage), usage
+            reason = "stop"  # the only tool was the JSON answer's
+        usage = usage_of(answer.usage)
+        return self._answered(call, deployment, answer.id, message, reason, usage, answer.stop_sequence)
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
-        return EventStream(call, call.client.pieces(call, deployment.model_name, self._clock), deployment)
+        return EventStream(call, self._pieces(call, deployment), deployment)

@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 
 from routewright.dialect import Stream
-from routewright.errors import GatewayError
 from routewright.providers.anthropic_answers import error_of, event_error, usage_of
 from routewright.providers.translation import (
     DECODE_ERRORS,
+    NativeStream,
     bad_answer,
     bad_event,
     data_of,
+    decoded,
     encode,
     is_count,
     own_count,
@@ -94,12 +95,7 @@ class Messages:
         return _request(call, deployment, "messages", dict(call.body))
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        try:
-            answer = _decode_answer(body)
-            if not body.isascii():
-                body.decode()
-        except DECODE_ERRORS as error:
-            raise bad_answer(error) from error
+        answer = decoded(_decode_answer, body)
         if answer.error:
             raise event_error(answer.error, deployment)
         if answer.content is None or any(type(block) is not dict for block in answer.content):
@@ -139,25 +135,15 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
-class EventStream:
+class EventStream(NativeStream):
     """Events pass as they came, save for the model's name at the start. The start waits for the first block, so that
     a failure before it can still be answered elsewhere; the last event waits for the record."""
 
     def __init__(self, call: Call, deployment: Deployment) -> None:
-        self._call, self._deployment = call, deployment
+        super().__init__(call, deployment)
         self._opening = b""
         self._has_begun = False
         self._figures: dict[str, Any] = {}
-        self.usage: Usage | None = None
-        self.output_chars = 0
-        self.finish_seen = False
-        self.is_done = False
-        self.last = b""
-
-    def feed(self, events: bytes) -> bytes:
-        if events.count(b"\n\n") == 1:
-            return self._event(events)
-        return b"".join([self._event(event + b"\n\n") for event in events.split(b"\n\n") if event])
 
     def _event(self, event: bytes) -> bytes:
         data = data_of(event)
@@ -225,12 +211,6 @@ class EventStream:
         opening, self._opening = self._opening, b""
         self.last = opening + STOP
 
-    def failure(self, error: GatewayError, request_id: str) -> bytes:
-        return self._call.client.error_event(error, request_id)
-
-    def counted_usage(self, call: Call) -> Usage:
-        return self.usage if self.usage is not None else own_count(call, self.output_chars)
-
 
 # --- counting -----------------------------------------------------------------------------------------------------
 
@@ -247,10 +227,7 @@ class CountTokens:
         return _request(call, deployment, "count_tokens", body)
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        try:
-            answer = _decode(body)
-        except DECODE_ERRORS as error:
-            raise bad_answer(error) from error
+        answer = decoded(_decode, body)
         if type(answer) is not dict or not is_count(answer.get("input_tokens")):
             raise bad_answer()
         return encode(answer), Usage()

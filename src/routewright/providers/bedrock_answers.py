@@ -18,14 +18,12 @@ from routewright.providers.bedrock import Signer, request_bytes
 from routewright.providers.failures import cleaned, error_for
 from routewright.providers.translation import (
     DECODE_ERRORS,
+    TranslatedExchange,
     TranslatedStream,
-    bad_answer,
     bad_event,
-    chars_in,
-    completion,
     count,
+    decoded,
     is_count,
-    own_count,
 )
 from routewright.types import Call, Deployment, Usage
 
@@ -357,7 +355,7 @@ def error_of(
     return error_for(status, headers, now_s, message=message, code="model_not_found" if status == 404 else None)
 
 
-class Translated:
+class Translated(TranslatedExchange):
     """Serves our clients of all dialects by Converse. One for each deployment, since each signs for itself."""
 
     stream_type = b"application/vnd.amazon.eventstream"
@@ -365,30 +363,23 @@ class Translated:
     error_of = staticmethod(error_of)
 
     def __init__(self, signer: Signer, clock: Clock) -> None:
-        self._signer, self._clock = signer, clock
+        super().__init__(clock)
+        self._signer = signer
 
     def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
         return request_bytes(call, deployment, self._signer)
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        try:
-            answer = _decode_answer(body)
-            if not body.isascii():
-                body.decode()
-        except DECODE_ERRORS as error:
-            raise bad_answer(error) from error
+        answer = decoded(_decode_answer, body)
         message = message_of(answer.output.message.content)
         reason = _finish(answer.stopReason)
         if reason == "tool_calls" and "tool_calls" not in message:
-            reason = "stop"
-        usage = usage_of(answer.usage) or own_count(call, chars_in(message))
-        chat = completion(self._new_id(), deployment.model_name, self._clock(), message, reason)
-        return call.client.answer(chat, call, usage), usage
+            reason = "stop"  # the only tool was the JSON answer's
+        return self._answered(call, deployment, self._answer_id(), message, reason, usage_of(answer.usage))
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
-        pieces = call.client.pieces(call, deployment.model_name, self._clock)
-        return EventStream(call, pieces, deployment, self._new_id())
+        return EventStream(call, self._pieces(call, deployment), deployment, self._answer_id())
 
-    def _new_id(self) -> str:
+    def _answer_id(self) -> str:
         """Converse names no id."""
-        return f"chatcmpl-{int(self._clock() * 1e6):x}"
+        return f"chatcmpl-{self._new_id()}"

@@ -10,21 +10,20 @@ from typing import Any
 
 import msgspec
 
-from routewright.dialect import Clock, Pieces, Stream
+from routewright.dialect import Pieces, Stream
 from routewright.errors import ContentPolicyViolation, GatewayError, UpstreamAuthError, UpstreamError
 from routewright.providers import gemini
 from routewright.providers.failures import MAX_RETRY_AFTER_S, cleaned, error_for
 from routewright.providers.translation import (
     DECODE_ERRORS,
+    TranslatedExchange,
     TranslatedStream,
     bad_answer,
     bad_event,
-    chars_in,
-    completion,
     count,
+    decoded,
     encode,
     is_count,
-    own_count,
 )
 from routewright.types import Call, Deployment, Usage
 
@@ -219,24 +218,14 @@ def error_of(
     return error
 
 
-class Translated:
+class Translated(TranslatedExchange):
     """Serves our clients of all dialects by `generateContent`."""
 
-    stream_type = b"text/event-stream"
-    unframe = None
     error_of = staticmethod(error_of)
     request_bytes = staticmethod(gemini.request_bytes)
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        try:
-            response = _decode(body)
-            if not body.isascii():
-                body.decode()
-        except DECODE_ERRORS as error:
-            raise bad_answer(error) from error
+        response = decoded(_decode, body)
         if response.error is not None:
             raise event_error(response.error, deployment)
         blocked = _blocked(response)
@@ -250,9 +239,7 @@ class Translated:
         reason = _finish(candidate.finishReason)
         if "tool_calls" in message and reason == "stop":
             reason = "tool_calls"
-        usage = usage_of(response.usageMetadata) or own_count(call, chars_in(message))
-        chat = completion(answer_id, deployment.model_name, self._clock(), message, reason)
-        return call.client.answer(chat, call, usage), usage
+        return self._answered(call, deployment, answer_id, message, reason, usage_of(response.usageMetadata))
 
     @staticmethod
     def _message(candidate: _Candidate, answer_id: str) -> dict[str, Any]:
@@ -280,8 +267,4 @@ class Translated:
         return message
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
-        pieces = call.client.pieces(call, deployment.model_name, self._clock)
-        return EventStream(call, pieces, deployment, self._new_id())
-
-    def _new_id(self) -> str:
-        return f"{int(self._clock() * 1e6):x}"
+        return EventStream(call, self._pieces(call, deployment), deployment, self._new_id())

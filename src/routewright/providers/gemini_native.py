@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 
 from routewright.dialect import Stream
-from routewright.errors import GatewayError, InvalidRequest
+from routewright.errors import InvalidRequest
 from routewright.providers.gemini_answers import BROKEN, Response, error_of, event_error, usage_of
 from routewright.providers.translation import (
     DECODE_ERRORS,
+    NativeStream,
     bad_answer,
     bad_event,
     data_of,
+    decoded,
     encode,
     is_count,
     own_count,
@@ -49,12 +51,7 @@ class Generate:
         return _request(call, deployment, "stream" if call.is_stream else "generate", body)
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        try:
-            response = _decode(body)
-            if not body.isascii():
-                body.decode()
-        except DECODE_ERRORS as error:
-            raise bad_answer(error) from error
+        response = decoded(_decode, body)
         if response.error is not None:
             raise event_error(response.error, deployment)
         if response.candidates is None and response.promptFeedback is None:
@@ -65,21 +62,13 @@ class Generate:
         return EventStream(call, deployment)
 
 
-class EventStream:
+class EventStream(NativeStream):
     """Events pass as they came. From the finish reason on each waits for the next or the end, since the last of them
     must not be sent before the answer is recorded."""
 
     def __init__(self, call: Call, deployment: Deployment) -> None:
-        self._call, self._deployment = call, deployment
+        super().__init__(call, deployment)
         self._held = b""
-        self.usage: Usage | None = None
-        self.output_chars = 0
-        self.finish_seen = False
-        self.is_done = False
-        self.last = b""
-
-    def feed(self, events: bytes) -> bytes:
-        return b"".join([self._event(event + b"\n\n") for event in events.split(b"\n\n") if event])
 
     def _event(self, event: bytes) -> bytes:
         data = data_of(event)
@@ -112,12 +101,6 @@ class EventStream:
         self.is_done = True
         self.last = self._held
 
-    def failure(self, error: GatewayError, request_id: str) -> bytes:
-        return self._call.client.error_event(error, request_id)
-
-    def counted_usage(self, call: Call) -> Usage:
-        return self.usage if self.usage is not None else own_count(call, self.output_chars)
-
 
 class Count:
     """`countTokens` to the same of Google's, which costs nothing."""
@@ -131,10 +114,7 @@ class Count:
         return _request(call, deployment, "count", {"generateContentRequest": whole})
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        try:
-            answer = _decode_any(body)
-        except DECODE_ERRORS as error:
-            raise bad_answer(error) from error
+        answer = decoded(_decode_any, body)
         if type(answer) is not dict or not is_count(answer.get("totalTokens")):
             raise bad_answer()
         return encode(answer), Usage()

@@ -10,19 +10,19 @@ from typing import Any
 
 import msgspec
 
-from routewright.dialect import Clock, Pieces, Stream
+from routewright.dialect import Pieces, Stream
 from routewright.errors import UpstreamError
 from routewright.providers.histories import own_history
-from routewright.providers.openai import error_of, stream_type, usage_of
+from routewright.providers.openai import error_of, usage_of
 from routewright.providers.translation import (
     DECODE_ERRORS,
+    TranslatedExchange,
     TranslatedStream,
     bad_answer,
     bad_event,
-    chars_in,
+    decoded,
     drops,
     encode,
-    own_count,
     unsupported,
 )
 from routewright.types import Call, Deployment, Usage
@@ -203,22 +203,14 @@ class EventStream(TranslatedStream):
         return out
 
 
-class Translated:
+class Translated(TranslatedExchange):
     """Serves our clients of other dialects by OpenAI's chat completions."""
 
-    stream_type = stream_type
-    unframe = None
     error_of = staticmethod(error_of)
     request_bytes = staticmethod(request_bytes)
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
-        try:
-            whole = _decode(body)
-        except DECODE_ERRORS as error:
-            raise bad_answer(error) from error
+        whole = decoded(_decode, body)
         if type(whole) is not dict:
             raise bad_answer()
         if whole.get("error"):
@@ -228,15 +220,8 @@ class Translated:
             raise bad_answer()
         message = _message_of(choices[0].get("message"))
         finish = choices[0].get("finish_reason")
-        chat = {
-            "id": whole.get("id"),
-            "object": "chat.completion",
-            "created": int(self._clock()),
-            "model": deployment.model_name,
-            "choices": [{"index": 0, "message": message, "finish_reason": finish if type(finish) is str else "stop"}],
-        }
-        usage = usage_of(whole.get("usage")) or own_count(call, chars_in(message))
-        return call.client.answer(chat, call, usage), usage
+        reason = finish if type(finish) is str else "stop"
+        return self._answered(call, deployment, whole.get("id") or "", message, reason, usage_of(whole.get("usage")))
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
-        return EventStream(call, call.client.pieces(call, deployment.model_name, self._clock))
+        return EventStream(call, self._pieces(call, deployment))

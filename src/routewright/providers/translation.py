@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
-from routewright.dialect import Chat, Pieces
+from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, UnsupportedField, UpstreamBadResponse
 from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Usage
 
 MAX_TOKENS_BELIEVED = 100_000_000
 """A usage figure above this is no usage figure."""
 
+Answer = TypeVar("Answer")
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -174,20 +175,47 @@ def bad_event(cause: Exception | None = None) -> UpstreamBadResponse:
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-class TranslatedStream:
-    """An upstream's events on their way to a client of another dialect: `dialect.Stream`.
+class CountedStream:
+    """What every stream keeps of its answer, as `dialect.Stream` asks for it. A subclass reads the events."""
 
-    A subclass reads one event at a time in `_event`, keeps the counters, and tells `_pieces` what it found.
-    """
-
-    def __init__(self, call: Call, pieces: Pieces) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
-        self._pieces = pieces
         self.usage: Usage | None = None
         self.output_chars = 0
         self.finish_seen = False
         self.is_done = False
         self.last = b""
+
+    def failure(self, error: GatewayError, request_id: str) -> bytes:
+        return self._call.client.error_event(error, request_id)
+
+    def counted_usage(self, call: Call) -> Usage:
+        return self.usage if self.usage is not None else own_count(call, self.output_chars)
+
+
+class NativeStream(CountedStream):
+    """An upstream's events on their way to a client of the same dialect: each passes as it came."""
+
+    def __init__(self, call: Call, deployment: Deployment) -> None:
+        super().__init__(call)
+        self._deployment = deployment
+
+    def feed(self, events: bytes) -> bytes:
+        return b"".join([self._event(event + b"\n\n") for event in events.split(b"\n\n") if event])
+
+    def _event(self, event: bytes) -> bytes:
+        raise NotImplementedError
+
+
+class TranslatedStream(CountedStream):
+    """An upstream's events on their way to a client of another dialect.
+
+    A subclass reads one event's data at a time in `_event`, keeps the counters, and tells `_pieces` what it found.
+    """
+
+    def __init__(self, call: Call, pieces: Pieces) -> None:
+        super().__init__(call)
+        self._pieces = pieces
 
     def feed(self, events: bytes) -> bytes:
         if events.count(b"\n\n") == 1:
@@ -204,10 +232,45 @@ class TranslatedStream:
     def failure(self, error: GatewayError, request_id: str) -> bytes:
         return self._pieces.fail(error, request_id)
 
-    def counted_usage(self, call: Call) -> Usage:
-        if self.usage is not None:
-            return self.usage
-        return own_count(call, self.output_chars)
+
+class TranslatedExchange:
+    """How an upstream of another dialect than the client's is asked and heard: the part that all of them share."""
+
+    stream_type = b"text/event-stream"
+    unframe: Callable[[bytes], tuple[bytes, bytes]] | None = None
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def _answered(
+        self, call: Call, deployment: Deployment, answer_id: str, message: dict[str, Any], reason: str,
+        usage: Usage | None, stop_sequence: str | None = None,
+    ) -> tuple[bytes, Usage]:  # fmt: skip
+        """What the client gets of a whole answer. `usage`: the upstream's figures, None where it gave none."""
+        if usage is None:
+            usage = own_count(call, chars_in(message))
+        chat = completion(answer_id, deployment.model_name, self._clock(), message, reason)
+        if stop_sequence is not None:
+            chat["choices"][0]["stop_sequence"] = stop_sequence
+        return call.client.answer(chat, call, usage), usage
+
+    def _pieces(self, call: Call, deployment: Deployment) -> Pieces:
+        return call.client.pieces(call, deployment.model_name, self._clock)
+
+    def _new_id(self) -> str:
+        """For upstreams that name no id."""
+        return f"{int(self._clock() * 1e6):x}"
+
+
+def decoded(decode: Callable[[bytes], Answer], body: bytes) -> Answer:
+    """A whole answer, read by `decode`. Raises UpstreamBadResponse."""
+    try:
+        answer = decode(body)
+        if not body.isascii():
+            body.decode()  # a typed decoder looks only at what it takes out
+    except DECODE_ERRORS as error:
+        raise bad_answer(error) from error
+    return answer
 
 
 def data_of(event: bytes) -> bytes:

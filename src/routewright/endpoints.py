@@ -56,6 +56,8 @@ EXACT: dict[str, Endpoint] = {
     "/model/info": _control("model_info", GET, Access.KEY),
     "/v2/model/info": _control("model_info", GET, Access.KEY),
     "/model_group/info": _control("model_group_info", GET, Access.KEY),
+    "/utils/token_counter": _control("token_counter", POST, Access.KEY),
+    "/utils/supported_openai_params": _control("supported_openai_params", GET, Access.KEY),
     "/key/generate": _stored("key_generate"),
     "/key/service-account/generate": _stored("key_service_account_generate"),
     "/key/update": _stored("key_update"),

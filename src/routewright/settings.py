@@ -113,6 +113,11 @@ class DeploymentSettings:
     """`chat`, `completion` or `embedding`."""
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
+    """As configured: asked for where the caller names no length and the provider wants one."""
+    known_max_output_tokens: int | None = None
+    """As its provider's page says; told to people only."""
+    abilities: frozenset[str] = frozenset()
+    """What else is known that it can, by LiteLLM's names without `supports_`."""
     supports_vision: bool | None = None
     supports_tools: bool | None = None
     supports_json: bool | None = None

@@ -12,6 +12,7 @@ from routewright.admin.models import add_models
 from routewright.admin.pages import add_pages
 from routewright.admin.router import add_router
 from routewright.admin.spend import add_spend
+from routewright.admin.tools import add_tools
 from routewright.errors import GatewayError
 
 
@@ -33,6 +34,7 @@ def make_application(control: Control) -> FastAPI:
         add_models(app, control, prefix)
         add_router(app, control, prefix)
         add_spend(app, control, prefix)
+        add_tools(app, control, prefix)
         add_config(app, control, prefix)
     add_pages(app)
     return app

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 
 from routewright.admin.control import Control, request_of
 from routewright.errors import ModelNotFound, clean_text
+from routewright.providers.supported import supported_params
 from routewright.settings import DeploymentSettings
 from routewright.types import HttpRequest
 
@@ -63,17 +64,29 @@ def _usable(control: Control, request: HttpRequest) -> list[DeploymentSettings]:
     return [each for each in control.deployments if control.catalog.has(each.model_name, request.caller)]
 
 
+OTHER_ABILITIES = (
+    "audio_input", "audio_output", "parallel_function_calling", "pdf_input", "prompt_caching", "reasoning",
+    "system_messages", "tool_choice", "web_search",
+)  # fmt: skip
+"""Shown where something is known of the model; the table of `config/abilities.py` has them."""
+
+
 def _abilities(each: DeploymentSettings) -> dict[str, Any]:
+    price = each.price
+    most_output = each.max_output_tokens or each.known_max_output_tokens
     return {
         "mode": each.mode,
-        "input_cost_per_token": each.price.input_usd_per_token,
-        "output_cost_per_token": each.price.output_usd_per_token,
-        "max_tokens": each.max_output_tokens,
+        "input_cost_per_token": price.input_usd_per_token,
+        "output_cost_per_token": price.output_usd_per_token,
+        "cache_read_input_token_cost": price.cached_input_usd_per_token,
+        "cache_creation_input_token_cost": price.cache_creation_usd_per_token,
+        "max_tokens": most_output,
         "max_input_tokens": each.max_input_tokens,
-        "max_output_tokens": each.max_output_tokens,
+        "max_output_tokens": most_output,
         "supports_vision": each.supports_vision,
         "supports_function_calling": each.supports_tools,
         "supports_response_schema": each.supports_json,
+        **{f"supports_{name}": name in each.abilities if each.abilities else None for name in OTHER_ABILITIES},
     }
 
 
@@ -89,12 +102,23 @@ def _info(control: Control, each: DeploymentSettings, is_master: bool) -> dict[s
 
 
 def _group(name: str, group: list[DeploymentSettings]) -> dict[str, Any]:
-    abilities = _abilities(group[0])
+    """What any of the deployments can do, and the price of the dearest, as LiteLLM tells it."""
+    all_abilities = [_abilities(each) for each in group]
+    merged = {name: _most([abilities[name] for abilities in all_abilities]) for name in all_abilities[0]}
     limits = {kind: [value for each in group if (value := getattr(each, kind)) is not None] for kind in ("rpm", "tpm")}
+    params = [set(supported_params(each.provider)) for each in group]
     return {
         "model_group": name,
         "providers": list(dict.fromkeys(each.provider for each in group)),
-        **abilities,
+        **merged,
         **{kind: sum(values) if values else None for kind, values in limits.items()},
-        "supported_openai_params": None,
+        "supported_openai_params": sorted(set.union(*params)) if group[0].mode == "chat" else [],
     }
+
+
+def _most(values: list[Any]) -> Any:
+    """The greatest that is known; of words the first."""
+    known = [value for value in values if value is not None]
+    if not known or type(known[0]) is str:
+        return known[0] if known else None
+    return max(known)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routewright.config import schema
+from routewright.config.abilities import abilities_of
 from routewright.config.aws import read_aws
 from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
@@ -215,9 +216,8 @@ class Deployments:
             api_version = environ.get("AZURE_API_VERSION") or DEFAULT_AZURE_VERSION
 
         upstream = upstream_name(provider, upstream_model)
-        price, context_window = self._complete_price(
-            provider, split_model(base_model)[1] if base_model else upstream_model, price, name
-        )
+        known_as = split_model(base_model)[1] if base_model else upstream_model
+        price, context_window = self._complete_price(provider, known_as, price, name)
         return DeploymentSettings(
             id=identity,
             model_name=name,
@@ -236,7 +236,7 @@ class Deployments:
             drops_unsupported=self._drops_unsupported if drops_unsupported is None else drops_unsupported,
             mode=mode,
             tags=tags,
-            **{**numbers, **about, "max_input_tokens": about["max_input_tokens"] or context_window},
+            **{**numbers, **about, **_completed(about, known_as, context_window)},
         )
 
     def _skip(self, params: Section, key: str, where: str, why: str) -> None:
@@ -395,6 +395,19 @@ def _price(params: Section, info: Section) -> Price:
     if price.input_usd_per_token is None and price.output_usd_per_token is None:
         return Price()
     return with_version(price, "config")
+
+
+def _completed(about: Mapping[str, Any], model: str, context_window: int | None) -> dict[str, Any]:
+    """What the configuration leaves open of a model's abilities, as far as they are known by its name."""
+    known = abilities_of(model)
+    found: dict[str, Any] = {
+        "max_input_tokens": context_window or known.max_input_tokens,
+        "supports_vision": known.vision,
+        "supports_tools": known.tools,
+        "supports_json": known.json,
+    }
+    completed = {name: value if about[name] is None else about[name] for name, value in found.items()}
+    return {**completed, "known_max_output_tokens": known.max_output_tokens, "abilities": known.others}
 
 
 def _likely_mode(provider_name: str | None, model: str) -> str:

@@ -42,7 +42,7 @@ def add_tools(app: FastAPI, control: Control, prefix: str) -> None:
         if group is not None and control.catalog.has(model, request_of(request).caller):
             return {"supported_openai_params": supported_params(group.deployments[0].provider)}
         provider, _ = split_model(model)
-        if provider not in PROVIDERS:
+        if provider is None or provider not in PROVIDERS:
             raise ModelNotFound(f'model "{clean_text(model)}" is not served here, and names no provider')
         return {"supported_openai_params": supported_params(PROVIDERS[provider].name)}
 

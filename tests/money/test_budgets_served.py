@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.admin import manage, new_key
 from harness.crowd import ask, side_by_side
 from harness.gateway import Gateway, eventually, running
 from harness.postgres import Postgres
@@ -121,6 +122,41 @@ def test_restart_forgets_no_spend(upstream: Upstream, paid: Deployment) -> None:
         wait_for_the_ledger(gateway)
         assert statuses(many(gateway, FIVE_KEY, 16)) == {200: 2, 429: 14}
         eventually(lambda: ledger(gateway, "five") == (5, round(BUDGET_USD * 1e9)), what="five rows in the ledger")
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_regenerated_key_has_its_past(
+    database: str, upstream: Upstream, paid: Deployment, request: pytest.FixtureRequest
+) -> None:
+    """Its user may regenerate it, and has spent what was spent: in this window, for this model, and after a restart."""
+    uses_all(paid, gap_s=0)
+    environment = {}
+    if database == "postgres":
+        environment["DATABASE_URL"] = request.getfixturevalue("postgres").new_database()
+    with running(config_of(upstream), environment=environment, workers=2) as gateway:
+        wait_for_the_ledger(gateway)
+        manage(gateway, "/user/new", {"user_id": "ann", "auto_create_key": False})
+        window = {"max_budget": 2 * ANSWER_USD, "budget_duration": "30d", "rpm_limit": 20, "user_id": "ann"}
+        key = new_key(gateway, **window)
+        of_model = new_key(gateway, model_max_budget={"paid": {"budget_limit": ANSWER_USD, "time_period": "30d"}})
+        assert statuses(many(gateway, of_model, 2)) == {200: 1, 429: 1}
+        assert statuses(many(gateway, key, 1)) == {200: 1}
+        replaced, key = key, manage(gateway, "/key/regenerate", {"key": key}, key=key)["key"]
+        of_model = manage(gateway, f"/key/{of_model}/regenerate", {})["key"]
+        assert gateway.chat("paid", key=replaced).status == 401
+        reply = many(gateway, key, 1)[0]
+        assert reply.status == 200
+        assert float(reply.headers["x-litellm-key-spend"]) == ANSWER_USD
+        assert int(reply.headers["x-ratelimit-remaining-requests"]) == 18, "its requests of this minute are counted on"
+        assert statuses(many(gateway, key, 2)) == statuses(many(gateway, of_model, 2)) == {429: 2}
+        key = manage(gateway, "/key/regenerate", {"key": key}, key=key)["key"]
+        assert statuses(many(gateway, key, 2)) == {429: 2}
+        told = lambda: manage(gateway, f"/key/info?key={key}")["info"]["spend"]  # noqa: E731
+        eventually(lambda: round(told() * 1e9) == round(2 * ANSWER_USD * 1e9), what="the spend of the whole line")
+        gateway.kill_everything()
+        gateway.start_again()
+        wait_for_the_ledger(gateway)
+        assert statuses(many(gateway, key, 2)) == statuses(many(gateway, of_model, 2)) == {429: 2}
 
 
 def test_replicas_behind_one_database_see_one_another_s_spend(

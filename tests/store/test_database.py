@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -18,7 +19,7 @@ from harness.postgres import Postgres
 from routewright.errors import StorageUnavailable
 from routewright.store import database as module
 from routewright.store.database import HEAD, Database, SchemaTooNew, current_revision, record_change, sqlite_url
-from routewright.store.schema import changes, metadata
+from routewright.store.schema import changes, keys, metadata
 
 MIGRATE = "import sys; from routewright.store.database import Database; Database(sys.argv[1]).migrate()"
 
@@ -68,10 +69,43 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
 
 def test_tables_of_a_newer_version_are_left_alone(database: Database) -> None:
     database.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    database.write(lambda connection: connection.execute(text("UPDATE schema_floor SET oldest = '9998'")))
     with pytest.raises(SchemaTooNew, match="newer version"):
         database.migrate()
     with database.engine.connect() as connection:
         assert current_revision(connection) == "9999"
+
+
+def test_tables_of_a_newer_version_that_only_added_are_served(database: Database) -> None:
+    """While replicas are upgraded one after the other, the old ones may start again."""
+    database.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    database.migrate()
+    with database.engine.connect() as connection:
+        assert current_revision(connection) == "9999"
+
+
+def test_version_before_the_lines_of_keys_lives_with_its_tables_and_with_the_new_ones(address: str) -> None:
+    """What 0001 has written is there after the upgrade, and a replica that still runs it may go on writing."""
+    database = Database(address)
+    columns = [column.name for column in keys.columns if column.name != "lineage_hash"]
+    put = "INSERT INTO keys (key_hash, key_name, key_type, blocked, is_service_account, created_at_ms, updated_at_ms)"
+    values = " VALUES (:key_hash, 'sk-...abcd', 'default', false, false, 1, 1)"
+    database.write(lambda connection: upgrade_to(connection, "0001"))
+    database.write(lambda connection: connection.execute(text(put + values), {"key_hash": "a" * 64}))
+    database.migrate()
+    database.write(lambda connection: connection.execute(text(put + values), {"key_hash": "b" * 64}))
+    found = database.read(lambda connection: connection.execute(text("SELECT * FROM keys")).mappings().all())
+    assert {row["key_hash"]: row["lineage_hash"] for row in found} == {"a" * 64: None, "b" * 64: None}
+    assert set(columns) < set(found[0])
+    database.close()
+
+
+def upgrade_to(connection: Connection, revision: str) -> None:
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    settings.set_main_option("path_separator", "os")
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, revision)
 
 
 def test_transaction_is_whole_or_not_at_all(database: Database) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from routewright.store import lineage
 from routewright.store.database import Database
 from routewright.store.ledger import HOUR_MS, insert_rows, row_of, spent_nusd
-from routewright.store.schema import spend, spend_hours, spend_tags
+from routewright.store.schema import keys, spend, spend_hours, spend_tags
 
 NOON_MS = 1_700_049_600_000
 _numbers = itertools.count()
@@ -87,6 +88,36 @@ def test_window_counts_to_the_millisecond(database: Database, scope: str) -> Non
     for start, end in itertools.combinations([*edges, NOON_MS + 9 * HOUR_MS, 1 << 62], 2):
         expected = sum(1 << place % 40 for place, at in enumerate(moments) if start <= at < end)
         assert spent(database, scope, owner, start, end) == expected, (start, end)
+
+
+@pytest.mark.parametrize("scope", ["key", "model_per_key"])
+def test_key_that_replaced_others_has_their_past(database: Database, scope: str) -> None:
+    """A budget's window does not begin again because its key was regenerated, however often."""
+    first, second, third, other = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
+    for at_hour, (key_hash, cost) in enumerate([(first, 100), (second, 20), (third, 3), (other, 4000)]):
+        insert(database, record(key_hash=key_hash, cost_nusd=cost, ended_at_ms=NOON_MS + at_hour * HOUR_MS + 1))
+    insert(database, record(key_hash=first, cost_nusd=50_000, model="another", ended_at_ms=NOON_MS + 2 * HOUR_MS + 2))
+    before = {"key_hash": first, "lineage_hash": None}
+    for successor in (second, third):
+        line = database.write(lambda connection, before=before: lineage.replace(connection, before))
+        assert line == first
+        before = {"key_hash": successor, "lineage_hash": line}
+    database.write(
+        lambda connection: connection.execute(
+            keys.insert().values(
+                key_hash=third, lineage_hash=first, key_name="sk-...3333", key_type="default", blocked=False,
+                is_service_account=False, created_at_ms=1, updated_at_ms=1,
+            )
+        )
+    )  # fmt: skip
+    owner, all_of_them = (first, 50_123) if scope == "key" else (f"{first}/m", 123)
+    assert spent(database, scope, owner) == all_of_them
+    assert spent(database, scope, owner, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS) == 20
+    assert spent(database, scope, owner, NOON_MS + HOUR_MS + 2, NOON_MS + 2 * HOUR_MS + 2) == 3
+    assert database.read(lambda connection: lineage.successors(connection, [first, second, other])) == {
+        first: third, second: third,
+    }  # fmt: skip
+    assert database.read(lambda connection: lineage.last_of(connection, first)) == third
 
 
 def test_hourly_sums_are_those_of_the_rows(database: Database) -> None:

@@ -21,7 +21,7 @@ NUSD_PER_USD = 1e9
 
 def totals(connection: Connection) -> list[dict[str, Any]]:
     """One row per key and model, dearest first; sums are exact nano-dollars."""
-    rows = reports.totals(connection, ["key_hash", "model"])
+    rows = reports.by_line(connection, reports.totals(connection, ["key_hash", "model"]))
     names = _names(connection, {row["key_hash"] for row in rows})
     made = [
         {

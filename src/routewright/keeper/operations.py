@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from routewright.errors import StorageUnavailable
 from routewright.keeper.alerts import Alerts
 from routewright.management.answer import answer
 from routewright.management.grants import customers_of, grants_of
@@ -18,6 +20,7 @@ from routewright.storage import Crossing, KeeperSettings, ManageRequest
 from routewright.store.database import Database
 from routewright.store.follower import Follower
 from routewright.store.ledger import spent_nusd
+from routewright.store.lineage import last_of
 
 SETTLED_S = 0.1
 """A call that a worker has settled is on disk by then: it is written at the end of the same turn of its loop."""
@@ -65,7 +68,14 @@ def _manage(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 def _alert(tools: Tools, body: msgspec.Raw) -> Any:
-    tools.alerts.put(msgspec.msgpack.decode(body, type=Crossing))
+    crossing = msgspec.msgpack.decode(body, type=Crossing)
+    if crossing.scope == "key":
+        # Counted by the name of its line; who reads the alert knows the key that there is now.
+        with contextlib.suppress(StorageUnavailable):
+            line = crossing.owner
+            key_hash = tools.database.read(lambda connection: last_of(connection, line))
+            crossing = msgspec.structs.replace(crossing, owner=key_hash)
+    tools.alerts.put(crossing)
 
 
 def _spent(tools: Tools, body: msgspec.Raw) -> Any:

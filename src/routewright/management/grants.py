@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, select
 from routewright import endpoints
 from routewright.grants import EndUser, Grant
 from routewright.store import schema
+from routewright.store.lineage import line_of
 from routewright.store.rows import Row
 from routewright.types import Access, Allowance
 
@@ -58,9 +59,10 @@ def _by_id(connection: Connection, table: Table, name: str, ids: Collection[str]
 
 def _grant(key: Row, team: Row | None, user: Row | None, member: Row | None, budgets: Mapping[str, Row]) -> Grant:
     key_hash, team_id, user_id = key["key_hash"], key["team_id"], key["user_id"]
-    allowances = [_allowance("key", key_hash, key, budgets, temporary=True)]
+    line = line_of(key)  # what a key may use is counted for all that it has replaced
+    allowances = [_allowance("key", line, key, budgets, temporary=True)]
     by_model: dict[str, list[Allowance]] = {}
-    _add_by_model(by_model, "model_per_key", key_hash, key, budgets)
+    _add_by_model(by_model, "model_per_key", line, key, budgets)
     depends = [f"key:{key_hash}"]
     for kind, owner, row in (("team", team_id, team), ("user", user_id, user)):
         if owner:

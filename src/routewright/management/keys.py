@@ -10,16 +10,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
-from routewright.errors import InvalidRequest, MissingField, NotFound, PermissionDenied, clean_text
+from routewright.errors import Conflict, InvalidRequest, MissingField, NotFound, PermissionDenied, clean_text
 from routewright.management import fields, views
 from routewright.management.durations import after
 from routewright.management.fields import ADMIN, KEY, TEAM_ADMIN, USER, USER_VIEWER, Written, read_fields
 from routewright.management.grants import allowed_endpoints, covers, grants_of, meant
 from routewright.management.request import Request
 from routewright.management.rights import Actor
-from routewright.store import schema
+from routewright.store import lineage, schema
 from routewright.store.database import now_ms
-from routewright.store.rows import Row, find, get, page, spent_nusd
+from routewright.store.rows import Row, find, get, page
 
 PREFIX = "sk-"
 MAX_AT_ONCE = 500
@@ -84,6 +84,7 @@ def make_key(
     clear = given.get("key") or new_key()
     if not _KEY.match(clear):
         raise InvalidRequest("key: expected sk- and 16 or more visible ASCII characters", param="key")
+    _refuse_former(request, clear, "key")
     length = given.get("duration") or (team or {}).get("team_member_key_duration")
     row: Row = {
         **written,
@@ -346,8 +347,9 @@ def regenerate(request: Request) -> Reply:
     clear = fields.text(request.body["new_key"], "new_key") if request.body.get("new_key") else new_key()
     if not _KEY.match(clear):
         raise InvalidRequest("new_key: expected sk- and 16 or more visible ASCII characters", param="new_key")
-    # What the old key has spent is the new one's past: its budget does not begin again.
-    spent = spent_nusd(request.connection, "key_hash", [before["key_hash"]]).get(before["key_hash"], 0)
+    if hash_of(clear) == before["key_hash"]:
+        raise Conflict("new_key: expected another key than the one that it replaces", param="new_key")
+    _refuse_former(request, clear, "new_key")
     writer = request.writer
     writer.remove(schema.keys, before)
     row = writer.add(
@@ -356,7 +358,8 @@ def regenerate(request: Request) -> Reply:
             **final,
             "key_hash": hashlib.sha256(clear.encode()).hexdigest(),
             "key_name": _name_of(clear),
-            "spend_before_nusd": before["spend_before_nusd"] + spent,
+            # What the old key has spent is the new one's past: its budgets and limits do not begin again.
+            "lineage_hash": lineage.replace(request.connection, before),
             "created_by": before["created_by"],
             "created_at_ms": before["created_at_ms"],
             "updated_by": request.actor.name,
@@ -364,6 +367,11 @@ def regenerate(request: Request) -> Reply:
         },
     )
     return _made(request, row, clear, written.given)
+
+
+def _refuse_former(request: Request, clear: str, field: str) -> None:
+    if lineage.is_former(request.connection, hashlib.sha256(clear.encode()).hexdigest()):
+        raise Conflict("this key was replaced by another one, and does not come back", param=field)
 
 
 def block(request: Request) -> Reply:
@@ -398,7 +406,7 @@ def info(request: Request) -> Reply:
     row = get(request.connection, schema.keys, key_hash) if key_hash else None
     if row is None or not request.actor.sees_key(row):
         raise NotFound("there is no such key, or it is not yours", param="key")
-    spent = spent_nusd(request.connection, "key_hash", [key_hash]).get(key_hash, 0)
+    spent = lineage.spent_by_keys(request.connection, [row])[row["key_hash"]]
     budget = get(request.connection, schema.budgets, row["budget_id"]) if row["budget_id"] else None
     # LiteLLM repeats what it was asked with; a key in the clear is not repeated here.
     return {"key": row["key_hash"], "info": views.key(row, spent, budget)}
@@ -433,8 +441,8 @@ def list_keys(request: Request) -> Reply:
     )  # fmt: skip
     keys: list[Any] = [row["key_hash"] for row in rows]
     if request.query.get("return_full_object") == "true":
-        spent = spent_nusd(request.connection, "key_hash", keys)
-        keys = [{"token": row["key_hash"], **views.key(row, spent.get(row["key_hash"], 0))} for row in rows]
+        spent = lineage.spent_by_keys(request.connection, rows)
+        keys = [{"token": row["key_hash"], **views.key(row, spent[row["key_hash"]])} for row in rows]
     return {"keys": keys, "total_count": total, "current_page": number, "total_pages": -(-total // size)}
 
 

@@ -18,7 +18,9 @@ from routewright.management import views
 from routewright.management.request import Request
 from routewright.store import schema
 from routewright.store.ledger import DAY_MS, FAILED
-from routewright.store.reports import logs, tag_totals, totals
+from routewright.store.lineage import hashes_of
+from routewright.store.reports import by_line, logs, tag_totals, totals
+from routewright.store.rows import get
 
 DEFAULT_LOGS, MAX_LOGS = 100, 1000
 MAX_DAYS = 3700
@@ -41,6 +43,7 @@ def list_logs(request: Request) -> list[dict[str, Any]]:
         _narrow(of, column, request.asked(name))
     key = request.asked("api_key")
     _narrow(of, "key_hash", _hash_of(key) if key is not None else None)
+    _with_former(request, of)
     from_ms, to_ms = _range(request)
     request_id = request.asked("request_id")
     is_summary = request.asked("summarize") != "false" and request_id is None
@@ -58,7 +61,10 @@ def list_logs(request: Request) -> list[dict[str, Any]]:
 def keys(request: Request) -> list[dict[str, Any]]:
     """Keys by what they have spent, dearest first."""
     from_ms, to_ms = _range(request)
-    sums = totals(request.connection, ["key_hash"], from_ms=from_ms, to_ms=to_ms, of=_own(request))[: _limit(request)]
+    of = _own(request)
+    _with_former(request, of)
+    sums = by_line(request.connection, totals(request.connection, ["key_hash"], from_ms=from_ms, to_ms=to_ms, of=of))
+    sums = sums[: _limit(request)]
     stored = _rows(request, schema.keys, "key_hash", sums)
     found = []
     for row in sums:
@@ -112,8 +118,9 @@ def report(request: Request) -> list[dict[str, Any]]:
         _narrow(of, owner, request.asked(asked))
     key = request.asked("api_key")
     _narrow(of, "key_hash", _hash_of(key) if key is not None else None)
+    _with_former(request, of)
     by = list(dict.fromkeys(["day_at_ms", column, "model"]))
-    sums = totals(request.connection, by, from_ms=from_ms, to_ms=to_ms, of=of)
+    sums = by_line(request.connection, totals(request.connection, by, from_ms=from_ms, to_ms=to_ms, of=of))
     names = {}
     if group == "team":
         rows = _rows(request, schema.teams, "team_id", sums)
@@ -160,6 +167,16 @@ def _narrow(of: dict[str, list[str]], column: str, value: str | None) -> None:
     if value not in of.setdefault(column, [value]):
         raise PermissionDenied("you may see your own spend only")
     of[column] = [value]
+
+
+def _with_former(request: Request, of: dict[str, list[str]]) -> None:
+    """Keys that a key has replaced are meant with it: their calls are its past."""
+    asked = of.get("key_hash")
+    if asked is not None:
+        rows = [row for key_hash in asked if (row := get(request.connection, schema.keys, key_hash)) is not None]
+        of["key_hash"] = list(dict.fromkeys(asked + [
+            one for row in rows if row["lineage_hash"] for one in hashes_of(request.connection, row["lineage_hash"])
+        ]))  # fmt: skip
 
 
 def _hash_of(key: str) -> str:

@@ -13,6 +13,7 @@ from routewright.management.fields import MEMBER, TEAM_FIELDS, USER, read_fields
 from routewright.management.request import Request, new_id
 from routewright.store import schema
 from routewright.store.database import now_ms
+from routewright.store.lineage import spent_by_keys
 from routewright.store.rows import Row, find, get, spent_nusd
 
 MAX_MEMBERS_AT_ONCE = 500
@@ -233,13 +234,14 @@ def info(request: Request) -> Reply:
         raise NotFound("there is no such team, or you are not in it", param="team_id")
     keys = find(request.connection, schema.keys, schema.keys.c.team_id == row["team_id"])
     seen = [key for key in keys if request.actor.sees_key(key)]
+    spent = spent_by_keys(request.connection, seen)
     members = find(request.connection, schema.team_members, schema.team_members.c.team_id == row["team_id"])
     if request.reaches_own_only and row["team_id"] not in request.actor.leads:
         members = [member for member in members if member["user_id"] == request.actor.user_id]
     return {
         "team_id": row["team_id"],
         "team_info": _view(request, row),
-        "keys": [{"token": key["key_hash"], **views.key(key)} for key in seen],
+        "keys": [{"token": key["key_hash"], **views.key(key, spent[key["key_hash"]])} for key in seen],
         "team_memberships": [views.membership(member) for member in members],
     }
 

@@ -12,6 +12,7 @@ from routewright.management.request import Request, new_id
 from routewright.management.teams import changed
 from routewright.store import schema
 from routewright.store.database import now_ms
+from routewright.store.lineage import spent_by_keys
 from routewright.store.rows import Row, find, get, page, spent_nusd
 
 Reply = dict[str, Any]
@@ -102,12 +103,12 @@ def info(request: Request) -> Reply:
         raise NotFound("there is no such user, or it is not you", param="user_id")
     keys = find(request.connection, schema.keys, schema.keys.c.user_id == user_id)
     seen = [key for key in keys if actor.sees_key(key)]
-    spent = spent_nusd(request.connection, "key_hash", [key["key_hash"] for key in seen])
+    spent = spent_by_keys(request.connection, seen)
     teams = [get(request.connection, schema.teams, team_id) for team_id in _team_ids(request, row)]
     return {
         "user_id": row["user_id"],
         "user_info": _view(request, row),
-        "keys": [{"token": key["key_hash"], **views.key(key, spent.get(key["key_hash"], 0))} for key in seen],
+        "keys": [{"token": key["key_hash"], **views.key(key, spent[key["key_hash"]])} for key in seen],
         "teams": [views.team(team, []) for team in teams if team is not None],
     }
 

@@ -20,10 +20,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from routewright.errors import StorageUnavailable
 from routewright.settings import STORE_FILE, STORED_MARK
-from routewright.store.schema import changes, metadata
+from routewright.store.schema import changes, metadata, schema_floor
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest file in `migrations/versions`."""
+FLOOR = "0002"
+"""The oldest version of the tables whose programs may work on ours."""
 BUSY_S = 1.0
 """How long a statement waits for somebody else's lock, or for a free connection, before the caller gets a 503."""
 MIGRATION_WAIT_S = 60.0
@@ -151,6 +153,8 @@ class Database:
                 revision = current_revision(connection)
                 if revision is None:
                     _create(connection)
+                elif revision > HEAD and _may_serve(connection):
+                    log.warning("the database's tables were made by a newer version, and are served as they are")
                 elif revision != HEAD:
                     _upgrade(connection)
                 connection.commit()
@@ -196,6 +200,15 @@ def _create(connection: Connection) -> None:
     metadata.create_all(connection)
     connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})
+    connection.execute(schema_floor.insert().values(oldest=FLOOR))
+
+
+def _may_serve(connection: Connection) -> bool:
+    """Tables of a newer version, which has only added to ours: while a gateway is upgraded both versions run."""
+    if not inspect(connection).has_table(schema_floor.name):
+        return False
+    oldest: str | None = connection.scalar(select(func.max(schema_floor.c.oldest)))
+    return oldest is not None and oldest <= HEAD
 
 
 def _upgrade(connection: Connection) -> None:

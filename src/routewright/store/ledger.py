@@ -7,12 +7,13 @@ crash, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, false, func, or_, select
 from sqlalchemy.dialects import sqlite
 
+from routewright.store.lineage import hashes_of
 from routewright.store.schema import journal_positions, spend, spend_days, spend_hours, spend_tags
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -25,6 +26,15 @@ _SUMS = (
     "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
     "requests", "failed_requests", "unpriced_requests",
 )  # fmt: skip
+_COLUMNS = {
+    "team": ("team_id",),
+    "user": ("user_id",),
+    "customer": ("customer_id",),
+    "tag": (),
+    "team_member": ("team_id", "user_id"),
+    "model_per_team": ("team_id", "model"),
+    "model_per_user": ("user_id", "model"),
+}
 _TAG_SUMS = ("cost_nusd", "total_tokens", "requests")
 
 
@@ -201,16 +211,19 @@ def forget_position(connection: Connection, name: str) -> None:
 def spent_nusd(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:
     """Nano-dollars of an owner's calls that ended from `from_ms` on and before `to_ms`; scopes as in `Allowance`."""
     to_ms = min(to_ms, MOST)
+    whose = _whose(connection, scope, owner)
     total = 0
     # The largest sums first; what they leave over at the edges comes from the next smaller, and at last from the rows.
     edges = [(from_ms, to_ms)]
     if scope not in ("customer", "tag"):
-        part, edges = _of_sums(connection, spend_days, _is_of(scope, owner, spend_days), DAY_MS, edges)
+        part, edges = _of_sums(connection, spend_days, whose(spend_days), DAY_MS, edges)
         total += part
     table = spend_tags if scope == "tag" else spend_hours
-    is_theirs = spend_tags.c.tag == owner if scope == "tag" else _is_of(scope, owner, table)
+    is_theirs = spend_tags.c.tag == owner if scope == "tag" else whose(table)
     part, edges = _of_sums(connection, table, is_theirs, HOUR_MS, edges)
-    return total + part + sum([_of_rows(connection, scope, owner, start, end) for start, end in edges])
+    if scope == "tag":
+        return total + part + sum([_of_tagged_rows(connection, owner, start, end) for start, end in edges])
+    return total + part + sum([_of_rows(connection, whose(spend), start, end) for start, end in edges])
 
 
 def _of_sums(
@@ -231,35 +244,39 @@ def _of_sums(
     return total, left
 
 
-def _of_rows(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:
+def _then(from_ms: int, to_ms: int) -> ColumnElement[bool]:
+    return and_(spend.c.ended_at_ms >= from_ms, spend.c.ended_at_ms < to_ms)
+
+
+def _of_rows(connection: Connection, is_theirs: ColumnElement[bool], from_ms: int, to_ms: int) -> int:
     """The same from the single rows, for parts of an hour."""
-    is_then = and_(spend.c.ended_at_ms >= from_ms, spend.c.ended_at_ms < to_ms)
-    if scope == "tag":
-        wanted = select(spend.c.cost_nusd, spend.c.tags).where(is_then, spend.c.tags.is_not(None))
-        return sum(cost for cost, tags in connection.execute(wanted) if owner in tags)
-    wanted_sum = select(func.sum(spend.c.cost_nusd)).where(is_then, _is_of(scope, owner, spend))
-    return int(connection.execute(wanted_sum).scalar() or 0)
+    wanted = select(func.sum(spend.c.cost_nusd)).where(_then(from_ms, to_ms), is_theirs)
+    return int(connection.execute(wanted).scalar() or 0)
 
 
-def _is_of(scope: str, owner: str, table: Table) -> ColumnElement[bool]:
-    """Whose a row is. An owner of two parts is `first/second`, and either part may hold a slash itself."""
-    columns = {
-        "key": ("key_hash",),
-        "team": ("team_id",),
-        "user": ("user_id",),
-        "customer": ("customer_id",),
-        "team_member": ("team_id", "user_id"),
-        "model_per_key": ("key_hash", "model"),
-        "model_per_team": ("team_id", "model"),
-        "model_per_user": ("user_id", "model"),
-    }.get(scope)
+def _of_tagged_rows(connection: Connection, tag: str, from_ms: int, to_ms: int) -> int:
+    wanted = select(spend.c.cost_nusd, spend.c.tags).where(_then(from_ms, to_ms), spend.c.tags.is_not(None))
+    return sum(cost for cost, tags in connection.execute(wanted) if tag in tags)
+
+
+def _whose(connection: Connection, scope: str, owner: str) -> Callable[[Table], ColumnElement[bool]]:
+    """Whose a row of a table is. An owner of two parts is `first/second`, and either part may hold a slash itself; a
+    key is a line of keys, and no name of one holds any."""
+    if scope == "key":
+        hashes = hashes_of(connection, owner)
+        return lambda table: table.c.key_hash.in_(hashes)
+    if scope == "model_per_key":
+        line, _, model = owner.partition("/")
+        hashes = hashes_of(connection, line)
+        return lambda table: and_(table.c.key_hash.in_(hashes), table.c.model == model)
+    columns = _COLUMNS.get(scope)
     if columns is None:
         raise ValueError(f"unknown scope {scope}")
-    if len(columns) == 1:
-        return table.c[columns[0]] == owner
+    if len(columns) < 2:
+        return lambda table: table.c[columns[0]] == owner
     first, second = columns
     parts = owner.split("/")
     ways = [("/".join(parts[:at]), "/".join(parts[at:])) for at in range(1, len(parts))]
     if not ways:
-        return false()
-    return or_(*[and_(table.c[first] == one, table.c[second] == other) for one, other in ways])
+        return lambda _: false()
+    return lambda table: or_(*[and_(table.c[first] == one, table.c[second] == other) for one, other in ways])

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
 from routewright.store.ledger import DAY_MS
+from routewright.store.lineage import successors
 from routewright.store.schema import spend, spend_days, spend_hours, spend_tags
 
 FIGURES = (
@@ -49,6 +50,22 @@ def totals(
     names, count = (*by, *FIGURES), len(by)
     # Postgres adds whole numbers up to a Decimal.
     return [dict(zip(names, (*row[:count], *map(int, row[count:])), strict=True)) for row in connection.execute(wanted)]
+
+
+def by_line(connection: Connection, sums: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sums of keys that were replaced, added to those of the key in their place; dearest first as before."""
+    if not sums or "key_hash" not in sums[0]:
+        return sums
+    successor = successors(connection, {row["key_hash"] for row in sums})
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in sums:
+        row["key_hash"] = successor.get(row["key_hash"], row["key_hash"])
+        owner = tuple(value for name, value in row.items() if name not in FIGURES)
+        known = found.setdefault(owner, row)
+        if known is not row:
+            for name in FIGURES:
+                known[name] += row[name]
+    return sorted(found.values(), key=lambda row: -row["cost_nusd"])
 
 
 def _since(start: ColumnElement[int], from_ms: int, to_ms: int | None) -> list[ColumnElement[bool]]:

@@ -90,6 +90,7 @@ keys = Table(
     "keys",
     metadata,
     Column("key_hash", String(64), primary_key=True),
+    Column("lineage_hash", String(64)),
     _text("key_name", required=True),
     Column("key_alias", String, unique=True),
     _text("user_id"),
@@ -115,8 +116,20 @@ keys = Table(
     Index(None, "user_id"),
     Index(None, "team_id"),
     Index(None, "budget_id"),
+    Index(None, "lineage_hash"),
 )
-"""`key_hash`: lower-case hex SHA-256 of the whole key. `models`: NULL or empty is all."""
+"""`key_hash`: lower-case hex SHA-256 of the whole key. `models`: NULL or empty is all. `lineage_hash`: hash of the
+first key of those that replaced one another, of which this is the last; NULL where it replaced none."""
+
+former_keys = Table(
+    "former_keys",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    Column("lineage_hash", String(64), nullable=False),
+    _whole("replaced_at_ms", required=True),
+    Index(None, "lineage_hash"),
+)
+"""Keys that were replaced by another one with the same rights. What was spent by them is that one's past."""
 
 teams = Table(
     "teams",
@@ -335,6 +348,9 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 """Who changed what. `before` and `after` hold no credential."""
+
+schema_floor = Table("schema_floor", metadata, Column("oldest", String(32), primary_key=True))
+"""One row: the oldest version of the tables whose programs may work on these. A step that only adds leaves it alone."""
 
 changes = Table(
     "changes",

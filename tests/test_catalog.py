@@ -57,7 +57,7 @@ def test_all_entries_of_one_name_are_one_group_in_tiers() -> None:
     ]
     (group,) = found(catalog(*entries), "m").groups
     assert [[each.id for each in tier] for tier in group.tiers] == [["b"], ["a", "c"]]
-    assert [each.weight for each in group.deployments] == [1.0, 3.0, 60.0]
+    assert [each.weight for each in group.deployments] == [1.0, 1.0, 1.0]  # as the first says nothing
 
 
 def test_deployment_is_priced_in_nano_dollars_and_hides_its_secrets() -> None:

@@ -40,6 +40,8 @@ DIALS = {"best": 1.0, "cheap": 0.0, "balanced": 0.5}
 """What may stand behind a route's name: `auto:best`."""
 MAX_WILDCARD_MODELS = 1000
 NO_LIMIT = 1 << 62
+COUNTING = frozenset({"usage-based-routing", "usage-based-routing-v2"})
+"""Strategies that go by what every deployment was sent."""
 MAX_COMPARED = 200
 """Names that a wrong one is compared with; a long list would cost more than the hint is worth."""
 
@@ -80,8 +82,7 @@ def make_deployment(
     deployment.audio_input_nusd = _own_price(price.audio_input_usd_per_token, input_nusd)
     deployment.audio_output_nusd = _own_price(price.audio_output_usd_per_token, output_nusd)
     deployment.reasoning_nusd = _own_price(price.reasoning_usd_per_token, output_nusd)
-    weight = settings.weight if settings.weight is not None else settings.rpm or settings.tpm
-    deployment.weight = 1.0 if weight is None else float(weight)
+    deployment.weight = 1.0
     deployment.order = settings.order
     deployment.timeout_s = settings.timeout_s
     deployment.stream_timeout_s = settings.stream_timeout_s
@@ -103,6 +104,39 @@ def make_deployment(
             parallel=settings.max_parallel_requests,
         )
     return deployment
+
+
+def share_out(deployments: Sequence[Deployment], entries: Sequence[DeploymentSettings]) -> None:
+    """Weights for the shuffle, as LiteLLM has them: what the first says, a weight, else its rpm, else its tpm, is what
+    all are weighed by, and who does not say it gets nothing of it; all alike where the first says none of them."""
+    for said in ("weight", "rpm", "tpm"):
+        if getattr(entries[0], said) is not None:
+            for deployment, entry in zip(deployments, entries, strict=True):
+                deployment.weight = float(getattr(entry, said) or 0.0)
+            return
+
+
+def make_group(
+    name: str, entries: Sequence[tuple[DeploymentSettings, Health]], starred: str | None = None, *, is_counted: bool
+) -> Group:
+    """`starred`: what stands for the wildcard of the upstream's name. `is_counted`: what each is sent is counted, also
+    where it has no limit."""
+    settings = [entry for entry, _ in entries]
+    deployments = [
+        make_deployment(
+            entry,
+            model_name=name,
+            upstream_model=entry.upstream_model if starred is None else entry.upstream_model.replace("*", starred, 1),
+            health=health,
+        )
+        for entry, health in entries
+    ]
+    share_out(deployments, settings)
+    if is_counted:
+        for deployment in deployments:
+            limits = deployment.allowance or Allowance(scope="deployment", owner=deployment.id)
+            deployment.allowance = replace(limits, tpm=limits.tpm if limits.tpm is not None else NO_LIMIT)
+    return Group(name, settings[0].mode, deployments)
 
 
 def _own_price(usd_per_token: float | None, usual_nusd: float) -> float:
@@ -136,24 +170,17 @@ class Catalog:
         self._wildcards: list[tuple[str, list[tuple[DeploymentSettings, Health]]]] = []
         self._wildcard_groups: dict[str, Group] = {}
         self._profiles: dict[str, DeploymentSettings] = {}
+        self._is_counted = settings.attempts.routing_strategy in COUNTING
         by_name: dict[str, list[DeploymentSettings]] = {}
         for deployment in settings.deployments:
             by_name.setdefault(deployment.model_name, []).append(deployment)
         for name, entries in by_name.items():
+            known = [(entry, health_of(entry.id)) for entry in entries]
             if "*" in name:
-                self._wildcards.append((name, [(entry, health_of(entry.id)) for entry in entries]))
+                self._wildcards.append((name, known))
                 continue
             self._profiles[name] = entries[0]
-            self._groups[name] = Group(
-                name,
-                entries[0].mode,
-                [
-                    make_deployment(
-                        entry, model_name=name, upstream_model=entry.upstream_model, health=health_of(entry.id)
-                    )
-                    for entry in entries
-                ],
-            )
+            self._groups[name] = make_group(name, known, is_counted=self._is_counted)
         # The longest pattern wins: `openai/gpt-*` before `openai/*` before `*`.
         self._wildcards.sort(key=lambda item: len(item[0]), reverse=True)
         self.routes = self._make_routes(settings.routes)
@@ -286,19 +313,7 @@ class Catalog:
             starred = _star_part(pattern, name)
             if not starred.strip("."):
                 continue  # no name; and where it stands in a path, `..` would be a step up
-            group = Group(
-                name,
-                entries[0][0].mode,
-                [
-                    make_deployment(
-                        entry,
-                        model_name=name,
-                        upstream_model=entry.upstream_model.replace("*", starred, 1),
-                        health=health,
-                    )
-                    for entry, health in entries
-                ],
-            )
+            group = make_group(name, entries, starred, is_counted=self._is_counted)
             if create:
                 if len(self._wildcard_groups) >= MAX_WILDCARD_MODELS:
                     self._wildcard_groups.clear()
@@ -329,7 +344,12 @@ class Catalog:
     def _aliases(self) -> list[str]:
         """Second names of what is served."""
         aliases = self._attempts.model_group_alias
-        return [alias for alias, name in aliases.items() if name in self._groups or name in self.routes]
+        hidden = self._attempts.hidden_aliases
+        return [
+            alias
+            for alias, name in aliases.items()
+            if alias not in hidden and (name in self._groups or name in self.routes)
+        ]
 
     def owner(self, name: str) -> str:
         """The provider behind a model's name; routewright for a route."""

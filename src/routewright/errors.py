@@ -286,6 +286,22 @@ class InternalError(GatewayError):
     code = "internal_error"
 
 
+KINDS: tuple[tuple[str, tuple[type[GatewayError], ...]], ...] = (
+    ("ContentPolicyViolationError", (ContentPolicyViolation,)),
+    ("BadRequestError", (InvalidRequest,)),
+    ("AuthenticationError", (UpstreamAuthError,)),
+    ("TimeoutError", (UpstreamTimeout,)),
+    ("RateLimitError", (UpstreamRateLimited, DeploymentsBusy)),
+    ("InternalServerError", (UpstreamError, UpstreamUnavailable)),
+)
+"""LiteLLM's names for how an attempt can fail, by which policies are written; the first that fits."""
+
+
+def kind_of(error: GatewayError) -> str:
+    """The name in `KINDS`; empty for what is no upstream's failure."""
+    return next((name for name, classes in KINDS if isinstance(error, classes)), "")
+
+
 _encode = msgspec.json.Encoder().encode
 _SECRET_SHAPES = re.compile(r"(?i)\b(bearer\s+)[^\s\"']{4,}|\b(?:(?:sk|pk|rk|key|gsk|xai)[-_]|AIza)[A-Za-z0-9_\-*]{6,}")
 _ADDRESS_SHAPES = re.compile(

@@ -256,7 +256,17 @@ class AttemptSettings:
     """Retries, fallbacks and cooldown; LiteLLM's `router_settings`."""
 
     routing_strategy: str = "simple-shuffle"
+    latency_ttl_s: float = 3600.0
+    """`routing_strategy_args.ttl`: how long a measured latency counts."""
+    latency_samples: int = 10
+    """`routing_strategy_args.max_latency_list_size`: measurements kept of a deployment."""
+    lowest_latency_buffer: float = 0.0
+    """`routing_strategy_args.lowest_latency_buffer`: who is slower by this share at most is as good as the fastest."""
     num_retries: int = 2
+    retry_policy: Mapping[str, int] = field(default_factory=dict)
+    """Kind of error (`errors.KINDS`) -> retries; a kind that is named here is retried so often, whatever else holds."""
+    model_retry_policy: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The same by public model name, in place of `retry_policy`."""
     retry_after_s: float = 0.0
     """Least wait before a retry."""
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -266,11 +276,15 @@ class AttemptSettings:
     max_fallbacks: int = 5
     allowed_fails: int | None = None
     """Failures a minute before cooldown; None: more than half of at least five."""
+    allowed_fails_policy: Mapping[str, int] = field(default_factory=dict)
+    """The same by kind of error, each kind counted by itself; for kinds not named here `allowed_fails` holds."""
     cooldown_s: float = 5.0
     disable_cooldowns: bool = False
     retry_budget_ratio: float = 0.2
     retry_budget_per_s: float = 10.0
     model_group_alias: Mapping[str, str] = field(default_factory=dict)
+    hidden_aliases: frozenset[str] = frozenset()
+    """Second names that work and are not listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -228,6 +228,7 @@ class Call:
         "num_retries",
         "prompt_tokens_estimate",
         "quality",
+        "stream_timeout_s",
         "task",
         "timeout_s",
         "user",
@@ -260,6 +261,8 @@ class Call:
     has_images: bool
     wants_json: bool
     timeout_s: float | None
+    stream_timeout_s: float | None
+    """To the first byte of a stream."""
     num_retries: int | None
     fallbacks: list[str] | None
     without_fallbacks: bool
@@ -362,9 +365,10 @@ class Health:
         "consecutive_failures",
         "cooldown_until_s",
         "failures",
+        "failures_of",
         "in_flight",
         "is_probed",
-        "latency_s",
+        "latencies",
         "pace_s",
         "requests",
         "usual_output_tokens",
@@ -379,10 +383,12 @@ class Health:
         self.window_started_s = 0.0
         self.requests = 0
         self.failures = 0
+        self.failures_of: dict[str, int] | None = None
+        """By kind of error, where a policy speaks of kinds."""
         self.consecutive_failures = 0
         self.in_flight = 0
-        self.latency_s = 0.0
-        """Moving average of time to the first byte; 0 before the first answer."""
+        self.latencies: Any = None
+        """What latency-based-routing has measured; None before the first answer, and with every other strategy."""
         self.pace_s = 0.0
         """Moving average of a whole answer's seconds by its output tokens; 0 before the first answer."""
         self.is_probed = False

@@ -254,7 +254,7 @@ general_settings:
                 "set input_cost_per_token and output_cost_per_token",
                 'config.yaml:15: litellm_settings.content_policy_fallbacks: no model named "claude-opus"; '
                 "it is passed over",
-                EFFECTLESS + "router_settings.enable_pre_call_checks, router_settings.retry_policy, "
+                EFFECTLESS + "router_settings.enable_pre_call_checks, "
                 "router_settings.redis_host, router_settings.redis_password, router_settings.redis_port",
             ],
             id="reliability",
@@ -289,8 +289,6 @@ general_settings:
                 "the variable MISSING_KEY is not set",
                 'config.yaml:18: litellm_params.model: model "o1-pro" (openai/o1-pro) is left out: '
                 "mode responses is not served yet",
-                'config.yaml:20: router_settings.routing_strategy: "usage-based-routing-v2" is not built yet; '
-                "simple-shuffle serves in its place",
                 EFFECTLESS + "model_info.access_groups, router_settings.enable_tag_filtering",
             ],
             id="credentials and tags",

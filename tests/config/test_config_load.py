@@ -549,12 +549,6 @@ def test_a_learned_strategy_reaches_the_router_settings() -> None:
     assert any(warning.endswith("routing_strategy_args.llm_data_path") for warning in settings.warnings)
 
 
-def test_a_strategy_that_is_not_built_yet_is_a_warning() -> None:
-    settings = load(model() + "router_settings: {routing_strategy: usage-based-routing-v2}")
-    assert settings.attempts.routing_strategy == "simple-shuffle"
-    assert any("simple-shuffle serves in its place" in warning for warning in settings.warnings)
-
-
 def test_keys_and_routes_are_read() -> None:
     settings = load(
         model()

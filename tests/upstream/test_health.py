@@ -19,8 +19,9 @@ from routewright.errors import (
     UpstreamUnavailable,
 )
 from routewright.settings import AttemptSettings
-from routewright.types import Deployment, Group, Price
-from routewright.upstream.health import Balance, RetryBudget
+from routewright.types import Deployment, Group
+from routewright.upstream.health import Balance
+from routewright.upstream.retries import RetryBudget
 from values import deployment
 
 NOW = 1000.0
@@ -47,7 +48,7 @@ def answers(steady: Balance, among: Group, *, times: int = 1, place: int = 0, no
     for _ in range(times):
         steady.begin(among.deployments[place], among)
         among.deployments[place].health.in_flight -= 1
-        steady.succeeded(among.deployments[place], 0.1, now)
+        steady.succeeded(among.deployments[place], now)
 
 
 def rests(among: Group, place: int = 0, now: float = NOW) -> bool:
@@ -104,6 +105,48 @@ def test_allowed_fails_takes_the_place_of_the_share() -> None:
     assert not rests(among)
     fails(steady, among, UpstreamError("m"))
     assert rests(among)
+
+
+def test_allowed_fails_holds_for_every_failure_and_for_one_that_stands_alone() -> None:
+    """Also for those that cool at once where nothing is set: whoever set it has said how many may be."""
+    among, steady = group({}), balance(allowed_fails=2)
+    fails(steady, among, UpstreamTimeout("m"), times=2)
+    assert not rests(among)
+    fails(steady, among, UpstreamRateLimited("m"))
+    assert rests(among)
+
+
+def test_policy_counts_each_kind_of_failure_against_its_own_allowance() -> None:
+    policy = {"RateLimitError": 0, "TimeoutError": 2, "BadRequestError": 1}
+    among, steady = group({}, {}), balance(allowed_fails_policy=policy)
+    fails(steady, among, UpstreamTimeout("m"), times=2)
+    fails(steady, among, REFUSED)
+    assert not rests(among)
+    fails(steady, among, UpstreamTimeout("m"))
+    assert rests(among)
+
+    for error, times in ((UpstreamRateLimited("m"), 1), (REFUSED, 2)):
+        among = group({}, {})
+        fails(steady, among, error, times=times - 1)
+        assert not rests(among)
+        fails(steady, among, error)
+        assert rests(among)
+
+
+def test_kinds_that_a_policy_does_not_name_go_by_the_usual_rules() -> None:
+    among, steady = group({}, {}), balance(allowed_fails_policy={"RateLimitError": 5})
+    fails(steady, among, REFUSED, times=50)
+    fails(steady, among, UpstreamRateLimited("m"), times=5)
+    assert not rests(among)
+    fails(steady, among, UpstreamTimeout("m"))
+    assert rests(among)
+
+
+def test_failures_of_a_kind_are_counted_by_the_minute() -> None:
+    among, steady = group({}, {}), balance(allowed_fails_policy={"TimeoutError": 1})
+    fails(steady, among, UpstreamTimeout("m"))
+    fails(steady, among, UpstreamTimeout("m"), now=NOW + 61)
+    assert not rests(among, now=NOW + 61)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -224,7 +267,7 @@ def test_probe_that_is_answered_ends_it_and_one_that_fails_begins_another() -> N
     steady.failed(first, among, UpstreamError("m"), LATER)
     assert rests(among, now=LATER)
     steady.begin(first, among)
-    steady.succeeded(first, 0.1, LATER + 30)
+    steady.succeeded(first, LATER + 30)
     assert first.health.cooldown_until_s == 0
     assert not steady.is_anything_resting
     assert picked(steady, among, now=LATER + 30) == {"d0", "d1"}
@@ -256,18 +299,6 @@ def test_lone_deployment_is_asked_by_all_when_its_cooldown_is_over() -> None:
 # --- the choice ----------------------------------------------------------------------------------------------------
 
 
-def shares(steady: Balance, among: Group, tries: int = 4000) -> list[float]:
-    found = [steady.pick(among, [], NOW) for _ in range(tries)]
-    return [found.count(each) / tries for each in among.deployments]
-
-
-def test_shuffle_follows_the_weights() -> None:
-    among = group({"weight": 1.0}, {"weight": 3.0}, {"weight": 0.0})
-    assert shares(balance(), among) == pytest.approx([0.25, 0.75, 0.0], abs=0.03)
-    assert shares(balance(), group({"rpm": 90}, {"rpm": 10})) == pytest.approx([0.9, 0.1], abs=0.03)
-    assert min(shares(balance(), group({"weight": 0.0}, {"weight": 0.0}))) > 0.4
-
-
 def test_later_tier_is_used_only_while_none_of_the_earlier_can_be() -> None:
     among, steady = group({"order": 2}, {"order": 1}, {"order": 1}), balance()
     assert picked(steady, among) == {"d1", "d2"}
@@ -281,24 +312,6 @@ def test_untried_deployment_comes_before_one_that_failed() -> None:
     first, second = among.deployments
     assert steady.pick(among, [first], NOW) is second
     assert steady.pick(among, [first, second], NOW) is first
-
-
-def test_strategies() -> None:
-    among = group({}, {}, {})
-    for each, in_flight, latency in zip(among.deployments, (2, 0, 1), (0.1, 0.3, 0.2), strict=True):
-        each.health.in_flight, each.health.latency_s = in_flight, latency
-    assert picked(balance(routing_strategy="least-busy"), among) == {"d1"}
-    assert picked(balance(routing_strategy="latency-based-routing"), among) == {"d0"}
-    dear, cheap = Price(input_usd_per_token=2e-6), Price(input_usd_per_token=1e-6, output_usd_per_token=1e-7)
-    priced = group({"price": dear}, {}, {"price": cheap})
-    assert picked(balance(routing_strategy="cost-based-routing"), priced) == {"d2"}
-
-
-def test_latency_is_a_moving_average() -> None:
-    among, steady = group({}), balance()
-    for latency in (1.0, 2.0):
-        steady.succeeded(among.deployments[0], latency, NOW)
-    assert among.deployments[0].health.latency_s == pytest.approx(1.2)
 
 
 # --- the retry budget ----------------------------------------------------------------------------------------------

@@ -240,10 +240,7 @@ class Admission:
 
     def enter(self, deployment: Deployment, call: Call) -> Reservation:
         """Count a call against the limits of the deployment that it is about to be sent to. Raises DeploymentsBusy."""
-        limit: LimitMeter | None = deployment.limits
-        if limit is None:
-            assert deployment.allowance is not None
-            limit = deployment.limits = LimitMeter(deployment.allowance, self._counters)
+        limit = self._limit_of(deployment)
         reservation = Reservation()
         now_ms = int(self._monotonic() * 1000)
         tokens = _tokens(limit, call)
@@ -274,6 +271,27 @@ class Admission:
     def leave(self, held: Reservation, tokens: int) -> None:
         """The call to the deployment has ended."""
         self.settle(held, tokens)
+
+    def used(self, deployment: Deployment) -> int:
+        """Tokens sent to a deployment in the minute that is now, by all workers; of running calls those reserved."""
+        limit = self._limit_of(deployment)
+        cells = self._cells
+        now_ms = int(self._monotonic() * 1000)
+        if cells[limit.base] != limit.tag:
+            self._counters.lock()
+            try:
+                limit.base = self._counters.find(limit.tag, now_ms)
+            finally:
+                self._counters.unlock()
+        started = cells[limit.base + WINDOW]
+        return cells[limit.base + SECOND] if started and now_ms - started < WINDOW_MS else 0
+
+    def _limit_of(self, deployment: Deployment) -> LimitMeter:
+        limit: LimitMeter | None = deployment.limits
+        if limit is None:
+            assert deployment.allowance is not None
+            limit = deployment.limits = LimitMeter(deployment.allowance, self._counters)
+        return limit
 
     # --- budgets ------------------------------------------------------------------------------------------------------
 

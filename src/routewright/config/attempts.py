@@ -9,14 +9,14 @@ from routewright.config.model_names import ModelNames
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Section, text_list
 from routewright.config.source import Node
+from routewright.errors import KINDS
 from routewright.settings import AttemptSettings
 
 
-def read_attempts(litellm: Section, router: Section, models: ModelNames, strategy: str | None) -> AttemptSettings:
-    changes: dict[str, Any] = {}
-    if strategy is not None:
-        changes["routing_strategy"] = strategy
-    changes["model_group_alias"] = read_aliases(litellm, router, models)
+def read_attempts(litellm: Section, router: Section, models: ModelNames, strategy: dict[str, Any]) -> AttemptSettings:
+    """`strategy`: what `read_strategy` has found of the same."""
+    changes: dict[str, Any] = {**strategy}
+    changes["model_group_alias"], changes["hidden_aliases"] = read_aliases(litellm, router, models)
 
     for key, name, most in (
         ("num_retries", "num_retries", 100),
@@ -36,6 +36,13 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
     if disabled is not None:
         changes["disable_cooldowns"] = disabled
 
+    changes["retry_policy"] = _policy(router, "retry_policy", "Retries")
+    by_model = router.section("model_group_retry_policy")
+    changes["model_retry_policy"] = {name: _policy(by_model, name, "Retries") for name in by_model.entries}
+    for name in by_model.entries:
+        _warn_unless_known(by_model, name, name, models)
+    changes["allowed_fails_policy"] = _policy(router, "allowed_fails_policy", "AllowedFails")
+
     defaults: list[str] = []
     for key in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
         found = {**_fallbacks(litellm, key, models), **_fallbacks(router, key, models)}
@@ -52,8 +59,22 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
     return replace(AttemptSettings(), **changes)
 
 
-def read_aliases(litellm: Section, router: Section, models: ModelNames) -> dict[str, str]:
+def _policy(section: Section, key: str, ending: str) -> dict[str, int]:
+    """Kind of error -> a number; LiteLLM's keys are its names for them with `Retries` or `AllowedFails` behind."""
+    policy = section.section(key)
+    found = {}
+    for kind, _ in KINDS:
+        number = policy.integer(kind + ending, least=0, most=1_000_000 if ending == "AllowedFails" else 100)
+        if number is not None:
+            found[kind] = number
+    policy.finish()
+    return found
+
+
+def read_aliases(litellm: Section, router: Section, models: ModelNames) -> tuple[dict[str, str], frozenset[str]]:
+    """Second name -> first, and which of the second names are not listed."""
     found: dict[str, str] = {}
+    hidden: set[str] = set()
     for section in (litellm, router):
         aliases = section.section("model_group_alias")
         for alias, node in aliases.entries.items():
@@ -65,7 +86,9 @@ def read_aliases(litellm: Section, router: Section, models: ModelNames) -> dict[
                 target = inner.text("model")
                 if "model" not in inner.entries:
                     inner.error("model", "missing")
-                inner.finish({"hidden"})
+                if inner.boolean("hidden"):
+                    hidden.add(alias)
+                inner.finish()
             else:
                 target = aliases.text(alias)
             if target is None:
@@ -78,7 +101,7 @@ def read_aliases(litellm: Section, router: Section, models: ModelNames) -> dict[
             else:
                 found[alias] = target
     models.aliases = set(found)
-    return found
+    return found, frozenset(hidden)
 
 
 def _fallbacks(section: Section, key: str, models: ModelNames) -> dict[str, tuple[str, ...]]:

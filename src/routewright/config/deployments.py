@@ -70,8 +70,17 @@ class Deployments:
         self._explicit_ids: dict[str, Node] = {}
         self._ids: set[str] = set()
         self._unpriced: dict[str, None] = {}
+        self._ignores_invalid = defaults.boolean("ignore_invalid_deployments") or False
 
     def read(self, entry: Section) -> None:
+        """With `ignore_invalid_deployments` an entry that is at fault is left out, and its faults are warnings."""
+        before, faults = len(self.usable), len(self._notes.errors)
+        self._read(entry)
+        if self._ignores_invalid and len(self._notes.errors) > faults:
+            self._notes.warnings += self._notes.errors[faults:]
+            del self._notes.errors[faults:], self.usable[before:]
+
+    def _read(self, entry: Section) -> None:
         entry.know("model_info")
         name = entry.text("model_name", most=256)
         if name is None and entry.entries.get("model_name") is None:

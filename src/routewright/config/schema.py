@@ -117,9 +117,9 @@ LITELLM_SETTINGS_PATTERN = re.compile(r"(?:prometheus|otel|langfuse|mcp|anthropi
 ROUTER_SETTINGS = _words("""
     redis_host redis_port redis_password redis_db redis_url redis_username redis_ssl cache_kwargs
     enable_pre_call_check enable_pre_call_checks optional_pre_call_checks enable_tag_filtering
-    tag_filtering_match_any tag_routing_prefix provider_budget_config retry_policy model_group_retry_policy
-    allowed_fails_policy cache_responses caching_groups client_ttl deployment_affinity_ttl_seconds
-    ignore_invalid_deployments model_group_affinity_config default_priority polling_interval debug_level
+    tag_filtering_match_any tag_routing_prefix provider_budget_config
+    cache_responses caching_groups client_ttl deployment_affinity_ttl_seconds
+    model_group_affinity_config default_priority polling_interval debug_level
     alerting_config assistants_config set_verbose router_general_settings search_tools guardrail_list routing_groups
     weights enable_health_check_routing health_check_staleness_threshold default_max_retries max_retries
     stream_timeout_per_chunk semaphore enable_weighted_failover
@@ -127,8 +127,8 @@ ROUTER_SETTINGS = _words("""
 
 ROUTING_STRATEGY_ARGS = _words("""
     llm_data_path config_path model_s3_bucket model_s3_key embedding_model embedding_device label_mapping
-    use_inference_only ttl lowest_latency_buffer rolling_window_size cache_ttl router_name router_type
-    cold_start_model metrics_path model_version
+    use_inference_only ttl lowest_latency_buffer max_latency_list_size rolling_window_size cache_ttl router_name
+    router_type cold_start_model metrics_path model_version
 """)
 
 GENERAL_SETTINGS = _words("""
@@ -167,10 +167,9 @@ SHARED_STORES = ("database_url", "redis_url", "redis_host", "redis_port", "redis
 """An unset variable here would quietly split one deployment's limits and keys into many: it stops the start."""
 CACHE_STORE = ("host", "port", "password", "url")
 
-BUILT_STRATEGIES = frozenset({"simple-shuffle", "least-busy", "latency-based-routing", "cost-based-routing"})
-LATER_STRATEGIES = frozenset({
-    "usage-based-routing", "usage-based-routing-v2", "provider-budget-routing", "tag-based-routing",
-    "priority", "lowest-tpm-rpm", "complexity-based-routing",
+BUILT_STRATEGIES = frozenset({
+    "simple-shuffle", "least-busy", "latency-based-routing", "cost-based-routing", "usage-based-routing",
+    "usage-based-routing-v2", "provider-budget-routing",
 })  # fmt: skip
 LEARNED_PREFIX = "llmrouter-"
 

@@ -17,22 +17,30 @@ from routewright.signatures import KeyRefused, public_key_of
 
 def read_strategy(
     router: Section, models: ModelNames
-) -> tuple[str | None, RouterSettings, CascadeSettings | RoundsSettings | None]:
+) -> tuple[dict[str, Any], RouterSettings, CascadeSettings | RoundsSettings | None]:
+    """(of `AttemptSettings` how load is spread, the learned routers, how `auto` asks more than once)."""
     learned = RouterSettings()
     name = router.text("routing_strategy")
     args = router.section("routing_strategy_args")
-    strategy: str | None = None
+    balancing: dict[str, Any] = {}
     is_learned = name is not None and name.startswith(schema.LEARNED_PREFIX) and name != schema.LEARNED_PREFIX
     if name is not None:
         if is_learned:
             learned = replace(learned, strategy_name=name)
         elif name in schema.BUILT_STRATEGIES:
-            strategy = name
-        elif name in schema.LATER_STRATEGIES:
-            router.warn("routing_strategy", f'"{name}" is not built yet; simple-shuffle serves in its place')
+            balancing["routing_strategy"] = name
         else:
-            known = {*schema.BUILT_STRATEGIES, *schema.LATER_STRATEGIES, "llmrouter-knn", "llmrouter-cluster"}
+            known = {*schema.BUILT_STRATEGIES, "llmrouter-knn", "llmrouter-cluster"}
             router.error("routing_strategy", f'unknown strategy "{shown(name)}"', nearest(name, known))
+    if name == "latency-based-routing":
+        for key, field, number in (
+            ("ttl", "latency_ttl_s", args.number("ttl", above=True, most=86_400 * 30)),
+            ("lowest_latency_buffer", "lowest_latency_buffer", args.number("lowest_latency_buffer", most=1000)),
+            ("max_latency_list_size", "latency_samples", args.integer("max_latency_list_size", most=10_000)),
+        ):
+            args.know(key)
+            if number is not None:
+                balancing[field] = number
     changes: dict[str, Any] = {}
     model_path = args.text("model_path") if is_learned else None
     if model_path is not None:
@@ -50,7 +58,7 @@ def read_strategy(
         changes["public_keys"] = public_keys
     orchestration, _ = read_orchestration(args, name if is_learned else None, models.chat_models)
     args.finish({*schema.ROUTING_STRATEGY_ARGS, "model_path", "hot_reload", "reload_interval", "public_keys"})
-    return strategy, replace(learned, **changes), orchestration
+    return balancing, replace(learned, **changes), orchestration
 
 
 def _public_keys(args: Section) -> tuple[bytes, ...]:

@@ -88,10 +88,12 @@ class Attempt:
         self.done: Signal[GatewayError | None] = Signal()
 
         asked = call.timeout_s if call.timeout_s is not None else deployment.timeout_s
-        if call.is_stream and deployment.stream_timeout_s is not None:
-            first_byte = deployment.stream_timeout_s
-        else:
-            first_byte = asked if asked is not None else settings.first_byte_timeout_s
+        first_byte = asked if asked is not None else settings.first_byte_timeout_s
+        if call.is_stream:
+            if call.stream_timeout_s is not None:
+                first_byte = call.stream_timeout_s
+            elif deployment.stream_timeout_s is not None:
+                first_byte = deployment.stream_timeout_s
         total = asked if asked is not None else settings.total_timeout_s
         self._idle_limit_s = settings.idle_timeout_s
         self._total_until_s = now + total

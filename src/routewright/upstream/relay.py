@@ -16,6 +16,7 @@ from routewright.errors import (
     GatewayError,
     InvalidRequest,
     ShuttingDown,
+    UpstreamTimeout,
     UpstreamUnavailable,
 )
 from routewright.flow import Signal
@@ -23,8 +24,10 @@ from routewright.settings import AttemptSettings, UpstreamSettings
 from routewright.types import Call, Decision, Deployment, Group, Outcome, Responder
 from routewright.upstream.attempt import Attempt
 from routewright.upstream.connection import UpstreamConnection
-from routewright.upstream.health import Balance, RetryBudget
+from routewright.upstream.health import Balance
 from routewright.upstream.pool import Pool, Pools
+from routewright.upstream.retries import RetryBudget, RetryPolicies
+from routewright.upstream.strategies import Fastest
 from routewright.writes import Writes
 
 BACKOFF_FIRST_S = 0.5
@@ -40,6 +43,9 @@ class Door(Protocol):
 
     def leave(self, held: Any, tokens: int) -> None:
         """The call has ended, and used so many tokens."""
+
+    def used(self, deployment: Deployment) -> int:
+        """Tokens that it was sent in the minute that is now, as far as they are counted."""
 
 
 class Upstream:
@@ -63,7 +69,8 @@ class Upstream:
         """What waits for a connection or for the time to retry."""
         self._ending: GatewayError | None = None
         self.pools = Pools(settings, deadlines, writes)
-        self.balance = Balance(attempts, rng)
+        self.balance = Balance(attempts, rng, door.used, lambda: deadlines.now)
+        self._policies = RetryPolicies.of(attempts)
         self.retry_budget = RetryBudget(attempts, deadlines.now)
 
     def configure(self, attempts: AttemptSettings, settings: UpstreamSettings) -> None:
@@ -71,6 +78,7 @@ class Upstream:
         self._attempts, self._settings = attempts, settings
         self.pools.configure(settings)
         self.balance.configure(attempts)
+        self._policies = RetryPolicies.of(attempts)
 
     async def relay(self, call: Call, decision: Decision, client: Responder, outcome: Outcome) -> None:
         """Returns when the answer's end is held by `client`, or the client has left. Raises the last GatewayError.
@@ -111,10 +119,10 @@ class Upstream:
         full: list[Deployment] = []
         busy: GatewayError | None = None
         held = None
-        retries_left = -1
+        retries, most_retries = 0, 0
         while True:
             now = self._deadlines.now
-            deployment = self.balance.pick(group, tried, now, full)
+            deployment = self.balance.pick(group, tried, now, full, is_stream=call.is_stream)
             if deployment is not None and deployment.allowance is not None:
                 try:
                     held = self._door.enter(deployment, call)
@@ -132,15 +140,15 @@ class Upstream:
                     )
                 )
             try:
-                if retries_left < 0:
-                    retries_left = self._retries(call, deployment)
+                if not tried:
+                    most_retries = self._retries(call, deployment)
                 elif error is not None:
                     is_same = deployment in tried
-                    if not (error.try_again or (error.try_next and not is_same)):
+                    if not self._may_retry(call, group, error, retries, most_retries, is_same=is_same):
                         return error
-                    if retries_left == 0 or not self.retry_budget.withdraw(now):
+                    if not self.retry_budget.withdraw(now):
                         return error
-                    retries_left -= 1
+                    retries += 1
                     if is_same:
                         wait_s = self._wait_s(len(tried), error)
                         if wait_s > BACKOFF_MOST_S:
@@ -202,10 +210,12 @@ class Upstream:
             raise
         finally:
             health.in_flight -= 1
+        if self.balance.latencies is not None:
+            _note_latency(self.balance.latencies, deployment, outcome, error, started_s, is_stream=call.is_stream)
         if error is not None:
             self.balance.failed(deployment, group, error, self._deadlines.now)
         elif outcome.ended == "complete":
-            self.balance.succeeded(deployment, outcome.first_byte_s - started_s, self._deadlines.now)
+            self.balance.succeeded(deployment, self._deadlines.now)
         else:
             health.is_probed = False
         return error
@@ -251,12 +261,39 @@ class Upstream:
             return deployment.max_retries
         return self._attempts.num_retries
 
+    def _may_retry(
+        self, call: Call, group: Group, error: GatewayError, retries: int, most: int, *, is_same: bool
+    ) -> bool:
+        if self._policies is not None:
+            by_policy = self._policies.retries(group.name, error)
+            if by_policy is not None:
+                # A request that wants fewer gets fewer.
+                return retries < (by_policy if call.num_retries is None else min(by_policy, call.num_retries))
+        return retries < most and (error.try_again or (error.try_next and not is_same))
+
     def _wait_s(self, tries: int, error: GatewayError) -> float:
         # A refused connection has cost nobody anything; it is tried again soon, or the client is told soon.
         first_s = REFUSED_BACKOFF_S if isinstance(error, UpstreamUnavailable) else BACKOFF_FIRST_S
         backoff = min(BACKOFF_MOST_S, first_s * 2.0 ** (tries - 1)) * self._rng.uniform(0.5, 1.0)
         asked = error.retry_after_s or 0
         return max(backoff, self._attempts.retry_after_s, float(asked) if error.status == 429 else 0.0)
+
+
+def _note_latency(
+    latencies: Fastest,
+    deployment: Deployment,
+    outcome: Outcome,
+    error: GatewayError | None,
+    started_s: float,
+    *,
+    is_stream: bool,
+) -> None:
+    now_s = time.monotonic()
+    if isinstance(error, UpstreamTimeout):
+        latencies.note_timeout(deployment, now_s - started_s)
+    elif outcome.ended == "complete" and outcome.usage is not None:
+        first_byte_s, tokens = outcome.first_byte_s - started_s, outcome.usage.completion_tokens
+        latencies.note(deployment, first_byte_s, now_s - started_s, tokens, is_stream=is_stream)
 
 
 def _fallbacks(decision: Decision, error: GatewayError) -> Sequence[Group]:

@@ -114,6 +114,10 @@ def read_headers(call: Call, headers: Mapping[bytes, bytes]) -> None:
         call.timeout_s = number(
             _header_number(headers, b"x-litellm-timeout"), "x-litellm-timeout", 0.001, MAX_TIMEOUT_S
         )
+    if call.stream_timeout_s is None and b"x-litellm-stream-timeout" in headers:
+        call.stream_timeout_s = number(
+            _header_number(headers, b"x-litellm-stream-timeout"), "x-litellm-stream-timeout", 0.001, MAX_TIMEOUT_S
+        )
     if call.num_retries is None and b"x-litellm-num-retries" in headers:
         retries = _header_number(headers, b"x-litellm-num-retries")
         call.num_retries = int(number(retries, "x-litellm-num-retries", 0.0, 10.0))
@@ -189,7 +193,7 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None)
     call.caps = None
     call.task = ""
     call.has_tools = call.has_images = call.wants_json = call.without_fallbacks = False
-    call.timeout_s = None
+    call.timeout_s = call.stream_timeout_s = None
     call.num_retries = None
     call.fallbacks = None
     call.user = None
@@ -263,8 +267,11 @@ def _take_extensions(call: Call, body: dict[str, Any]) -> None:
             call.caps = caps_of(routing)
     if body.get("timeout") is not None:
         call.timeout_s = number(body["timeout"], "timeout", 0.001, MAX_TIMEOUT_S)
-    if body.get("num_retries") is not None:
-        call.num_retries = _integer(body["num_retries"], "num_retries", 0, 10)
+    if body.get("stream_timeout") is not None:
+        call.stream_timeout_s = number(body["stream_timeout"], "stream_timeout", 0.001, MAX_TIMEOUT_S)
+    for name in ("max_retries", "num_retries"):
+        if body.get(name) is not None:
+            call.num_retries = _integer(body[name], name, 0, 10)
     fallbacks = body.get("fallbacks")
     if fallbacks is not None:
         if type(fallbacks) is not list or any(type(name) is not str for name in fallbacks) or len(fallbacks) > 5:

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 RESERVED_FDS = 64
 REFRESH_S = 5.0
-"""How often a budget's spend is looked at again where other replicas may share the database."""
+"""How often a budget's spend is looked at again: other replicas may share the database, and a worker may have died."""
 GC_THRESHOLDS = (5_000, 20, 20)
 """A request leaves no cycle behind; what an error's traceback leaves is small and may wait."""
 ROUTERS_FOLDER = "routers"
@@ -437,9 +437,12 @@ class WorkerProcess:
         self.keys.on_tick()
         self.customers.on_tick(now)
         self.alerts.on_tick(now)
-        if self.settings.database_url is not None and now - self._refreshed_s >= REFRESH_S:
+        if self.settings.server.workers > 1:
+            self.journal.flush()
+        self.admission.on_tick(is_all_written=not self.journal.is_failing)
+        if now - self._refreshed_s >= REFRESH_S:
             self._refreshed_s = now
-            self.admission.refresh()
+            self.admission.refresh(is_shared=self.settings.database_url is not None)
         self.snapshots.on_tick(now)
         self.feedback.poll(now)
 

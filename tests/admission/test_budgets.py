@@ -410,6 +410,48 @@ def test_worker_that_died_reserves_nothing() -> None:
     bank.refusal(who)
 
 
+def test_what_a_killed_worker_did_not_live_to_write_down_is_taken_back() -> None:
+    """F15, L: counted in memory and not on disk, it would fill the budget until its window ends; what is on disk, and
+    what the others spend while they look, is counted once."""
+    counters = Counters(2)
+    one, killed = Bank(counters, 0), Bank(counters, 1)
+    killed.spent = one.spent
+    killed.admission._source = one.spent
+    what = budget(1000, budget_duration="30d")
+    for bank in (one, killed):
+        bank.settle(bank.admit(bank.caller(what)), 100)
+    unwritten = killed.admit(killed.caller(what))
+    killed.settle(unwritten, 100)
+    del one.spent.rows[-1]
+    killed.admit(killed.caller(what), max_tokens=300)
+    one.refusal(one.caller(what), max_tokens=401)
+    running = one.admit(one.caller(what), max_tokens=100)
+
+    counters.forget_worker(1)
+    one.admission.refresh(is_shared=False)
+    asked = one.spent.asked
+    one.clock.advance(0.25)
+    one.admission.on_tick(is_all_written=True)
+    one.admission.on_tick(is_all_written=False)
+    assert one.spent.asked == asked, "the successor may have counted what it has not written"
+    one.settle(running, 50)
+    one.clock.advance(0.25)
+    one.admission.on_tick(is_all_written=True)
+    killed.clock.advance(10)
+    killed.admission.on_tick(is_all_written=True)
+    one.admission.on_tick(is_all_written=True)
+    assert one.spent.asked == asked + 1
+    who = one.caller(what)
+    base = counters.find(who.limits.budgets[0].tag, 0)
+    assert (counters.cells[base + FIRST], counters.cells[base + HELD]) == (250 * CHEAP_NUSD, 0)
+    one.admit(who, max_tokens=750)
+    one.refusal(who, max_tokens=1)
+    one.admission.refresh(is_shared=False)
+    for _ in range(3):
+        one.admission.on_tick(is_all_written=True)
+    assert one.spent.asked == asked + 1, "once a death"
+
+
 def test_replicas_behind_one_ledger_see_one_another_s_spend_when_they_look_again() -> None:
     """Each counts its own at once; the other's once it is in the ledger. Nothing that is known is taken back."""
     one, other = Bank(), Bank()

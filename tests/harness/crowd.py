@@ -17,10 +17,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def chat_bytes(model: str, prompt: str, request_id: str, **fields: Any) -> bytes:
+def chat_bytes(model: str, prompt: str, request_id: str, *, key: str = TEAM_KEY, **fields: Any) -> bytes:
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], **fields}
     headers = {"x-request-id": request_id}
-    return request_bytes("POST", "/v1/chat/completions", key=TEAM_KEY, body=json.dumps(body).encode(), headers=headers)
+    return request_bytes("POST", "/v1/chat/completions", key=key, body=json.dumps(body).encode(), headers=headers)
 
 
 @dataclass

@@ -22,6 +22,8 @@ from harness.crowd import Leaver, ask, chat_bytes
 from harness.gateway import Gateway, deployment, eventually, running
 from harness.postgres import Postgres
 from harness.upstream import Close, Deployment, Play, Request, Send, Upstream, Wait
+from harness.wire import assert_error, secret
+from money.answers import uses_all
 from money.conftest import priced_config
 
 IS_LONG = os.environ.get("ROUTEWRIGHT_LONG") == "1"
@@ -30,6 +32,11 @@ AT_ONCE = 32
 WORKERS = 4
 ID = re.compile(r"truth-[0-9]+")
 ANSWER_TOKENS = 7
+BOUND_KEY = secret("bound")
+"""Its budget is never reached by the load, and is spent to the last token afterwards."""
+BOUND_USD = 3.0
+TOKEN_NUSD = 1000
+"""Of an answer of `paid`, whose prompts are free."""
 
 
 def script(request: Request) -> Play:
@@ -55,6 +62,8 @@ def gateway(request: pytest.FixtureRequest, upstream: Upstream) -> Iterator[Gate
     for name in ("fragile", "sound"):
         upstream[name].forget()
         upstream[name].runs(script)
+    config["keys"].append({"key": BOUND_KEY, "alias": "bound", "max_budget": BOUND_USD, "budget_duration": "30d"})
+    uses_all(upstream["paid"], gap_s=0)
     environment = {}
     if request.param == "postgres":
         server: Postgres = request.getfixturevalue("postgres")
@@ -88,7 +97,7 @@ class Load:
 
     async def one(self, name: str, kind: int) -> None:
         is_stream = kind in (1, 5, 6, 7)
-        request = chat_bytes("fragile", name, name, stream=is_stream)
+        request = chat_bytes("fragile", name, name, key=BOUND_KEY, max_tokens=50, stream=is_stream)
         if kind in (6, 8):
             await Leaver(request, after_s=self.rng.random() * 0.03, with_reset=self.rng.random() < 0.5).go(
                 self.gateway.port
@@ -119,7 +128,7 @@ class Load:
 
 
 def rows_of(gateway: Gateway) -> list[dict[str, Any]]:
-    query = "SELECT request_id, status, ended, completion_tokens, cost_nusd, is_estimated FROM spend"
+    query = "SELECT request_id, key_alias, status, ended, completion_tokens, cost_nusd, is_estimated FROM spend"
     if gateway.database_url:
         import psycopg
 
@@ -141,7 +150,8 @@ def asked_of(*deployments: Deployment) -> Counter[str]:
 
 
 def test_ledger_says_what_the_upstream_says(gateway: Gateway, upstream: Upstream) -> None:
-    """F15, L: nothing that was answered is missing, nothing is counted twice, and nothing stays reserved."""
+    """F15, L: nothing that was answered is missing, nothing is counted twice, and nothing stays reserved: after
+    workers were killed and after power cuts the budget can be spent to its last token."""
     load = Load(gateway)
     asyncio.run(load.run())
     with asyncio.Runner() as runner:  # after the last power cut somebody has to wake the ledger
@@ -151,6 +161,7 @@ def test_ledger_says_what_the_upstream_says(gateway: Gateway, upstream: Upstream
         within_s=30,
         what="every whole answer in the ledger",
     )
+    spend_to_the_last_token(gateway)
     gateway.terminate()
     assert gateway.wait() == 0
     rows = rows_of(gateway)
@@ -159,6 +170,7 @@ def test_ledger_says_what_the_upstream_says(gateway: Gateway, upstream: Upstream
     asked = asked_of(upstream["fragile"], upstream["sound"])
     # Of a client that left at once nobody knows how far its request came; it is billed by our own count, and marked so.
     counted_by_upstream = {row["request_id"] for row in rows if row["cost_nusd"] and not row["is_estimated"]}
+    counted_by_upstream = {name for name in counted_by_upstream if ID.match(name)}
     assert counted_by_upstream <= set(asked), "paid for what was never asked"
     by_name = {row["request_id"]: row for row in rows}
     for name in load.whole:
@@ -168,6 +180,21 @@ def test_ledger_says_what_the_upstream_says(gateway: Gateway, upstream: Upstream
     assert len(load.whole) > REQUESTS * 0.3
     hours = sum_of_hours(gateway)
     assert hours == (len(rows), sum(row["cost_nusd"] for row in rows))
+
+
+def spend_to_the_last_token(gateway: Gateway) -> None:
+    """Nothing is reserved any more, and no budget counts what is not in the ledger: all that it leaves can be spent,
+    and not a token more."""
+
+    def left() -> int:
+        mine = [row["cost_nusd"] for row in rows_of(gateway) if row["key_alias"] == "bound"]
+        return (round(BOUND_USD * 1e9) - sum(mine)) // TOKEN_NUSD
+
+    def is_spent() -> bool:
+        return gateway.chat("paid", key=BOUND_KEY, max_tokens=left(), timeout_s=40).status == 200
+
+    eventually(is_spent, within_s=30, what="a reservation of all that is left")
+    assert_error(gateway.chat("paid", key=BOUND_KEY, max_tokens=1), 429, "budget_exceeded")
 
 
 def sum_of_hours(gateway: Gateway) -> tuple[int, int]:

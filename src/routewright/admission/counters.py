@@ -23,13 +23,13 @@ IDLE_MS = 120_000
 """A row unused for so long may be given to another name: every window of limits has ended by then, and what a budget
 has spent is in the ledger."""
 
-TAG, WINDOW, FIRST, SECOND, TOUCHED, LATEST, ASKED, SINCE, HELD, FIRST_WORKER = range(10)
+TAG, WINDOW, FIRST, SECOND, TOUCHED, LATEST, ASKED, SINCE, SURE, HELD, FIRST_WORKER = range(11)
 """Cells of a row: whose it is; the start of its window; two counts; when it was last used; the latest window it ever
-had; up to when the ledger is asked what was spent, and what was spent since; what running requests hold; and from
-FIRST_WORKER on how much of that each worker's requests do."""
+had; up to when the ledger is asked what was spent, and what was spent since; after how many deaths of workers that was
+made sure of; what running requests hold; and from FIRST_WORKER on how much of that each worker's requests do."""
 
 _HEADER = 8
-_RELOADS, _MADE, _CONFIG_LOADS = range(3)
+_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS = range(4)
 _CELL_BYTES = 8
 
 
@@ -45,7 +45,9 @@ class Counters:
         self._hash_key = secrets.token_bytes(16)
         """Nobody can choose a name whose row is another's."""
         self.fd: int | None = None
-        size = (_HEADER + rows * self.width) * _CELL_BYTES
+        self._wrote = _HEADER + rows * self.width
+        """Behind the rows: up to when all that each worker has settled is on disk, in monotonic milliseconds."""
+        size = (self._wrote + workers) * _CELL_BYTES
         if workers > 1:
             # A file without a name: nothing is left behind, and forked workers share both pages and the lock.
             with tempfile.TemporaryFile() as file:
@@ -103,13 +105,27 @@ class Counters:
         self.lock()
         try:
             cells, width = self.cells, self.width
-            for base in range(_HEADER, len(cells), width):
+            for base in range(_HEADER, self._wrote, width):
                 if cells[base]:
                     cells[base + FIRST_WORKER + worker] = 0
                     # Summed anew: it may have died between the two.
                     cells[base + HELD] = sum(cells[base + FIRST_WORKER : base + width])
+            cells[_DEATHS] += 1
         finally:
             self.unlock()
+
+    @property
+    def deaths(self) -> int:
+        """How many workers have died so far: each may have counted what it did not live to write down."""
+        return self.cells[_DEATHS]
+
+    def note_written(self, worker: int, now_ms: int) -> None:
+        """All that a worker has settled before this monotonic moment is on disk."""
+        self.cells[self._wrote + worker] = now_ms
+
+    def all_written(self, since_ms: int) -> bool:
+        """Whether every worker has said so of a moment that is no earlier."""
+        return min(self.cells[self._wrote : self._wrote + self.workers]) >= since_ms
 
     @property
     def reloads(self) -> int:

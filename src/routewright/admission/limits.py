@@ -25,8 +25,9 @@ from routewright.admission.counters import (
     WINDOW,
     Counters,
 )
+from routewright.admission.doubts import Doubts
 from routewright.admission.fields import budget_fields, limit_fields, refusal_of_budget, refusal_of_limit
-from routewright.admission.meters import BudgetMeter, BudgetRow, LimitMeter, LimitRow, Meters, Reservation
+from routewright.admission.meters import IS_KNOWN, BudgetMeter, BudgetRow, LimitMeter, LimitRow, Meters, Reservation
 from routewright.errors import BudgetExceeded, DeploymentsBusy, GatewayError, RateLimited, StorageUnavailable
 from routewright.flow import Signal
 from routewright.settings import KeySettings
@@ -43,7 +44,7 @@ STUCK_MS = 60_000
 """A question without an answer for so long was a dead worker's."""
 Rooms = list[tuple[int, BudgetMeter]]
 """What is left of each budget, in nano-dollars."""
-_IS_KNOWN, _IS_TOLD_SOFT, _IS_TOLD_HARD = 1, 2, 4
+_IS_TOLD_SOFT, _IS_TOLD_HARD = 2, 4
 log = logging.getLogger("routewright")
 
 Alert = Callable[[str, Allowance, int, int], None]
@@ -86,7 +87,9 @@ class Admission:
         self._counters = counters
         self._cells = counters.cells
         self._held = FIRST_WORKER + worker
+        self._worker = worker
         self._source: SpendSource = source or NoSource()
+        self._doubts = Doubts(counters, self._source)
         self._monotonic = monotonic
         self._wall = wall
         self._without = Reservation()
@@ -218,7 +221,7 @@ class Admission:
                         if (
                             budget.start_ms <= now_ms < budget.end_ms
                             and cells[base + WINDOW] == budget.start_ms
-                            and cells[base + SECOND] & _IS_KNOWN
+                            and cells[base + SECOND] & IS_KNOWN
                         ):
                             spent = cells[base + FIRST] = cells[base + FIRST] + cost_nusd
                             if 0 < cells[base + ASKED] <= now_ms:
@@ -228,7 +231,7 @@ class Admission:
                         else:
                             self._roll(budget, base, now_ms)
                             # While the ledger is being asked, it tells of what ended before the question.
-                            if cells[base + SECOND] & _IS_KNOWN or 0 < cells[base + ASKED] <= now_ms:
+                            if cells[base + SECOND] & IS_KNOWN or 0 < cells[base + ASKED] <= now_ms:
                                 cells[base + FIRST] += cost_nusd
                                 self._tell(budget, base, now_ms)
                     cells[base + held] -= reserved
@@ -319,7 +322,7 @@ class Admission:
                 cells[base] != budget.tag
                 or not budget.start_ms <= now_ms < budget.end_ms
                 or cells[base + WINDOW] != budget.start_ms
-                or not cells[base + SECOND] & _IS_KNOWN
+                or not cells[base + SECOND] & IS_KNOWN
             ):
                 return False
             spent = cells[base + FIRST]
@@ -383,6 +386,7 @@ class Admission:
             own = by_model.get(name)
             if own is not None:
                 for budget in own.budgets:
+                    self._used[budget.tag] = budget
                     reservation.budgets.append((budget, budget.base, costs[name], name))
                 for limit in own.limits:
                     started = self._cells[limit.base + WINDOW]
@@ -399,7 +403,7 @@ class Admission:
                 base = budget.base = self._counters.find(budget.tag, mono_ms)
             cells[base + TOUCHED] = mono_ms
             self._roll(budget, base, now_ms)
-            if not cells[base + SECOND] & _IS_KNOWN:
+            if not cells[base + SECOND] & IS_KNOWN:
                 if not cells[base + ASKED]:
                     cells[base + ASKED] = now_ms + 1
                     cells[base + FIRST] = 0
@@ -422,9 +426,9 @@ class Admission:
         start_ms = budget.start_ms
         if cells[base + WINDOW] == start_ms:
             return
-        is_known = cells[base + SECOND] & _IS_KNOWN and start_ms > cells[base + LATEST]
+        is_known = cells[base + SECOND] & IS_KNOWN and start_ms > cells[base + LATEST]
         cells[base + FIRST] = cells[base + ASKED] = 0
-        cells[base + SECOND] = _IS_KNOWN if is_known else 0
+        cells[base + SECOND] = IS_KNOWN if is_known else 0
         cells[base + WINDOW] = start_ms
         if start_ms > cells[base + LATEST]:
             cells[base + LATEST] = start_ms
@@ -433,7 +437,7 @@ class Admission:
         """Raise the alert of a budget that is crossed, once in its window."""
         cells = self._cells
         flags = cells[base + SECOND]
-        if not flags & _IS_KNOWN:
+        if not flags & IS_KNOWN:
             return
         allowance = budget.allowance
         spent = cells[base + FIRST] + budget.before_nusd
@@ -453,6 +457,7 @@ class Admission:
     ) -> BudgetExceeded:
         """Of all budgets without room the one that is reset last, so that waiting for it is enough."""
         full = [budget for left, budget in rooms if left <= 0 or left < cost_nusd]
+        self._used.update({each.tag: each for each in full})  # it may seem full because of a worker that died
         budget = max(full, key=lambda each: each.end_ms)
         error = refusal_of_budget(budget, self._cells[budget.base + FIRST], cost_nusd, now_ms)
         if limits:
@@ -549,18 +554,31 @@ class Admission:
             if (
                 cells[base + WINDOW] == start_ms
                 and cells[base + ASKED] == asked_ms
-                and not cells[base + SECOND] & _IS_KNOWN
+                and not cells[base + SECOND] & IS_KNOWN
             ):
                 cells[base + FIRST] += spent
-                cells[base + SECOND] |= _IS_KNOWN
+                cells[base + SECOND] |= IS_KNOWN
                 cells[base + ASKED] = 0
         finally:
             self._counters.unlock()
 
-    def refresh(self) -> None:
-        """Look again at the budgets in use: others may have spent from them, behind the same database. What is known
-        here already is never taken back, so between two looks nothing is forgotten."""
+    def on_tick(self, *, is_all_written: bool) -> None:
+        """`is_all_written`: all that was settled here is on disk."""
+        if self._counters.workers > 1:
+            monotonic_ms = int(self._monotonic() * 1000)
+            if is_all_written:
+                self._counters.note_written(self._worker, monotonic_ms)
+            self._doubts.on_tick(int(self._wall() * 1000), monotonic_ms)
+
+    def refresh(self, *, is_shared: bool = True) -> None:
+        """Look again at the budgets in use: where the database `is_shared` with other replicas, they may have spent
+        from them too. What is known here already is never taken back, so between two looks nothing is forgotten;
+        save where a worker has died."""
         used, self._used = list(self._used.values()), {}
+        self._doubts.note(used)
+        if not is_shared:
+            return
+        used = [budget for budget in used if not self._doubts.is_doubted(budget)]
         for start in range(0, len(used), MOST_QUESTIONS):
             self._refresh(used[start : start + MOST_QUESTIONS])
 
@@ -573,7 +591,7 @@ class Admission:
             for budget in budgets:
                 base = budget.base
                 is_free = not cells[base + ASKED] or cells[base + ASKED] < now_ms - STUCK_MS
-                if cells[base] == budget.tag and cells[base + SECOND] & _IS_KNOWN and is_free:
+                if cells[base] == budget.tag and cells[base + SECOND] & IS_KNOWN and is_free:
                     cells[base + ASKED], cells[base + SINCE] = now_ms + 1, 0
                     asked.append((budget, cells[base + WINDOW]))
         finally:

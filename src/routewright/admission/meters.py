@@ -10,6 +10,8 @@ from routewright.windows import FOREVER_MS, Window
 
 _SCOPES = {"key": "api_key", "customer": "end_user"}
 """LiteLLM's words where ours differ."""
+IS_KNOWN = 1
+"""Bit of a budget's second cell: its first one says what was spent in the window that is now."""
 
 
 class LimitMeter:

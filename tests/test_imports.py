@@ -54,9 +54,21 @@ ALLOWED: dict[str, set[str]] = {
     "admin": LEAVES | STATIONS | {"reloading", "server", "management"},
     "app": LEAVES
     | STATIONS
-    | {"config", "reloading", "server", "gateway", "admin", "stored_keys", "orchestration", "spending", "customers"},
+    | {
+        "config",
+        "reloading",
+        "server",
+        "gateway",
+        "admin",
+        "stored_keys",
+        "orchestration",
+        "spending",
+        "customers",
+        "vitals",
+    },
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},
+    "vitals": LEAVES | STATIONS,
     "cli": LEAVES | STATIONS | {"accounts", "management", "config", "app", "demo", "explain", "learning", "server"},
     "accounts": BASE | {"store"},
     "__main__": {"cli"},

@@ -63,10 +63,12 @@ from routewright.storage import KeeperSettings, Storage, wait_until_ended
 from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Group, Health, HttpRequest, Secret
 from routewright.upstream.relay import Upstream
+from routewright.vitals import Delays, Vitals
 from routewright.writes import Writes
 
 if TYPE_CHECKING:
     from routewright.admin.control import Control
+    from routewright.admin.exposition import MetricsPage
 
 RESERVED_FDS = 64
 REFRESH_S = 5.0
@@ -88,13 +90,15 @@ class Application:
         keys: Keys,
         gateway: Gateway,
         probes: AsgiBridge,
+        page: AsgiBridge,
         control: AsgiBridge,
         stored: StoredBridge,
         metrics: Metrics,
     ) -> None:
         self._keys = keys
         self._gateway = gateway
-        self._probes = probes
+        self._bridges = {**dict.fromkeys(PROBE_NAMES, probes), "metrics": page}
+        """Those that do not need the whole control plane."""
         self._control = control
         self._stored = stored
         self._metrics = metrics
@@ -118,8 +122,7 @@ class Application:
             return self._gateway.infer(request, client)
         if request.endpoint.is_stored:
             return self._stored.handle(request, client)
-        bridge = self._probes if request.endpoint.name in PROBE_NAMES else self._control
-        return bridge.handle(request, client)
+        return self._bridges.get(request.endpoint.name, self._control).handle(request, client)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
         self._metrics.front_errors.add((str(error.status), error.code or ""))
@@ -194,17 +197,37 @@ class WorkerProcess:
             orchestrations(self.catalog.routes, self.catalog.group),
             Ledger(self.journal, PartMetrics(self.metrics)),
         )
-        self.snapshots = Snapshots(server.data_dir / RUN_FOLDER, worker, server.workers, counters.run_id, self.metrics)
+        self.upstream.on_failure = self.metrics.count_failure
+        self.upstream.balance.on_cooldown = self.metrics.count_cooldown
+        self.snapshots = Snapshots(
+            server.data_dir / RUN_FOLDER, worker, server.workers, counters.run_id, self.metrics,
+            lambda: counters.scrapes,
+        )  # fmt: skip
+        self._delays = Delays(time.monotonic())
+        self._metrics_page: MetricsPage | None = None
         self.probes = Probes(lambda: self.front.is_draining, self.routing, self.storage)
         application = Application(
             self.keys,
             self.gateway,
             AsgiBridge(lambda: self.probes),
+            AsgiBridge(self._load_metrics_page),
             AsgiBridge(self._load_control),
             StoredBridge(self.storage),
             self.metrics,
         )
         self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)
+        self.metrics.gauges = Vitals(
+            worker=worker,
+            catalog=lambda: self.catalog,
+            routing=lambda: self.routing,
+            connections=self.front.busy,
+            is_draining=lambda: self.front.is_draining,
+            journal=self.journal,
+            storage=self.storage,
+            admission=self.admission,
+            metrics=self.metrics,
+            delays=self._delays,
+        ).gauges
         self._control: Control | None = None
         self._watch = ConfigWatch(settings.config_files)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -241,6 +264,18 @@ class WorkerProcess:
             grant.allowances, {model: list(own) for model, own in grant.model_allowances.items()}
         )
 
+    def _load_metrics_page(self) -> MetricsPage:
+        # Imported when first needed: prometheus-client is no part of the data path.
+        from routewright.admin.exposition import MetricsPage
+
+        if self._metrics_page is None:
+            self._metrics_page = MetricsPage(self.snapshots, self._next_scrape)
+        return self._metrics_page
+
+    def _next_scrape(self) -> int:
+        self._counters.scrapes += 1
+        return self._counters.scrapes
+
     def _load_control(self) -> AsgiApplication:
         # Imported when first needed: FastAPI costs a quarter of a second and 16 MB that the data path does not need.
         from routewright.admin.application import make_application
@@ -250,11 +285,10 @@ class WorkerProcess:
             catalog=self.catalog,
             routing=self.routing,
             feedback=self.feedback,
-            metrics=self.metrics,
+            metrics_page=self._load_metrics_page(),
             keys=self.keys,
             probes=self.probes,
             spread_reload=self._spread_reload,
-            all_metrics=self.snapshots.all,
             reload_config=self._reload_config,
         )
         self._tell_control()
@@ -405,8 +439,7 @@ class WorkerProcess:
             self._drain_until_s = time.monotonic() + self.settings.server.drain_s
             self._server.close()
             self.front.drain()
-            busy = sum(connection.is_busy for connection in self.front.connections)
-            log.info("draining: %d requests are running", busy)
+            log.info("draining: %d requests are running", self.front.busy()[1])
             self._end_if_drained(time.monotonic())
         else:
             self._drain_until_s = time.monotonic()
@@ -443,6 +476,7 @@ class WorkerProcess:
         if now - self._refreshed_s >= REFRESH_S:
             self._refreshed_s = now
             self.admission.refresh(is_shared=self.settings.database_url is not None)
+        self._delays.on_tick(now)
         self.snapshots.on_tick(now)
         self.feedback.poll(now)
 

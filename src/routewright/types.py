@@ -611,6 +611,7 @@ class Outcome:
     """How one request went; filled in on the way, read by the ledger."""
 
     __slots__ = (
+        "asked_s",
         "attempts",
         "call",
         "call_id",
@@ -623,6 +624,7 @@ class Outcome:
         "endpoint",
         "error",
         "fallbacks",
+        "fell_back_on",
         "fields",
         "first_byte_s",
         "request_id",
@@ -653,6 +655,10 @@ class Outcome:
         self.attempts = 0
         """Upstream requests made."""
         self.fallbacks = 0
+        self.fell_back_on: str | None = None
+        """The error for which the candidate before the last was given up."""
+        self.asked_s = 0.0
+        """When the deployment that was asked last was asked; monotonic."""
         self.first_byte_s = 0.0
         self.fields = b""
         """Header lines for the client that are known before an upstream is asked."""

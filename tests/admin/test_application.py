@@ -15,6 +15,7 @@ from routewright import endpoints
 from routewright.admin.application import make_application
 from routewright.admin.control import Control
 from routewright.admin.document import described
+from routewright.admin.exposition import MetricsPage
 from routewright.admin.probes import Probes
 from routewright.admin.reference import reference_page
 from routewright.auth import Keys
@@ -23,6 +24,7 @@ from routewright.management.about import ABOUT
 from routewright.management.answer import OPERATIONS
 from routewright.management.rights import MAY
 from routewright.record.metrics import Metrics
+from routewright.record.snapshots import Snapshots
 from routewright.reloading import Difference
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
@@ -40,18 +42,16 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     settings = Settings(deployments=(deployment_settings("gpt-4o"), deployment_settings("gpt-4o-mini")))
     catalog = Catalog(settings, lambda group: True)
     folder: Path = tmp_path_factory.mktemp("routers")
-    metrics = Metrics()
     routing = LiveRouters(RouterSettings(), catalog.routes, catalog.route_candidates, folder)
     return make_application(
         Control(
             catalog=catalog,
             routing=routing,
             feedback=Feedback(folder, 0),
-            metrics=metrics,
+            metrics_page=MetricsPage(Snapshots(folder, 0, 1, 1, Metrics()), lambda: 1),
             keys=Keys(settings, lambda digest, entry: None),
             probes=Probes(lambda: False, routing),
             spread_reload=lambda: None,
-            all_metrics=lambda: [metrics],
             reload_config=nothing,
         )
     )

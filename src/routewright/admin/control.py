@@ -9,11 +9,11 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
+from routewright.admin.exposition import MetricsPage
 from routewright.admin.probes import Probes
 from routewright.auth import Keys
 from routewright.catalog import Catalog
 from routewright.errors import GatewayError, error_headers, error_object
-from routewright.record.metrics import Metrics
 from routewright.reloading import Difference
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
@@ -28,12 +28,11 @@ class Control:
     catalog: Catalog
     routing: LiveRouters
     feedback: Feedback
-    metrics: Metrics
+    metrics_page: MetricsPage
     keys: Keys
     probes: Probes
     spread_reload: Callable[[], None]
     """Tell the other workers that the router files were read again."""
-    all_metrics: Callable[[], list[Metrics]]
     reload_config: Callable[[], Awaitable[Difference]]
     """Read the configuration again, here and in every other worker. Raises GatewayError; then nothing has changed."""
     deployments: Sequence[DeploymentSettings] = ()

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from routewright import endpoints
 from routewright.admin.control import Control
-from routewright.admin.exposition import exposition
 
 
 class HealthAnswer(BaseModel):
@@ -67,5 +66,5 @@ def add_health(app: FastAPI, control: Control, prefix: str) -> None:
     )
     async def metrics() -> Any:
         """Counters in Prometheus' text format."""
-        text, content_type = exposition(control.all_metrics())
+        text, content_type = await control.metrics_page.text()
         return Response(text, media_type=content_type)

@@ -29,7 +29,7 @@ had; up to when the ledger is asked what was spent, and what was spent since; af
 made sure of; what running requests hold; and from FIRST_WORKER on how much of that each worker's requests do."""
 
 _HEADER = 8
-_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS = range(4)
+_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS, _SCRAPES = range(5)
 _CELL_BYTES = 8
 
 
@@ -144,3 +144,12 @@ class Counters:
     @config_loads.setter
     def config_loads(self, count: int) -> None:
         self.cells[_CONFIG_LOADS] = count
+
+    @property
+    def scrapes(self) -> int:
+        """How often `/metrics` was asked for at some worker; every worker then says what it has counted."""
+        return self.cells[_SCRAPES]
+
+    @scrapes.setter
+    def scrapes(self, count: int) -> None:
+        self.cells[_SCRAPES] = count

@@ -40,6 +40,7 @@ SPARE = 2.0
 """A usual answer is reserved this many times over."""
 SMOOTHING = 0.05
 MOST_QUESTIONS = 200
+MOST_SEEN = 2000
 STUCK_MS = 60_000
 """A question without an answer for so long was a dead worker's."""
 Rooms = list[tuple[int, BudgetMeter]]
@@ -96,6 +97,8 @@ class Admission:
         self._unknown: list[tuple[BudgetMeter, int]] = []
         self._used: dict[int, BudgetMeter] = {}
         """Budgets that calls were admitted under since they were last looked at again."""
+        self._seen: dict[int, BudgetMeter] = {}
+        """Some of those before, for who wants to see them."""
         self._asked: dict[tuple[int, int, int], list[Signal[GatewayError | None]]] = {}
         self.owners_of_call: Callable[[Caller, Call], Sequence[Meters]] | None = None
         """Whom a call's own words name beside its key: customers and tags. None while nobody of these is limited."""
@@ -575,12 +578,25 @@ class Admission:
         from them too. What is known here already is never taken back, so between two looks nothing is forgotten;
         save where a worker has died."""
         used, self._used = list(self._used.values()), {}
+        self._seen.update((budget.tag, budget) for budget in used[: MOST_SEEN - len(self._seen)])
         self._doubts.note(used)
         if not is_shared:
             return
         used = [budget for budget in used if not self._doubts.is_doubted(budget)]
         for start in range(0, len(used), MOST_QUESTIONS):
             self._refresh(used[start : start + MOST_QUESTIONS])
+
+    def budgets(self) -> list[tuple[BudgetMeter, int, int]]:
+        """Budgets that calls were admitted under, what is spent of each in nano-dollars, and when its window ends in
+        milliseconds since 1970 (0: never)."""
+        found, now_ms = [], int(self._wall() * 1000)
+        for budget in [*self._seen.values(), *self._used.values()]:
+            start_ms, end_ms = budget.window.bounds(now_ms)
+            base = budget.base
+            if self._cells[base] == budget.tag:
+                spent = self._cells[base + FIRST] if self._cells[base + WINDOW] == start_ms else 0
+                found.append((budget, spent + budget.before_nusd, end_ms if budget.window.ends else 0))
+        return found
 
     def _refresh(self, budgets: Sequence[BudgetMeter]) -> None:
         cells = self._cells

@@ -131,6 +131,11 @@ class Journal:
         return len(self._unwritten) > MAX_UNWRITTEN_BYTES
 
     @property
+    def unwritten_bytes(self) -> int:
+        """Records that wait for the disk."""
+        return len(self._unwritten)
+
+    @property
     def is_failing(self) -> bool:
         return self._failing_since_s > 0
 

@@ -16,8 +16,8 @@ _NOTHING = Usage()
 class Counts(Protocol):
     """What a settled outcome is counted in."""
 
-    def count(self, outcome: Outcome, now_s: float) -> None:
-        """Count one outcome."""
+    def count(self, outcome: Outcome, now_s: float, baseline_nusd: int = 0) -> None:
+        """Count one outcome. `baseline_nusd`: what it would have cost at the candidate that its route rated best."""
 
 
 class Ledger:
@@ -38,6 +38,7 @@ class Ledger:
         if outcome.ended == "client_gone" and not outcome.status:
             outcome.status = 499  # nginx's number for a client that left before an answer
         latency_s = now_s - outcome.started_s
+        choice = _decision_record(outcome, usage) if decision is not None and decision.route else None
         ended_at_ms = outcome.ended_at_ms or int(time.time() * 1000)
         self.journal.append(
             Record(
@@ -76,11 +77,11 @@ class Ledger:
                 price_version=deployment.price_version if deployment is not None else "",
                 user=call.user if call is not None else None,
                 tags=call.metadata_tags if call is not None else (),
-                decision=_decision_record(outcome, usage) if decision is not None and decision.route else None,
+                decision=choice,
             ),
             then,
         )
-        self.metrics.count(outcome, now_s)
+        self.metrics.count(outcome, now_s, 0 if choice is None else choice.baseline_nusd)
 
 
 def _milliseconds(seconds: float) -> float:

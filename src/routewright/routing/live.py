@@ -309,6 +309,10 @@ class LiveRouters:
             return {}
         return {"ratings_learned": self._feedback.ratings_of(plan.artefact_id)}
 
+    def artefacts(self) -> dict[str, str]:
+        """Route -> short id of the router file that serves it."""
+        return {name: plan.artefact_id for name, plan in self._plans.items()}
+
     def info(self) -> dict[str, Any]:
         """`/router/info`: API_REFERENCE's four fields, and what each route serves with."""
         first = next(iter(self._plans.values()), None)

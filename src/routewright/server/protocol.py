@@ -108,6 +108,10 @@ class Worker:
     def connection(self) -> HttpConnection:
         return HttpConnection(self)
 
+    def busy(self) -> tuple[int, int]:
+        """How many clients are connected, and how many of them wait for an answer."""
+        return len(self.connections), sum(connection.is_busy for connection in self.connections)
+
     def drain(self) -> None:
         """Take no new request; what runs goes on, idle connections end."""
         self.is_draining = True

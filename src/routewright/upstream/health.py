@@ -48,6 +48,8 @@ class Balance:
         self._used = used
         self._now = now
         self._resting: set[str] = set()
+        self.on_cooldown: Callable[[Deployment], None] | None = None
+        """Told whenever a deployment begins to be left alone."""
         self.configure(settings)
 
     def configure(self, settings: AttemptSettings) -> None:
@@ -155,6 +157,8 @@ class Balance:
             # A fresh failure never shortens a cooldown that runs.
             health.cooldown_until_s = max(health.cooldown_until_s, until)
             self._resting.add(deployment.id)
+            if self.on_cooldown is not None:
+                self.on_cooldown(deployment)
             log.warning("deployment %s cools down for %.1f s: %s", deployment.id, cooldown_s, error.code)
 
     def _is_enough(self, health: Health, error: GatewayError, kind: str, *, is_alone: bool) -> bool:

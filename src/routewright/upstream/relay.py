@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from routewright.deadlines import Deadlines
@@ -68,6 +68,8 @@ class Upstream:
         self._waiting: set[Signal[object]] = set()
         """What waits for a connection or for the time to retry."""
         self._ending: GatewayError | None = None
+        self.on_failure: Callable[[Deployment, GatewayError], None] | None = None
+        """Told of every attempt that an upstream did not answer well."""
         self.pools = Pools(settings, deadlines, writes)
         self.balance = Balance(attempts, rng, door.used, lambda: deadlines.now)
         self._policies = RetryPolicies.of(attempts)
@@ -101,6 +103,7 @@ class Upstream:
                 has_asked_fallbacks = True
                 groups += [group for group in _fallbacks(decision, error) if group not in groups]
             outcome.fallbacks = position
+            outcome.fell_back_on = error.code
         raise error or UpstreamUnavailable("no deployment can take this request now")
 
     def end_all(self, error: GatewayError) -> None:
@@ -182,7 +185,7 @@ class Upstream:
         outcome.attempts += 1
         health = deployment.health
         self.balance.begin(deployment, group)
-        started_s = time.monotonic()
+        started_s = outcome.asked_s = time.monotonic()
         attempt = None
         try:
             pool = self.pools.of(deployment.origin)
@@ -214,6 +217,8 @@ class Upstream:
             _note_latency(self.balance.latencies, deployment, outcome, error, started_s, is_stream=call.is_stream)
         if error is not None:
             self.balance.failed(deployment, group, error, self._deadlines.now)
+            if self.on_failure is not None:
+                self.on_failure(deployment, error)
         elif outcome.ended == "complete":
             self.balance.succeeded(deployment, self._deadlines.now)
         else:

@@ -45,6 +45,7 @@ ALL = sorted({GatewayError, *subclasses(GatewayError)}, key=lambda kind: kind.__
 TABLE = {
     "ArtefactRefused": (409, "invalid_request_error", "invalid_artefact", None),
     "AuthenticationError": (401, "authentication_error", "invalid_api_key", None),
+    "UnknownKey": (401, "authentication_error", "invalid_api_key", None),
     "BudgetExceeded": (429, "budget_exceeded", "budget_exceeded", None),
     "Conflict": (409, "invalid_request_error", "conflict", None),
     "ContentPolicyViolation": (400, "invalid_request_error", "content_policy_violation", None),

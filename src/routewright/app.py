@@ -43,9 +43,11 @@ from routewright.errors import (
     PermissionDenied,
     ShuttingDown,
     StorageUnavailable,
+    UnknownKey,
 )
 from routewright.gateway import Gateway
 from routewright.grants import Change, Grant, Grants
+from routewright.guesses import Guesses
 from routewright.orchestration.make import orchestrations
 from routewright.record.journal import Journal
 from routewright.record.ledger import Ledger
@@ -94,8 +96,10 @@ class Application:
         control: AsgiBridge,
         stored: StoredBridge,
         metrics: Metrics,
+        guesses: Guesses,
     ) -> None:
         self._keys = keys
+        self._guesses = guesses
         self._gateway = gateway
         self._bridges = {**dict.fromkeys(PROBE_NAMES, probes), "metrics": page}
         """Those that do not need the whole control plane."""
@@ -111,8 +115,19 @@ class Application:
         try:
             caller = request.caller = self._keys.authenticate(headers, endpoint.access)
         except KeyNotInMemory as cold:
+            if self._guesses.failing:
+                self._guesses.check(request.peer, request.headers, None)
             assert self._keys.stored is not None
             return self._keys.stored.look_up(cold.digest)
+        except UnknownKey:
+            self._guesses.note_wrong(request.peer, request.headers)
+            raise
+        except GatewayError:
+            if self._guesses.failing:  # what is known of a key is not told to whoever guesses
+                self._guesses.check(request.peer, request.headers, None)
+            raise
+        if self._guesses.failing and endpoint.access != Access.OPEN:
+            self._guesses.check(request.peer, request.headers, caller.key_hash)
         if caller.endpoints is not None and endpoint.name not in caller.endpoints and endpoint.access != Access.OPEN:
             raise PermissionDenied("this key may not call this endpoint")
         return None
@@ -177,6 +192,8 @@ class WorkerProcess:
         stored = self.keys.stored = StoredKeys(self._ask_grants, self._limits_of, self.keys.forget_recent)
         self.storage.on_changed += [stored.changed, self._models_changed]
         self.storage.on_gone = stored.forget_all
+        self.guesses = Guesses()
+        self._limit_guesses(settings)
         self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng, self.admission)
         self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker)
         self.catalog = self._catalog_of(settings)
@@ -214,6 +231,7 @@ class WorkerProcess:
             AsgiBridge(self._load_control),
             StoredBridge(self.storage),
             self.metrics,
+            self.guesses,
         )
         self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)
         self.metrics.gauges = Vitals(
@@ -252,6 +270,10 @@ class WorkerProcess:
     def _routers_of(self, settings: Settings, catalog: Catalog, previous: LiveRouters | None = None) -> LiveRouters:
         folder = settings.server.data_dir / ROUTERS_FOLDER
         return LiveRouters(settings.router, catalog.routes, catalog.route_candidates, folder, self.feedback, previous)
+
+    def _limit_guesses(self, settings: Settings) -> None:
+        limits = settings.limits
+        self.guesses.configure(limits.max_wrong_keys_per_minute, limits.trusted_proxies, settings.server.workers)
 
     def _is_available(self, group: Group) -> bool:
         return self.upstream.balance.is_available(group, self.deadlines.now)
@@ -318,6 +340,7 @@ class WorkerProcess:
             self.storage.run()
         self.upstream.configure(whole.attempts, whole.upstream)
         self.front.limits = whole.limits
+        self._limit_guesses(whole)
         self._watch.files = settings.config_files
         served = {each.id for each in whole.deployments}
         self._healths = {name: health for name, health in self._healths.items() if name in served}
@@ -468,6 +491,7 @@ class WorkerProcess:
             self.storage.run()
         self.storage.on_tick(now)
         self.keys.on_tick()
+        self.guesses.on_tick(now)
         self.customers.on_tick(now)
         self.alerts.on_tick(now)
         if self.settings.server.workers > 1:

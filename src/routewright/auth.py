@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from routewright.errors import AuthenticationError, PermissionDenied
+from routewright.errors import AuthenticationError, PermissionDenied, UnknownKey
 from routewright.settings import KeySettings, Settings
 from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Caller
@@ -120,7 +120,7 @@ class Keys:
             return self._master_caller
         # Every stored key begins so; nothing else is worth a question.
         if self.stored is None or not token.startswith(STORED_PREFIX) or not self._is_stored():
-            raise AuthenticationError("Invalid API key")
+            raise UnknownKey("Invalid API key")
         caller = self.stored.find(digest)
         if caller is None:
             raise KeyNotInMemory(digest)
@@ -136,6 +136,6 @@ class Keys:
             elif name == b"authorization":
                 raise AuthenticationError("Invalid API key: expected Authorization: Bearer, and the key")
             if not value or len(value) > MAX_KEY_BYTES:
-                raise AuthenticationError("Invalid API key")
+                raise UnknownKey("Invalid API key")
             return value
         raise AuthenticationError("No API key given: expected Authorization: Bearer, and the key")

@@ -11,7 +11,7 @@ GatewayError
 │   ├── Conflict            409   something stored has this id or alias
 │   └── FrontError          the HTTP front: 400, 404, 405, 408, 413, 414, 415, 417, 431, 501, 505
 ├── AuthenticationError     401
-│   └── ExpiredKey
+│   └── UnknownKey, ExpiredKey
 ├── PermissionDenied        403
 │   └── ModelAccessDenied
 ├── BudgetExceeded          429
@@ -156,6 +156,10 @@ class AuthenticationError(GatewayError):
 
     def extra_headers(self) -> Iterable[tuple[str, str]]:
         return (("WWW-Authenticate", "Bearer"),)
+
+
+class UnknownKey(AuthenticationError):
+    """There is no such key: a slip, or a guess."""
 
 
 class ExpiredKey(AuthenticationError):

@@ -40,6 +40,10 @@ class FrontLimits:
     max_in_flight_bytes: int = 512 * 1024 * 1024
     """Request bodies per worker; beyond it new bodies get 503."""
     max_connections_per_address: int = 1000
+    max_wrong_keys_per_minute: int = 100
+    """From one address, over all workers; beyond it that address is refused until the minute is over. 0: no limit."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose `X-Forwarded-For` says where a request comes from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

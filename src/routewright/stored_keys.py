@@ -13,7 +13,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from routewright.errors import AuthenticationError, ExpiredKey, GatewayError, InternalError, StorageUnavailable
+from routewright.errors import (
+    AuthenticationError,
+    ExpiredKey,
+    GatewayError,
+    InternalError,
+    StorageUnavailable,
+    UnknownKey,
+)
 from routewright.grants import Change, Grant, Grants
 from routewright.types import Caller
 
@@ -85,7 +92,7 @@ class StoredKeys:
 
     def _take(self, digest: bytes, grant: Grant | None) -> None:
         if grant is None:
-            self._refuse(digest, AuthenticationError("Invalid API key"))
+            self._refuse(digest, UnknownKey("Invalid API key"))
         elif grant.refusal is not None:
             self._refuse(digest, AuthenticationError(grant.refusal))
         elif grant.expires_at_ms is not None and grant.expires_at_ms <= self._wall() * 1000:

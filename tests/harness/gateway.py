@@ -79,7 +79,8 @@ def base_config(upstream: Upstream, *, ones: int = 0, twos: int = 0, **sections:
         ]
     config: dict[str, Any] = {
         "model_list": models,
-        "general_settings": {"master_key": "os.environ/TEST_MASTER_KEY"},
+        # All of a test's clients come from one address.
+        "general_settings": {"master_key": "os.environ/TEST_MASTER_KEY", "max_wrong_keys_per_minute": 0},
         "router_settings": {"num_retries": 2, "retry_after": 0},
         "keys": [
             {"key": "os.environ/TEST_TEAM_KEY", "alias": "team", "rpm_limit": 1_000_000, "tpm_limit": 1_000_000_000},

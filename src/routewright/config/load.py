@@ -14,6 +14,7 @@ from routewright.config.attempts import read_attempts
 from routewright.config.budgets import alert_webhook, budgets_by_name, kept_seconds, nano_dollars
 from routewright.config.deployments import Credentials, Deployments
 from routewright.config.embeddings import embeddings
+from routewright.config.front import MEGABYTE, front_limits
 from routewright.config.keys import check_key_models, read_keys
 from routewright.config.model_names import ModelNames
 from routewright.config.problems import ConfigError, in_file_order, shown
@@ -24,7 +25,6 @@ from routewright.config.strategies import read_strategy, with_strategy
 from routewright.settings import BudgetSettings, FrontLimits, KeySettings, ServerSettings, Settings, UpstreamSettings
 from routewright.types import Secret
 
-MEGABYTE = 1024 * 1024
 MASTER_KEY_VARIABLE = "LITELLM_MASTER_KEY"
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}\Z")
@@ -88,7 +88,7 @@ def _build(
     key_header = general.text("litellm_key_header_name")
     if key_header is not None and not _HEADER_NAME.match(key_header):
         general.error("litellm_key_header_name", "no header can be called so")
-    limits = _front_limits(general, limits or FrontLimits())
+    limits = front_limits(general, limits or FrontLimits())
     upstream = _upstream(general, litellm, router, upstream or UpstreamSettings())
     allow_mock_response = general.boolean("allow_mock_response") or False
     drops_unsupported = litellm.boolean("drop_params") or False
@@ -254,14 +254,6 @@ def _database_url(general: Section) -> Secret | None:
 def _salt_key(environ: Mapping[str, str]) -> Secret | None:
     text = environ.get("LITELLM_SALT_KEY")
     return Secret(text) if text else None
-
-
-def _front_limits(general: Section, base: FrontLimits) -> FrontLimits:
-    most_mb = general.number("max_request_size_mb", above=True, most=4096)
-    if most_mb is None:
-        return base
-    body_bytes = max(1, int(most_mb * MEGABYTE))
-    return replace(base, max_body_bytes=body_bytes, max_in_flight_bytes=max(base.max_in_flight_bytes, body_bytes))
 
 
 def _upstream(general: Section, litellm: Section, router: Section, base: UpstreamSettings) -> UpstreamSettings:

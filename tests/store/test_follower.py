@@ -18,6 +18,7 @@ from routewright.errors import StorageUnavailable
 from routewright.store import follower as module
 from routewright.store.database import Database
 from routewright.store.follower import Follower
+from routewright.store.incoming import Incoming, read_record
 from routewright.store.ledger import read_position
 from routewright.store.schema import spend, spend_hours
 from store.test_spend_ledger import record
@@ -92,14 +93,13 @@ def test_rubbish_between_records_is_left_out_and_said(
 def test_row_that_the_database_refuses_keeps_no_other_back(
     database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def spoilt(given: Any) -> dict[str, Any]:
-        row = module_row_of(given)
-        if given["request_id"] == "bad":
-            row["endpoint"] = None  # NOT NULL
-        return row
+    def spoilt(line: bytes) -> Incoming:
+        read = read_record(line)
+        if read.row.request_id != "bad":
+            return read
+        return read._replace(row=read.row._replace(endpoint=None))  # type: ignore[arg-type]  # NOT NULL
 
-    module_row_of = module.row_of
-    monkeypatch.setattr(module, "row_of", spoilt)
+    monkeypatch.setattr(module, "read_record", spoilt)
     records = [record(request_id="bad" if number == 37 else "good") for number in range(100)]
     (folder / "a.jsonl").write_bytes(lines(*records))
     assert Follower(database, folder).drain() == 99

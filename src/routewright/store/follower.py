@@ -14,18 +14,18 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, exc
 
 from routewright.errors import StorageUnavailable
 from routewright.store.database import Database
-from routewright.store.ledger import forget_position, insert_rows, read_position, row_of, write_position
+from routewright.store.incoming import Incoming, read_record
+from routewright.store.ledger import forget_position, insert_rows, read_position, write_position
 
 EVERY_S = 0.5
 MOST_WAIT_S = 5.0
-BATCH_BYTES = 256 * 1024
+BATCH_BYTES = 1024 * 1024
 MOST_LINE_BYTES = 1024 * 1024
 SHARE = 0.1
 """Of one processor, while requests come faster than rows go in."""
@@ -33,8 +33,7 @@ MOST_BACKLOG_BYTES = 256 * 1024 * 1024
 KEPT_S = 600.0
 """A file that is in the ledger is kept for so long, for whoever looks at it after a crash."""
 log = logging.getLogger("routewright")
-_decode = msgspec.json.Decoder().decode
-Rows = Sequence[tuple[int, dict[str, Any]]]
+Rows = Sequence[tuple[int, Incoming]]
 """Each with the place in its file where it ends."""
 
 
@@ -135,8 +134,8 @@ class Follower:
         for line in data.splitlines(keepends=True):
             at += len(line)
             try:
-                rows.append((at, row_of(_decode(line))))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError) as error:
+                rows.append((at, read_record(line)))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
                 log.error("journal %s: no record ends at byte %d: %s", name, at, type(error).__name__)
         return rows
 

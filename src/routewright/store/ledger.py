@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Dialect, Table, and_, false, func, or_, select
 from sqlalchemy.dialects import sqlite
 
+from routewright.store.incoming import MOST, Incoming, Row
 from routewright.store.lineage import hashes_of
 from routewright.store.schema import journal_positions, spend, spend_days, spend_hours, spend_tags
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-MOST = 2**62
-"""Of any figure: a sum of a few still fits its column."""
 FAILED = frozenset({"refused", "upstream_failed"})
 _OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider")
 _OWNERS_BY_DAY = tuple(name for name in _OWNERS if name != "customer_id")
@@ -38,131 +37,106 @@ _COLUMNS = {
 _TAG_SUMS = ("cost_nusd", "total_tokens", "requests")
 
 
-def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A journal's record as a row of `spend`. Raises KeyError, TypeError or ValueError for what is no record."""
-    ended_at_ms = int(record["ended_at_ms"]) if "ended_at_ms" in record else None
-    started_at_ms = int(record["started_at"] * 1000)
-    if ended_at_ms is None:
-        ended_at_ms = started_at_ms + int(record["latency_ms"])
-    first_ms = record.get("ttft_ms")
-    decision = record.get("decision") or {}
-    cost = _whole(record["cost_nusd"])
-    return {
-        "call_id": record["call_id"],
-        "attempt": _whole(record["attempts"]),
-        "request_id": _text(record["request_id"]) or "",
-        "started_at_ms": started_at_ms,
-        "first_byte_at_ms": None if first_ms is None else started_at_ms + int(first_ms),
-        "ended_at_ms": ended_at_ms,
-        "endpoint": _text(record["endpoint"]) or "",
-        "key_hash": _text(record["key_hash"]) or "",
-        "key_alias": _text(record.get("key_alias")),
-        "user_id": _text(record.get("user_id")),
-        "team_id": _text(record.get("team_id")),
-        "organization_id": _text(record.get("organization_id")),
-        "customer_id": _text(record.get("user")),
-        "model_asked": _text(record.get("model_asked")),
-        "model": _text(record.get("model")),
-        "deployment_id": _text(record.get("deployment")),
-        "provider": _text(record.get("provider")),
-        "route": _text(decision.get("route")),
-        "status": _whole(record["status"]),
-        "error_code": _text(record.get("error_code")),
-        "ended": _text(record["ended"]) or "",
-        "is_stream": bool(record["is_stream"]),
-        "prompt_tokens": _whole(record["prompt_tokens"]),
-        "completion_tokens": _whole(record["completion_tokens"]),
-        "cached_tokens": _whole(record.get("cached_tokens", 0)),
-        "cache_creation_tokens": _whole(record.get("cache_creation_tokens", 0)),
-        "reasoning_tokens": _whole(record.get("reasoning_tokens", 0)),
-        "audio_tokens": _whole(record.get("audio_input_tokens", 0)) + _whole(record.get("audio_output_tokens", 0)),
-        "is_estimated": bool(record.get("usage_estimated", False)),
-        "cost_nusd": cost,
-        "baseline_nusd": 0 if decision.get("part_of") else _whole(decision.get("baseline_nusd", 0)) or cost,
-        "is_priced": bool(record.get("is_priced", False)),
-        "price_version": _text(record.get("price_version")) or None,
-        "session_id": _text(record.get("session_id")),
-        "peer": _text(record.get("peer")),
-        "tags": [_text(tag) for tag in record.get("tags") or ()] or None,
-        "extra": {"decision": _clean(decision)} if decision else None,
-    }
-
-
-def _text(value: Any) -> str | None:
-    """Postgres has no U+0000 in a text."""
-    if value is None:
-        return None
-    if type(value) is not str:
-        raise TypeError("expected text")
-    return value.replace("\0", "")
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "")
-    return {name: _clean(inner) for name, inner in value.items()} if isinstance(value, dict) else value
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError("expected a whole number")
-    return max(0, min(value, MOST))
-
-
-def insert_rows(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+def insert_rows(connection: Connection, records: Sequence[Incoming]) -> int:
     """Put in what is not there yet, and move the sums by it; how many that were."""
-    if not rows:
+    if not records:
         return 0
-    statement = _insert(connection, spend).on_conflict_do_nothing(index_elements=["call_id", "attempt"])
-    inserted = connection.execute(statement.returning(spend.c.call_id, spend.c.attempt), rows).all()
-    if not inserted:
+    fresh = records if _are_all_new(connection, records) else _insert_new(connection, records)
+    if not fresh:
         return 0
-    new = {(call_id, attempt) for call_id, attempt in inserted}
-    # A call that stands twice in one batch was inserted once.
-    fresh = list(
-        {(row["call_id"], row["attempt"]): row for row in rows if (row["call_id"], row["attempt"]) in new}.values()
-    )
-    _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, _sums(fresh, HOUR_MS, _OWNERS))
-    _add(connection, spend_days, ("day_at_ms", *_OWNERS_BY_DAY), _SUMS, _sums(fresh, DAY_MS, _OWNERS_BY_DAY))
+    hours = _sums(fresh)
+    _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, hours)
+    _add(connection, spend_days, ("day_at_ms", *_OWNERS_BY_DAY), _SUMS, _by_day(hours))
     _add(connection, spend_tags, ("hour_at_ms", "tag"), _TAG_SUMS, _tags(fresh))
     return len(fresh)
 
 
-def _insert(connection: Connection, table: Table) -> Any:
+def _are_all_new(connection: Connection, records: Sequence[Incoming]) -> bool:
+    """Put them in as the driver does it fastest; False, and nothing done, where one of them was there already."""
+    statement = _statement_of(connection.dialect)
+    with connection.begin_nested() as savepoint:
+        result = connection.exec_driver_sql(statement, [each.row for each in records])
+        if result.rowcount == len(records):
+            return True
+        savepoint.rollback()
+    return False
+
+
+_statements: dict[str, str] = {}
+
+
+def _statement_of(dialect: Dialect) -> str:
+    """What goes to the driver for one row. SQLAlchemy's own way costs more for a row than the database does."""
+    known = _statements.get(dialect.name)
+    if known is None:
+        # Only so do places, which a tuple fills, stand for the values on both databases.
+        positional: Dialect = dialect if dialect.positional else type(dialect)(paramstyle="format")  # type: ignore[call-arg]
+        compiled = _insert(dialect, spend).compile(dialect=positional, column_keys=list(Row._fields))
+        if compiled.positiontup != list(Row._fields):
+            raise AssertionError("the columns of `spend` stand in another order than those of a row")
+        known = _statements[dialect.name] = str(compiled)
+    return known
+
+
+def _insert_new(connection: Connection, records: Sequence[Incoming]) -> list[Incoming]:
+    """Put in those that are not there yet, one by one; which they were. Such are records that are read again."""
+    statement = _statement_of(connection.dialect)
+    return [each for each in records if connection.exec_driver_sql(statement, each.row).rowcount == 1]
+
+
+def _insert(dialect: Dialect, table: Table) -> Any:
     """Both dialects say it alike; SQLAlchemy has an `insert` of its own for each."""
-    if connection.dialect.name == "postgresql":
+    if dialect.name == "postgresql":
         # Importing it costs a tenth of a second, which an embedded database need not pay.
         from sqlalchemy.dialects import postgresql
 
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+        statement: Any = postgresql.insert(table)
+    else:
+        statement = sqlite.insert(table)
+    return statement.on_conflict_do_nothing(index_elements=["call_id", "attempt"]) if table is spend else statement
 
 
-def _sums(rows: Iterable[Mapping[str, Any]], span_ms: int, owners: Sequence[str]) -> dict[tuple[Any, ...], list[int]]:
+def _sums(records: Iterable[Incoming]) -> dict[tuple[Any, ...], list[int]]:
+    """By the hour and its owners."""
     sums: dict[tuple[Any, ...], list[int]] = {}
-    for row in rows:
-        key = (row["ended_at_ms"] // span_ms * span_ms, *[row[name] or "" for name in owners])
-        is_part = _is_part(row)
-        has_failed = row["ended"] in FAILED and not is_part
-        is_unpriced = not row["is_priced"] and row["ended"] != "refused"
-        values = [*[row[name] for name in _SUMS[:6]], int(not is_part), int(has_failed), int(is_unpriced)]
+    for row, _, is_part in records:
+        key = (
+            row.ended_at_ms // HOUR_MS * HOUR_MS, row.key_hash, row.user_id or "", row.team_id or "",
+            row.customer_id or "", row.model or "", row.provider or "",
+        )  # fmt: skip
         known = sums.get(key)
-        sums[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
+        if known is None:
+            known = sums[key] = [0] * len(_SUMS)
+        known[0] += row.cost_nusd
+        known[1] += row.baseline_nusd
+        known[2] += row.prompt_tokens
+        known[3] += row.completion_tokens
+        known[4] += row.cached_tokens
+        known[5] += row.cache_creation_tokens
+        if not is_part:
+            known[6] += 1
+            known[7] += row.ended in FAILED
+        known[8] += not row.is_priced and row.ended != "refused"
     return sums
 
 
-def _is_part(row: Mapping[str, Any]) -> bool:
-    """One of several calls that answer one request: its cost counts, its number does not."""
-    extra = row["extra"]
-    return bool(extra and extra["decision"].get("part_of"))
-
-
-def _tags(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], list[int]]:
+def _by_day(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> dict[tuple[Any, ...], list[int]]:
+    """Days, which know no end users, from hours."""
+    at = _OWNERS.index("customer_id") + 1
     sums: dict[tuple[Any, ...], list[int]] = {}
-    for row in rows:
-        for tag in dict.fromkeys(row["tags"] or ()):
-            key = (row["ended_at_ms"] // HOUR_MS * HOUR_MS, tag)
-            values = [row["cost_nusd"], row["prompt_tokens"] + row["completion_tokens"], int(not _is_part(row))]
+    for (hour_at_ms, *owners), values in hours.items():
+        key = (hour_at_ms // DAY_MS * DAY_MS, *owners[: at - 1], *owners[at:])
+        known = sums.get(key)
+        sums[key] = list(values) if known is None else [a + b for a, b in zip(known, values, strict=True)]
+    return sums
+
+
+def _tags(records: Iterable[Incoming]) -> dict[tuple[Any, ...], list[int]]:
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row, tags, is_part in records:
+        for tag in dict.fromkeys(tags):
+            key = (row.ended_at_ms // HOUR_MS * HOUR_MS, tag)
+            values = [row.cost_nusd, row.prompt_tokens + row.completion_tokens, int(not is_part)]
             known = sums.get(key)
             sums[key] = values if known is None else [a + b for a, b in zip(known, values, strict=True)]
     return sums
@@ -177,7 +151,7 @@ def _add(
 ) -> None:
     if not sums:
         return
-    statement = _insert(connection, table)
+    statement = _insert(connection.dialect, table)
     moved = {name: table.c[name] + statement.excluded[name] for name in names}
     statement = statement.on_conflict_do_update(index_elements=list(key), set_=moved)
     # Always in the same order: two writers of one database then never wait for each other in a ring.
@@ -195,7 +169,7 @@ def read_position(connection: Connection, name: str) -> int:
 
 
 def write_position(connection: Connection, name: str, read_bytes: int) -> None:
-    statement = _insert(connection, journal_positions).values(name=name, read_bytes=read_bytes)
+    statement = _insert(connection.dialect, journal_positions).values(name=name, read_bytes=read_bytes)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["name"], set_={"read_bytes": statement.excluded.read_bytes})
     )

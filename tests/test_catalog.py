@@ -288,10 +288,10 @@ def test_configured_fallbacks_are_those_the_key_may_use() -> None:
     )
     assert names(found(served, "big").fallbacks) == ["small", "unsaid"]
     assert names(found(served, "big", caller("big", "unsaid")).fallbacks) == ["unsaid"]
-    assert names(found(served, "small").fallbacks) == ["big"]
+    assert names(found(served, "small").fallbacks) == ["big", "unsaid"]
     assert names(found(served, "small").context_window_fallbacks) == ["big"]
     assert names(found(served, "small").content_policy_fallbacks) == ["unsaid"]
-    assert names(found(served, "auto").fallbacks) == ["unsaid"]
+    assert names(found(served, "auto").fallbacks) == ["unsaid", "big", "small"]
     assert names(found(served, "auto").context_window_fallbacks) == ["big"]
 
 
@@ -309,6 +309,38 @@ def test_request_s_fallbacks_are_models_that_the_key_may_use(model: str) -> None
         found(catalog(), model, caller("big", "auto"), fallbacks=["small"])
     with pytest.raises(ModelNotFound):
         found(catalog(), model, fallbacks=["http://evil/v1"])
+
+
+def test_fallback_of_a_fallback_follows_it_and_none_comes_twice() -> None:
+    entries = [deployment_settings(name) for name in "abcdefgh"]
+    lists = {"a": ("b", "f"), "b": ("c", "a"), "c": ("d", "b"), "f": ("g",)}
+    served = catalog(*entries, fallbacks=lists, max_fallbacks=5)
+    assert names(found(served, "a").fallbacks) == ["b", "c", "d", "f", "g"]
+    assert names(found(catalog(*entries, fallbacks=lists, max_fallbacks=2), "a").fallbacks) == ["b", "c"]
+    assert names(found(served, "h").fallbacks) == []
+
+
+def test_fallback_may_be_an_alias_or_a_route_which_stands_for_its_candidates() -> None:
+    served = catalog(BIG, SMALL, fallbacks={"big": ("second", "auto")}, model_group_alias={"second": "small"})
+    assert names(found(served, "big").fallbacks) == ["small", "big", "small"]
+    assert names(found(served, "second", fallbacks=["auto"]).fallbacks) == ["big", "small"]
+
+
+def test_fallbacks_may_be_listed_for_an_alias() -> None:
+    served = catalog(fallbacks={"nick": ("unsaid",), "big": ("small",)}, model_group_alias={"nick": "big"})
+    assert names(found(served, "nick").fallbacks) == ["unsaid"]
+    assert names(found(served, "big").fallbacks) == ["small"]
+
+
+@pytest.mark.parametrize("field", ["context_window_fallbacks", "content_policy_fallbacks"])
+def test_request_names_fallbacks_of_either_kind(field: str) -> None:
+    served = catalog(**{field: {"big": ("small",)}})
+    assert names(getattr(found(served, "big"), field)) == ["small"]
+    assert names(getattr(found(served, "big", **{field: ["unsaid"]}), field)) == ["unsaid"]
+    by_model = [{"big": ["unsaid"]}, {"small": ["big"]}]
+    assert names(getattr(found(served, "big", **{field: by_model}), field)) == ["unsaid"]
+    with pytest.raises(ModelAccessDenied):
+        found(served, "big", caller("big"), **{field: ["small"]})
 
 
 def test_fallback_may_be_served_by_a_wildcard() -> None:

@@ -65,6 +65,7 @@ class Keys:
                 models=None if entry.models is None else frozenset(entry.models),
                 dial=entry.dial,
                 limits=self._limits_of(digest, entry),
+                tags=entry.tags,
             )
         self._callers = callers
         self._recent.clear()

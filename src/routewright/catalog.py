@@ -10,14 +10,17 @@ from urllib.parse import quote
 
 import msgspec
 
+from routewright.eligibility import Eligibility
 from routewright.errors import (
     GatewayError,
     InvalidRequest,
     ModelAccessDenied,
     ModelNotFound,
+    RefusedField,
     StorageUnavailable,
     clean_text,
 )
+from routewright.fallbacks import Fallbacks
 from routewright.providers import dialects
 from routewright.providers.head import origin_of
 from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
@@ -91,7 +94,10 @@ def make_deployment(
     deployment.default_params = settings.default_params
     deployment.drop_params = settings.drop_params
     deployment.drops_unsupported = settings.drops_unsupported
+    deployment.max_input_tokens = settings.max_input_tokens
     deployment.max_output_tokens = settings.max_output_tokens
+    deployment.tags = frozenset(settings.tags)
+    deployment.region = settings.region
     deployment.health = health
     deployment.limits = None
     deployment.allowance = None
@@ -162,6 +168,13 @@ class Catalog:
         `health_of`: what is known of a deployment by its id, from a catalog that this one follows.
         """
         self._attempts: AttemptSettings = settings.attempts
+        self._allows_mock = settings.allow_mock_response
+        self._fallbacks = Fallbacks.of(settings.attempts)
+        self._eligibility = Eligibility.of(settings.attempts)
+        self.candidates: Callable[[Call, Caller], Candidates] = (
+            self._candidates if self._eligibility is None else self._eligible
+        )
+        """What a request may use. Raises ModelNotFound, or ModelAccessDenied where rights or tags leave nothing."""
         self.is_whole = True
         """Every model is here that should be; else one that is not is no mistake of the caller's."""
         self._is_available = is_available
@@ -202,8 +215,17 @@ class Catalog:
 
     # --- what a request may use -----------------------------------------------------------------------------------
 
-    def candidates(self, call: Call, caller: Caller) -> Candidates:
-        """Raises ModelNotFound, or ModelAccessDenied where the key's models leave nothing."""
+    def _eligible(self, call: Call, caller: Caller) -> Candidates:
+        assert self._eligibility is not None
+        candidates = self._candidates(call, caller)
+        self._eligibility.narrow(candidates, call, caller)
+        return candidates
+
+    def _candidates(self, call: Call, caller: Caller) -> Candidates:
+        if call.mock is not None and not self._allows_mock:
+            raise RefusedField(
+                f"{call.mock.field} needs general_settings.allow_mock_response: true", param=call.mock.field
+            )
         model = call.model if caller.aliases is None else caller.aliases.get(call.model, call.model)
         name = self._attempts.model_group_alias.get(model, model)
         models = caller.models
@@ -242,15 +264,18 @@ class Catalog:
 
     def _add_fallbacks(self, candidates: Candidates, name: str, call: Call, caller: Caller) -> None:
         """What may be tried after `name`'s own deployments: the request's word, else the configuration's."""
-        attempts = self._attempts
+        configured = self._fallbacks
+        if configured is not None:
+            asked = call.model
+            candidates.fallbacks = self._known(configured.general(asked, name), caller)
+            candidates.context_window_fallbacks = self._known(configured.context_window(asked, name), caller)
+            candidates.content_policy_fallbacks = self._known(configured.content_policy(asked, name), caller)
         if call.fallbacks is not None:
-            candidates.fallbacks = [self._asked_fallback(asked, caller) for asked in call.fallbacks]
-        elif attempts.fallbacks or attempts.default_fallbacks:
-            candidates.fallbacks = self._known(attempts.fallbacks.get(name, attempts.default_fallbacks), caller)
-        if attempts.context_window_fallbacks:
-            candidates.context_window_fallbacks = self._known(attempts.context_window_fallbacks.get(name, ()), caller)
-        if attempts.content_policy_fallbacks:
-            candidates.content_policy_fallbacks = self._known(attempts.content_policy_fallbacks.get(name, ()), caller)
+            candidates.fallbacks = self._asked(call.fallbacks, caller)
+        if call.context_window_fallbacks is not None:
+            candidates.context_window_fallbacks = self._asked(call.context_window_fallbacks, caller)
+        if call.content_policy_fallbacks is not None:
+            candidates.content_policy_fallbacks = self._asked(call.content_policy_fallbacks, caller)
 
     def _routed(self, name: str, quality: float | None, call: Call, caller: Caller) -> Candidates:
         if call.endpoint == "embeddings":
@@ -286,22 +311,34 @@ class Catalog:
         limit = settings.max_input_tokens
         return limit is None or call.prompt_tokens_estimate <= limit
 
-    def _asked_fallback(self, name: str, caller: Caller) -> Group:
-        group = self._groups.get(name) or self._wildcard(name, create=True)
-        if group is None:
-            raise self._not_found(name, caller)
-        if caller.models is not None and not may_use(caller.models, name):
-            raise self._denied(name)
-        return group
+    def _asked(self, names: Iterable[str], caller: Caller) -> list[Group]:
+        """What a request names. Raises ModelNotFound and ModelAccessDenied."""
+        found: list[Group] = []
+        for name in names:
+            groups = self._stands_for(name)
+            if not groups:
+                raise self._not_found(name, caller)
+            if caller.models is not None and not may_use(caller.models, name):
+                raise self._denied(name)
+            found += groups
+        return found
 
     def _known(self, names: Iterable[str], caller: Caller) -> list[Group]:
-        found = []
+        """What the configuration names, as far as the key may use it."""
+        found: list[Group] = []
         for name in names:
             if caller.models is None or may_use(caller.models, name):
-                group = self._groups.get(name) or self._wildcard(name, create=True)
-                if group is not None:
-                    found.append(group)
+                found += self._stands_for(name)
         return found
+
+    def _stands_for(self, name: str) -> Sequence[Group]:
+        """A model by any of its names; or the candidates of a route, its default model first."""
+        name = self._attempts.model_group_alias.get(name, name)
+        if name in self.routes:
+            default = self.routes[name].default_model
+            return sorted(self._route_groups[name], key=lambda group: group.name != default)
+        group = self._groups.get(name) or self._wildcard(name, create=True)
+        return () if group is None else (group,)
 
     def _wildcard(self, name: str, *, create: bool) -> Group | None:
         group = self._wildcard_groups.get(name)

@@ -25,6 +25,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     aliases: dict[str, str] = {}
     endpoints: tuple[str, ...] | None = None
     """Names of endpoints; None is all that need no master."""
+    tags: tuple[str, ...] = ()
+    """The key's and its team's."""
     allowances: tuple[Allowance, ...] = ()
     """Limits and budgets of every owner that a call counts against, the key itself first."""
     model_allowances: dict[str, tuple[Allowance, ...]] = {}

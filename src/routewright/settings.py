@@ -128,6 +128,10 @@ class DeploymentSettings:
     quality: float | None = None
     """`model_info.quality`, 0..1."""
     tags: tuple[str, ...] = ()
+    region: str | None = None
+    """`region_name`, else the provider's own word for it."""
+    mock_response: str | None = None
+    """The answer, or the failure, that it gives without asking anybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +169,8 @@ class KeySettings:
     model_tpm_limit: Mapping[str, int] = field(default_factory=dict)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     model_max_budget: Mapping[str, BudgetSettings] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    """Its requests go to deployments with these tags, where `enable_tag_filtering` is on."""
     dial: tuple[float, float] | None = None
     """`min_quality` and `max_quality`: what the key may ask of a route lies between the two; None: 0..1."""
 
@@ -287,6 +293,12 @@ class AttemptSettings:
     retry_budget_ratio: float = 0.2
     retry_budget_per_s: float = 10.0
     model_group_alias: Mapping[str, str] = field(default_factory=dict)
+    enable_tag_filtering: bool = False
+    """Deployments with a tag of the request's, else those tagged `default`."""
+    tag_filtering_match_any: bool = True
+    """One of the request's tags is enough; else a deployment must have all of them."""
+    enable_pre_call_checks: bool = False
+    """Deployments whose context is too short for the prompt, or that are in another region, are not asked."""
     hidden_aliases: frozenset[str] = frozenset()
     """Second names that work and are not listed."""
 

@@ -117,6 +117,7 @@ class StoredKeys:
             organization_id=grant.organization_id,
             endpoints=None if grant.endpoints is None else frozenset(grant.endpoints),
             aliases=grant.aliases or None,
+            tags=grant.tags,
         )
         self._depends[digest] = grant.depends_on
         if grant.expires_at_ms is not None:

@@ -105,6 +105,8 @@ class Caller:
     """Names of the endpoints that the key may call; None is all that need no master."""
     aliases: Mapping[str, str] | None = None
     """Names of the key's own for models."""
+    tags: tuple[str, ...] = ()
+    """Of the key and its team: its requests go where they lead, where deployments are chosen by tags."""
 
 
 class HttpRequest:
@@ -207,13 +209,28 @@ class Caps:
         return Caps(min(costs, default=None), min(latencies, default=None))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mock:
+    """What a request asks for in place of an upstream's answer, to try out a configuration."""
+
+    field: str
+    """The request's field that says so."""
+    text: str = ""
+    """The answer; empty: the upstream's own."""
+    first_fails_by: str = ""
+    """How the model itself is to fail, so that its fallbacks answer: a name in `errors.KINDS`, or `ContextWindow`."""
+
+
 class Call:
     """One inference request after parsing: what every station needs, and the body as it will go upstream."""
 
     __slots__ = (
+        "allowed_region",
         "body",
         "caps",
         "client",
+        "content_policy_fallbacks",
+        "context_window_fallbacks",
         "drop_params",
         "endpoint",
         "fallbacks",
@@ -223,11 +240,13 @@ class Call:
         "is_stream",
         "max_tokens",
         "metadata_tags",
+        "mock",
         "model",
         "n_choices",
         "num_retries",
         "prompt_tokens_estimate",
         "quality",
+        "session_id",
         "stream_timeout_s",
         "task",
         "timeout_s",
@@ -265,7 +284,15 @@ class Call:
     """To the first byte of a stream."""
     num_retries: int | None
     fallbacks: list[str] | None
+    """The request's own, in place of the configured; here and below None: it names none."""
+    context_window_fallbacks: list[str] | None
+    content_policy_fallbacks: list[str] | None
     without_fallbacks: bool
+    allowed_region: str | None
+    """Where it may be answered: a region's name, `eu` or `us`."""
+    session_id: str | None
+    """The conversation that it belongs to, in the caller's words."""
+    mock: Mock | None
     user: str | None
     metadata_tags: tuple[str, ...]
 
@@ -418,6 +445,7 @@ class Deployment:
         "input_nusd",
         "is_priced",
         "limits",
+        "max_input_tokens",
         "max_output_tokens",
         "max_retries",
         "metrics_model",
@@ -429,11 +457,13 @@ class Deployment:
         "price_version",
         "provider",
         "reasoning_nusd",
+        "region",
         "reply_fields",
         "request_heads",
         "routed_field",
         "secrets",
         "stream_timeout_s",
+        "tags",
         "timeout_s",
         "upstream_model",
         "weight",
@@ -482,7 +512,10 @@ class Deployment:
     drop_params: tuple[str, ...]
     drops_unsupported: bool
     """Leave out what the dialect has no word for, rather than refuse the request."""
+    max_input_tokens: int | None
     max_output_tokens: int | None
+    tags: frozenset[str]
+    region: str | None
     health: Health
     allowance: Allowance | None
     """Its own requests and tokens a minute and parallel requests; None where it has no limit."""
@@ -513,7 +546,7 @@ class Deployment:
 class Group:
     """All deployments of one public model name."""
 
-    __slots__ = ("dearest_input_nusd", "dearest_output_nusd", "deployments", "has_limits", "mode", "name", "tiers")
+    __slots__ = ("dearest_input_nusd", "dearest_output_nusd", "deployments", "lone", "mode", "name", "refusal", "tiers")
 
     def __init__(self, name: str, mode: str, deployments: Sequence[Deployment]) -> None:
         self.name = name
@@ -522,10 +555,17 @@ class Group:
         self.dearest_input_nusd = max([max(d.input_nusd, d.cache_creation_nusd) for d in deployments], default=0.0)
         """What a prompt token costs at most, whichever deployment answers."""
         self.dearest_output_nusd = max([max(d.output_nusd, d.reasoning_nusd) for d in deployments], default=0.0)
-        self.has_limits = any(deployment.allowance is not None for deployment in deployments)
+        self.lone = self.deployments[0] if len(self.deployments) == 1 else None
+        self.refusal: Callable[[], Exception] | None = None
+        """Where nobody in it may take the request it was made for: makes the error that says why."""
         orders = sorted({deployment.order for deployment in deployments})
         self.tiers = tuple(tuple(d for d in deployments if d.order == order) for order in orders)
         """Deployments by `order`: a later tier is used only while none of the earlier can be."""
+
+    def close(self, refusal: Callable[[], Exception]) -> None:
+        """None of its deployments is to be asked."""
+        self.refusal = refusal
+        self.lone, self.tiers = None, ()
 
 
 class Candidates:

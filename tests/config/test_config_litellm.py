@@ -254,8 +254,7 @@ general_settings:
                 "set input_cost_per_token and output_cost_per_token",
                 'config.yaml:15: litellm_settings.content_policy_fallbacks: no model named "claude-opus"; '
                 "it is passed over",
-                EFFECTLESS + "router_settings.enable_pre_call_checks, "
-                "router_settings.redis_host, router_settings.redis_password, router_settings.redis_port",
+                EFFECTLESS + "router_settings.redis_host, router_settings.redis_password, router_settings.redis_port",
             ],
             id="reliability",
         ),
@@ -289,7 +288,7 @@ general_settings:
                 "the variable MISSING_KEY is not set",
                 'config.yaml:18: litellm_params.model: model "o1-pro" (openai/o1-pro) is left out: '
                 "mode responses is not served yet",
-                EFFECTLESS + "model_info.access_groups, router_settings.enable_tag_filtering",
+                EFFECTLESS + "model_info.access_groups",
             ],
             id="credentials and tags",
         ),

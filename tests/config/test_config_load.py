@@ -603,7 +603,7 @@ def test_keys_for_unknown_models_are_a_warning() -> None:
 
 def test_known_keys_without_effect_are_told_in_one_warning_and_switched_off_ones_not_at_all() -> None:
     settings = load(
-        model("aws_region_name: x\nmock_response: hi")
+        model("aws_profile_name: x\nmock_timeout: 1")
         + dedent("""\
         general_settings: {master_key: k, alerting: [slack], database_type: dynamo, background_health_checks: false}
         litellm_settings:
@@ -612,7 +612,7 @@ def test_known_keys_without_effect_are_told_in_one_warning_and_switched_off_ones
         """)
     )
     assert settings.warnings == (
-        "known to LiteLLM and without effect here: litellm_params.aws_region_name, litellm_params.mock_response, "
+        "known to LiteLLM and without effect here: litellm_params.aws_profile_name, litellm_params.mock_timeout, "
         "general_settings.alerting, general_settings.database_type, litellm_settings.callbacks, "
         "litellm_settings.prometheus_initialize_budget_metrics, guardrails",
     )

@@ -196,6 +196,12 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "num_retries is 11": ({"num_retries": 11}, "num_retries"),
     "num_retries is true": ({"num_retries": True}, "num_retries"),
     "fallbacks is text": ({"fallbacks": "gpt-4o"}, "fallbacks"),
+    "fallbacks of lists of lists": ({"fallbacks": [{"gpt-4o": [["b"]]}]}, "fallbacks"),
+    "context fallbacks is text": ({"context_window_fallbacks": "gpt-4o"}, "context_window_fallbacks"),
+    "stream_timeout is 0": ({"stream_timeout": 0}, "stream_timeout"),
+    "allowed_model_region is a list": ({"allowed_model_region": ["eu"]}, "allowed_model_region"),
+    "mock_response is a number": ({"mock_response": 1}, "mock_response"),
+    "mock_testing_fallbacks is text": ({"mock_testing_fallbacks": "yes"}, "mock_testing_fallbacks"),
     "fallbacks of objects": ({"fallbacks": [{"model": "a", "api_key": "b"}]}, "fallbacks"),
     "six fallbacks": ({"fallbacks": ["a"] * 6}, "fallbacks"),
     "disable_fallbacks is 1": ({"disable_fallbacks": 1}, "disable_fallbacks"),
@@ -219,9 +225,10 @@ def test_field_that_steers_host_credential_or_gateway_is_refused(name: str, valu
 
 
 def test_the_fields_named_in_the_rules_are_refused() -> None:
-    """T6: the list of RELIABILITY.md and COMPAT.md; `fallbacks` holds only names that the key may use."""
+    """T6: the list of RELIABILITY.md and COMPAT.md; `fallbacks` holds only names that the key may use, and of
+    `mock_response` the catalog says whether the configuration allows it."""
     assert {
-        "api_base", "base_url", "api_key", "extra_headers", "user_config", "litellm_params", "mock_response",
+        "api_base", "base_url", "api_key", "extra_headers", "user_config", "litellm_params",
     } <= REFUSED_FIELDS  # fmt: skip
     assert REFUSED_FIELDS.isdisjoint(EXTENSION_FIELDS)
 
@@ -239,8 +246,14 @@ EXTENSIONS: dict[str, Any] = {
     "routing": {"quality": 1, "task": "sums"},
     "tags": ["a", "b"],
     "fallbacks": ["gpt-4o-mini"],
-    "context_window_fallbacks": [{"a": ["b"]}],
+    "context_window_fallbacks": [{"gpt-4o": ["long"]}, {"a": ["b"]}],
+    "content_policy_fallbacks": ["lenient"],
     "disable_fallbacks": True,
+    "allowed_model_region": "eu",
+    "mock_response": "hello",
+    "mock_testing_fallbacks": True,
+    "mock_testing_context_fallbacks": False,
+    "mock_testing_content_policy_fallbacks": None,
     "num_retries": 0,
     "timeout": 2.5,
     "guardrails": ["g"],
@@ -263,7 +276,20 @@ def test_every_extension_is_read_and_none_goes_upstream() -> None:
     assert parsed.body == {"model": "gpt-4o", "messages": HELLO}
     assert (parsed.quality, parsed.task, parsed.metadata_tags) == (1.0, "sums", ("a", "b"))
     assert (parsed.fallbacks, parsed.without_fallbacks) == (["gpt-4o-mini"], True)
-    assert (parsed.num_retries, parsed.timeout_s) == (0, 2.5)
+    assert (parsed.num_retries, parsed.timeout_s, parsed.stream_timeout_s) == (0, 2.5, 3.0)
+    assert (parsed.context_window_fallbacks, parsed.content_policy_fallbacks) == (["long"], ["lenient"])
+    assert (parsed.allowed_region, parsed.session_id) == ("eu", "s")
+    assert parsed.mock is not None
+    assert (parsed.mock.text, parsed.mock.first_fails_by) == ("hello", "InternalServerError")
+
+
+def test_session_is_told_in_several_places() -> None:
+    assert call(metadata={"session_id": "m"}).session_id == "m"
+    assert with_headers(call(), x_litellm_session_id="h").session_id == "h"
+    assert (
+        with_headers(call(litellm_session_id="b", metadata={"session_id": "m"}), x_litellm_session_id="h").session_id
+        == "b"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(EXTENSION_FIELDS))

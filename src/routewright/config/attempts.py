@@ -32,9 +32,10 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
         seconds = seconds_router if seconds_router is not None else seconds_litellm
         if seconds is not None:
             changes[name] = seconds
-    disabled = router.boolean("disable_cooldowns")
-    if disabled is not None:
-        changes["disable_cooldowns"] = disabled
+    for key in ("disable_cooldowns", "enable_tag_filtering", "tag_filtering_match_any", "enable_pre_call_checks"):
+        is_on = router.boolean(key)
+        if is_on is not None:
+            changes[key] = is_on
 
     changes["retry_policy"] = _policy(router, "retry_policy", "Retries")
     by_model = router.section("model_group_retry_policy")

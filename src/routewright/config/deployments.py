@@ -22,6 +22,7 @@ from routewright.types import Price, Secret
 DEFAULT_AZURE_VERSION = "2025-02-01-preview"
 """LiteLLM's, where neither the deployment nor AZURE_API_VERSION says one."""
 
+_REGION_KEYS = ("region_name", "vertex_location", "aws_region_name")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}\Z")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*\Z")
 _FRAMING = frozenset({
@@ -143,6 +144,10 @@ class Deployments:
         numbers = self._numbers(entry, params)
         price = _price(params, info)
         about = self._about(info)
+        mock_response = params.text("mock_response", most=65_536)
+        region = next(
+            (found for key in _REGION_KEYS if key in params.entries and (found := params.text(key)) is not None), None
+        )
         base_model = info.text("base_model") or params.text("base_model")
         params.know("base_model")
         default_params = self._default_params(params)
@@ -212,7 +217,7 @@ class Deployments:
             has_own_base = api_base_given is not None or raw_base != provider.api_base
             has_auth_header = any(header.lower() in ("authorization", "api-key", "x-api-key") for header, _ in headers)
             if api_key is None and not has_auth_header:
-                if provider.needs_key and (not has_own_base or provider.dialect == "azure"):
+                if provider.needs_key and mock_response is None and (not has_own_base or provider.dialect == "azure"):
                     variables = " or ".join(provider.key_env)
                     self._skip(params, "api_key", where, f"no api_key, and {variables} is not set")
                     return None
@@ -245,6 +250,8 @@ class Deployments:
             drops_unsupported=self._drops_unsupported if drops_unsupported is None else drops_unsupported,
             mode=mode,
             tags=tags,
+            region=aws.region if region is None and aws is not None else region,
+            mock_response=mock_response,
             **{**numbers, **about, **_completed(about, known_as, context_window)},
         )
 

@@ -48,6 +48,7 @@ def read_keys(top: Section, master_key: Secret | None) -> tuple[KeySettings, ...
             budget=budget(entry),
             model_max_budget=budgets_by_name(entry, "model_max_budget"),
             dial=_key_dial(entry),
+            tags=entry.names("tags") or (),
         )
         entry.finish()
         if text is not None:

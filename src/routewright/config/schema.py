@@ -22,7 +22,7 @@ TOP_LEVEL = _words("""
 ENTRY = _words("blocked")
 
 LITELLM_PARAMS = _words("""
-    region_name tenant_id client_id client_secret azure_scope azure_username azure_password
+    tenant_id client_id client_secret azure_scope azure_username azure_password
     azure_ad_token_provider bucket_name gcs_bucket_name itpm otpm
     default_api_key_tpm_limit default_api_key_rpm_limit max_budget budget_duration
     cache_creation_input_audio_token_cost
@@ -30,7 +30,7 @@ LITELLM_PARAMS = _words("""
     output_cost_per_pixel input_cost_per_image output_cost_per_image input_cost_per_character
     output_cost_per_character input_cost_per_query
     tiered_pricing
-    mock_response mock_timeout use_in_pass_through configurable_clientside_auth_params
+    mock_timeout use_in_pass_through configurable_clientside_auth_params
     merge_reasoning_content_in_choices auto_router_config auto_router_config_path auto_router_default_model
     auto_router_embedding_model complexity_router_config complexity_router_default_model model_info
     litellm_trace_id litellm_session_id max_file_size_mb keepalive_seconds allow_client_keepalive_override
@@ -116,8 +116,7 @@ LITELLM_SETTINGS_PATTERN = re.compile(r"(?:prometheus|otel|langfuse|mcp|anthropi
 
 ROUTER_SETTINGS = _words("""
     redis_host redis_port redis_password redis_db redis_url redis_username redis_ssl cache_kwargs
-    enable_pre_call_check enable_pre_call_checks optional_pre_call_checks enable_tag_filtering
-    tag_filtering_match_any tag_routing_prefix provider_budget_config
+    enable_pre_call_check optional_pre_call_checks tag_routing_prefix provider_budget_config
     cache_responses caching_groups client_ttl deployment_affinity_ttl_seconds
     model_group_affinity_config default_priority polling_interval debug_level
     alerting_config assistants_config set_verbose router_general_settings search_tools guardrail_list routing_groups

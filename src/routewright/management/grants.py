@@ -87,6 +87,7 @@ def _grant(key: Row, team: Row | None, user: Row | None, member: Row | None, bud
         models=_models(key, team, user),
         aliases={**((team or {}).get("model_aliases") or {}), **(key["aliases"] or {})},
         endpoints=allowed_endpoints(key["key_type"], key["allowed_routes"]),
+        tags=tuple(dict.fromkeys([*(key["tags"] or ()), *((team or {}).get("tags") or ())])),
         allowances=tuple(each for each in allowances if _limits_anything(each)),
         model_allowances={model: tuple(own) for model, own in by_model.items()},
         depends_on=tuple(dict.fromkeys(depends)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from routewright.dialect import Exchange, Stream
 from routewright.errors import GatewayError, UnsupportedField
@@ -17,6 +18,7 @@ from routewright.providers import (
     gemini_answers,
     gemini_native,
     mistral,
+    mock,
     openai,
     openai_translated,
 )
@@ -107,8 +109,20 @@ _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
 _HEADS = {"openai": openai.request_heads, "anthropic": anthropic.request_heads, "gemini": gemini.request_heads}
 
 
+def mocked(text: str) -> dict[str, Exchange]:
+    """What answers in words without an upstream, per endpoint."""
+    plain, translated = mock.Mocked(openai, text), mock.Mocked(_OPENAI_TRANSLATED, text)
+    return {
+        **dict.fromkeys(("chat", "completions", "embeddings"), plain),
+        **dict.fromkeys(("messages", "generate_content", "responses"), translated),
+    }
+
+
 def spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[str, Exchange], Mapping[str, bytes]]:
     """Per endpoint of ours the exchange that serves it, and per endpoint of the dialect the head of its requests."""
+    if settings.mock_response is not None:
+        exchanges, heads = spoken(replace(settings, mock_response=None), upstream_model)
+        return {**exchanges, **mocked(settings.mock_response)}, heads
     provider = PROVIDERS.get(settings.provider)
     if provider is not None and provider.dialect == "bedrock":
         converse = bedrock_answers.Translated(bedrock.Signer(settings, upstream_model, time.time), time.time)

@@ -76,7 +76,7 @@ class Ledger:
                 audio_output_tokens=usage.audio_output_tokens,
                 price_version=deployment.price_version if deployment is not None else "",
                 user=call.user if call is not None else None,
-                tags=call.metadata_tags if call is not None else (),
+                tags=call.metadata_tags + outcome.caller.tags if call is not None else (),
                 decision=choice,
             ),
             then,

@@ -115,6 +115,8 @@ class RoutePlan:
 
         self._input_usd, self._output_usd, self._price_notes = self._prices()
         self._usual_tokens = [placement.output_tokens for placement in self._placed]
+        self.usual_tokens = sum(self._usual_tokens) / len(self._usual_tokens)
+        """Of an answer, by a candidate as they are in the mean."""
         self._shares: list[float] = []
         if artefact.lengths is not None:
             self._shares = [

@@ -18,6 +18,7 @@ from typing import Any
 from routewright.errors import ArtefactRefused, InvalidRequest
 from routewright.routing.artefact import Artefact, read_artefact
 from routewright.routing.decide import NothingWithinCap, RoutePlan
+from routewright.routing.fallback_caps import keep_within, pace
 from routewright.routing.features.contract import NoVector, Supplies
 from routewright.routing.feedback import Feedback
 from routewright.routing.online import OnlinePlan, OnlineRating
@@ -238,6 +239,9 @@ class LiveRouters:
         except Exception:
             log.exception("route %s could not rate a request; its default model is tried first", route)
             rating = self._unrated(route, candidates)
+        caps = plan.caps if call.caps is None else call.caps.within(plan.caps)
+        if caps is not None:
+            keep_within(candidates, caps, call, rating, plan.usual_tokens)
         ordered = [groups[index] for index in rating.order]
         if type(rating) is Rating:
             decision = Decision(ordered, candidates)
@@ -348,8 +352,7 @@ def _online_decision(plan: RoutePlan, rating: Rating, ordered: list[Group], cand
 
 
 def _paces(groups: Sequence[Group]) -> list[float]:
-    """Seconds per output token of each group's quickest deployment that has answered lately; 0 where none has."""
-    return [min((d.health.pace_s for d in group.deployments if d.health.pace_s), default=0.0) for group in groups]
+    return [pace(group) for group in groups]
 
 
 def _base64(public_key: str) -> str | None:

@@ -12,6 +12,7 @@ from routewright.dialect import Exchange, Stream
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError, UpstreamTimeout
 from routewright.flow import Signal
 from routewright.providers.head import provider_fields
+from routewright.providers.mock import Mocked
 from routewright.settings import UpstreamSettings
 from routewright.types import Call, Deployment, Outcome, Responder, Usage
 from routewright.upstream.connection import UpstreamConnection
@@ -110,7 +111,13 @@ class Attempt:
 
     def answer_alone(self) -> None:
         """Answer without asking the upstream, where its dialect has nothing to ask."""
-        self._finish_answer(b"")
+        self._last_byte_s = time.monotonic()
+        exchange = self._exchange
+        if self._call.is_stream and isinstance(exchange, Mocked):
+            self._stream = exchange.open_stream(self._call, self._deployment)
+            self._relay_events(exchange.events(self._call), True)
+        else:
+            self._finish_answer(b"")
 
     # --- what the connection calls --------------------------------------------------------------------------------
 

@@ -71,11 +71,11 @@ class Balance:
         is_stream: bool = False,
     ) -> Deployment | None:
         """The deployment to use, an untried one first, none of `full`; None while all others cool down."""
-        if len(group.deployments) == 1:
-            deployment = group.deployments[0]
-            if deployment in full:
+        lone = group.lone
+        if lone is not None:
+            if lone in full:
                 return None
-            return deployment if self._may_be_used(deployment.health, now, is_alone=True) else None
+            return lone if self._may_be_used(lone.health, now, is_alone=True) else None
         for untried_only in (True, False):
             for tier in group.tiers:
                 usable = [

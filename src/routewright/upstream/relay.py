@@ -14,14 +14,15 @@ from routewright.errors import (
     ContextLengthExceeded,
     DeploymentsBusy,
     GatewayError,
-    InvalidRequest,
     ShuttingDown,
+    UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
 from routewright.flow import Signal
+from routewright.providers.dialects import mocked
 from routewright.settings import AttemptSettings, UpstreamSettings
-from routewright.types import Call, Decision, Deployment, Group, Outcome, Responder
+from routewright.types import Call, Decision, Deployment, Group, Mock, Outcome, Responder
 from routewright.upstream.attempt import Attempt
 from routewright.upstream.connection import UpstreamConnection
 from routewright.upstream.health import Balance
@@ -90,18 +91,23 @@ class Upstream:
         self.retry_budget.deposit()
         error: GatewayError | None = None
         groups = list(decision.groups)
-        has_asked_fallbacks = False
+        asked: list[Sequence[Group]] = []
         position = 0
         while position < len(groups):
-            error = await self._try_group(call, groups[position], client, outcome, error)
+            if call.mock is not None and call.mock.first_fails_by and not position:
+                error = _mocked_failure(call.mock)
+            else:
+                error = await self._try_group(call, groups[position], client, outcome, error)
             if error is None:
                 return
             position += 1
             if not error.try_next or call.without_fallbacks or position > self._attempts.max_fallbacks:
                 break
-            if position == len(groups) and not has_asked_fallbacks:
-                has_asked_fallbacks = True
-                groups += [group for group in _fallbacks(decision, error) if group not in groups]
+            if position == len(groups):
+                more = _fallbacks(decision, error)  # of another kind, where a fallback has failed in another way
+                if all(more is not each for each in asked):
+                    asked.append(more)
+                    groups += [group for group in more if group not in groups]
             outcome.fallbacks = position
             outcome.fell_back_on = error.code
         raise error or UpstreamUnavailable("no deployment can take this request now")
@@ -137,6 +143,7 @@ class Upstream:
                 return (
                     error
                     or busy
+                    or _refusal(group)
                     or UpstreamUnavailable(
                         "all deployments of this model are resting after failures",
                         retry_after_s=self.balance.first_back_s([group], now),
@@ -174,9 +181,11 @@ class Upstream:
         self, call: Call, group: Group, deployment: Deployment, client: Responder, outcome: Outcome
     ) -> GatewayError | None:
         exchange = deployment.exchanges[call.endpoint]
+        if call.mock is not None and call.mock.text:
+            exchange = mocked(call.mock.text).get(call.endpoint, exchange)
         try:
             request = exchange.request_bytes(call, deployment)
-        except InvalidRequest as refused:  # can't be said in this upstream's dialect: nobody was asked
+        except GatewayError as refused:  # can't be said in this upstream's dialect, or was to fail: nobody was asked
             return refused
         outcome.deployment = deployment
         if not request:
@@ -282,6 +291,20 @@ class Upstream:
         backoff = min(BACKOFF_MOST_S, first_s * 2.0 ** (tries - 1)) * self._rng.uniform(0.5, 1.0)
         asked = error.retry_after_s or 0
         return max(backoff, self._attempts.retry_after_s, float(asked) if error.status == 429 else 0.0)
+
+
+def _refusal(group: Group) -> GatewayError | None:
+    error = group.refusal() if group.refusal is not None else None
+    assert error is None or isinstance(error, GatewayError)
+    return error
+
+
+def _mocked_failure(mock: Mock) -> GatewayError:
+    kinds: dict[str, type[GatewayError]] = {
+        "ContextWindow": ContextLengthExceeded,
+        "ContentPolicyViolationError": ContentPolicyViolation,
+    }
+    return kinds.get(mock.first_fails_by, UpstreamError)(f"{mock.field}: this model was to fail")
 
 
 def _note_latency(

@@ -6,12 +6,13 @@ Source: OpenAI API reference, "Create chat completion" and "Create completion"; 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import NoneType
 from typing import Any
 from urllib.parse import unquote
 
 from routewright.errors import InvalidRequest, MissingField, RefusedField
-from routewright.types import CHARS_PER_TOKEN, Call, Caps, HttpRequest, Prompt
+from routewright.types import CHARS_PER_TOKEN, Call, Caps, HttpRequest, Mock, Prompt
 from routewright.wire.chat_answers import CHAT
 from routewright.wire.json import decode_object
 
@@ -23,16 +24,18 @@ REFUSED_FIELDS = frozenset(
         "organization", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_region_name",
         "aws_role_name", "aws_profile_name", "aws_bedrock_runtime_endpoint", "vertex_credentials", "vertex_project",
         "vertex_location", "azure_ad_token", "azure_ad_token_provider", "azure_endpoint", "region_name", "proxy",
-        "http_client", "client", "ssl_verify", "mock_response", "mock_testing_fallbacks", "mock_tool_calls",
-        "mock_delay", "mock_timeout", "proxy_server_request", "secret_fields", "model_info", "deployment_id",
-        "input_cost_per_token", "output_cost_per_token", "custom_prompt_dict", "allowed_model_region",
+        "http_client", "client", "ssl_verify", "mock_tool_calls", "mock_delay", "mock_timeout",
+        "proxy_server_request", "secret_fields", "model_info", "deployment_id", "input_cost_per_token",
+        "output_cost_per_token", "custom_prompt_dict",
     }
 )  # fmt: skip
 
 # Read here and never sent upstream.
 EXTENSION_FIELDS = frozenset(
     {
-        "routing", "tags", "fallbacks", "context_window_fallbacks", "disable_fallbacks", "num_retries", "timeout",
+        "routing", "tags", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "disable_fallbacks",
+        "num_retries", "timeout", "allowed_model_region", "mock_response", "mock_testing_fallbacks",
+        "mock_testing_context_fallbacks", "mock_testing_content_policy_fallbacks",
         "guardrails", "cache", "caching", "litellm_session_id", "litellm_trace_id", "drop_params", "ttl",
         "additional_drop_params", "allowed_openai_params", "max_retries", "stream_timeout",
     }
@@ -49,6 +52,12 @@ _PROXY_METADATA = frozenset(
 )  # fmt: skip
 
 _ROUTING_FIELDS = frozenset({"quality", "task", "max_cost_usd", "max_latency_ms"})
+_MOCK_FAILURES = {
+    "mock_testing_fallbacks": "InternalServerError",
+    "mock_testing_context_fallbacks": "ContextWindow",
+    "mock_testing_content_policy_fallbacks": "ContentPolicyViolationError",
+}
+_MOCK_FIELDS = frozenset({"mock_response", *_MOCK_FAILURES})
 _NO_HEADERS: Mapping[str, str] = {}
 
 TOKENS_PER_IMAGE = 800
@@ -56,6 +65,7 @@ TOKENS_PER_MESSAGE = 4
 MAX_CHOICES = 128
 MAX_MODEL_CHARS = 256
 MAX_TIMEOUT_S = 6000.0
+MAX_FALLBACKS = 5
 
 
 def parse_chat(request: HttpRequest) -> Call:
@@ -121,6 +131,8 @@ def read_headers(call: Call, headers: Mapping[bytes, bytes]) -> None:
     if call.num_retries is None and b"x-litellm-num-retries" in headers:
         retries = _header_number(headers, b"x-litellm-num-retries")
         call.num_retries = int(number(retries, "x-litellm-num-retries", 0.0, 10.0))
+    if call.session_id is None and b"x-litellm-session-id" in headers:
+        call.session_id = checked_name(headers[b"x-litellm-session-id"].decode("latin-1"), "x-litellm-session-id")
     if b"x-litellm-tags" in headers:
         tags = headers[b"x-litellm-tags"].decode("latin-1").split(",")
         call.metadata_tags += _tags([tag.strip() for tag in tags if tag.strip()], "x-litellm-tags")
@@ -195,7 +207,8 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None)
     call.has_tools = call.has_images = call.wants_json = call.without_fallbacks = False
     call.timeout_s = call.stream_timeout_s = None
     call.num_retries = None
-    call.fallbacks = None
+    call.fallbacks = call.context_window_fallbacks = call.content_policy_fallbacks = None
+    call.allowed_region = call.session_id = call.mock = None
     call.user = None
     call.metadata_tags = ()
     if not _READ_FIRST.isdisjoint(body):
@@ -272,11 +285,17 @@ def _take_extensions(call: Call, body: dict[str, Any]) -> None:
     for name in ("max_retries", "num_retries"):
         if body.get(name) is not None:
             call.num_retries = _integer(body[name], name, 0, 10)
-    fallbacks = body.get("fallbacks")
-    if fallbacks is not None:
-        if type(fallbacks) is not list or any(type(name) is not str for name in fallbacks) or len(fallbacks) > 5:
-            raise InvalidRequest("fallbacks must be a list of at most 5 model names", param="fallbacks")
-        call.fallbacks = fallbacks
+    call.fallbacks = _fallbacks(body, "fallbacks", call.model)
+    call.context_window_fallbacks = _fallbacks(body, "context_window_fallbacks", call.model)
+    call.content_policy_fallbacks = _fallbacks(body, "content_policy_fallbacks", call.model)
+    region = body.get("allowed_model_region")
+    if region is not None:
+        call.allowed_region = checked_name(region, "allowed_model_region")
+    session = body.get("litellm_session_id")
+    if session is not None:
+        call.session_id = checked_name(session, "litellm_session_id")
+    if not _MOCK_FIELDS.isdisjoint(body):
+        _take_mock(call, body)
     disable = body.get("disable_fallbacks")
     if disable is not None:
         if type(disable) is not bool:
@@ -294,6 +313,41 @@ def _take_extensions(call: Call, body: dict[str, Any]) -> None:
         del body[name]
 
 
+def _fallbacks(body: dict[str, Any], field: str, model: str) -> list[str] | None:
+    """A list of names; or of LiteLLM's mappings from a model to such a list, of which those of `model` count."""
+    given = body.get(field)
+    if given is None:
+        return None
+    names: list[Any] = []
+    is_list = type(given) is list
+    for entry in given if is_list else ():
+        if type(entry) is dict:
+            for name, others in entry.items():
+                if type(others) is not list:
+                    raise InvalidRequest(f"{field}: expected a list of model names by model", param=field)
+                names += others if name == model else ()
+        else:
+            names.append(entry)
+    if not is_list or any(type(name) is not str for name in names) or len(names) > MAX_FALLBACKS:
+        raise InvalidRequest(f"{field} must be a list of at most {MAX_FALLBACKS} model names", param=field)
+    return names
+
+
+def _take_mock(call: Call, body: dict[str, Any]) -> None:
+    for name in sorted(_MOCK_FIELDS.intersection(body)):
+        value = body[name]
+        if value is None or value is False:
+            continue
+        before = call.mock or Mock(field=name)
+        if name == "mock_response" and type(value) is str and value:
+            call.mock = replace(before, text=value)
+        elif name in _MOCK_FAILURES and value is True:
+            call.mock = replace(before, first_fails_by=_MOCK_FAILURES[name])
+        else:
+            wanted = "text" if name == "mock_response" else "true or false"
+            raise InvalidRequest(f"{name} must be {wanted}", param=name)
+
+
 def _take_metadata(call: Call, metadata: Any) -> None:
     if type(metadata) is not dict:
         raise InvalidRequest("metadata must be an object", param="metadata")
@@ -302,6 +356,9 @@ def _take_metadata(call: Call, metadata: Any) -> None:
             raise InvalidRequest("metadata can't hold U+0000", param="metadata")
     if "tags" in metadata and type(metadata["tags"]) is list:
         call.metadata_tags += _tags(metadata["tags"], "metadata.tags")
+    session = metadata.get("session_id")
+    if type(session) is str and call.session_id is None:
+        call.session_id = checked_name(session, "metadata.session_id")
     if not _PROXY_METADATA.isdisjoint(metadata):
         kept = {name: value for name, value in metadata.items() if name not in _PROXY_METADATA}
         if kept:

@@ -356,6 +356,6 @@ def test_plain_call_keeps_its_messages() -> None:
 
 
 def test_route_does_not_choose_for_embeddings() -> None:
-    with pytest.raises(InvalidRequest, match="name an embedding model") as refused:
+    with pytest.raises(InvalidRequest, match="name a model for this endpoint") as refused:
         found(catalog(), "auto", endpoint="embeddings")
     assert refused.value.param == "model"

@@ -22,6 +22,7 @@ BASE = {
     "writes",
     "signatures",
     "windows",
+    "metered",
 }
 STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record"}
 LEAVES = BASE | {"wire", "providers", "endpoints", "storage"}

@@ -41,6 +41,7 @@ from routewright.types import (
 AUTO = "auto"
 DIALS = {"best": 1.0, "cheap": 0.0, "balanced": 0.5}
 """What may stand behind a route's name: `auto:best`."""
+NOT_ROUTED = frozenset({"embeddings", "images", "speech", "moderations", "rerank", "transcriptions", "image_edits"})
 MAX_WILDCARD_MODELS = 1000
 NO_LIMIT = 1 << 62
 COUNTING = frozenset({"usage-based-routing", "usage-based-routing-v2"})
@@ -74,6 +75,7 @@ def make_deployment(
     deployment.secrets = tuple([value.reveal() for value in hidden if isinstance(value, Secret)])
     price = settings.price
     deployment.is_priced = price.is_known
+    deployment.units = price.units
     deployment.price_version = price.version
     input_nusd = deployment.input_nusd = (price.input_usd_per_token or 0.0) * NUSD_PER_USD
     output_nusd = deployment.output_nusd = (price.output_usd_per_token or 0.0) * NUSD_PER_USD
@@ -278,8 +280,8 @@ class Catalog:
             candidates.content_policy_fallbacks = self._asked(call.content_policy_fallbacks, caller)
 
     def _routed(self, name: str, quality: float | None, call: Call, caller: Caller) -> Candidates:
-        if call.endpoint == "embeddings":
-            raise InvalidRequest(f'"{name}" chooses among chat models; name an embedding model', param="model")
+        if call.endpoint in NOT_ROUTED:
+            raise InvalidRequest(f'"{name}" chooses among chat models; name a model for this endpoint', param="model")
         groups = self._route_groups[name]
         candidates = Candidates(groups, name)
         candidates.quality = quality

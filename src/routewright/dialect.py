@@ -114,7 +114,7 @@ class Exchange(Protocol):
     """How one upstream dialect serves one endpoint of ours."""
 
     stream_type: bytes
-    """The media type of its streams."""
+    """The media type of its streams; empty: sound of any kind, whose bytes go on as they come."""
 
     @property
     def unframe(self) -> Callable[[bytes], tuple[bytes, bytes]] | None:

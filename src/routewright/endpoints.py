@@ -29,6 +29,9 @@ def _stored(name: str, methods: tuple[str, ...] = POST) -> Endpoint:
 CHAT = _proxied("chat")
 COMPLETIONS = _proxied("completions")
 EMBEDDINGS = _proxied("embeddings")
+IMAGES = _proxied("images")
+SPEECH = _proxied("speech")
+RERANK = _proxied("rerank")
 GENERATE = _proxied("generate_content", "gemini")
 COUNT_CONTENT = _proxied("count_content", "gemini")
 MODELS = _control("models", GET, Access.KEY)
@@ -41,6 +44,11 @@ EXACT: dict[str, Endpoint] = {
     "/responses": _proxied("responses"),
     "/messages": _proxied("messages", "anthropic"),
     "/messages/count_tokens": _proxied("count_tokens", "anthropic"),
+    "/images/generations": IMAGES,
+    "/audio/speech": SPEECH,
+    "/moderations": _proxied("moderations"),
+    "/rerank": RERANK,
+    "/v2/rerank": RERANK,
     "/models": MODELS,
     "/health": _control("health", GET, Access.OPEN),
     "/health/liveliness": _control("liveliness", GET, Access.OPEN),
@@ -118,7 +126,13 @@ PAGES: dict[str, Endpoint] = {
 }
 _MODEL_PREFIX = "/models/"
 _ENGINE_PREFIXES = ("/engines/", "/openai/deployments/")
-_ENGINE_SUFFIXES = {"/chat/completions": CHAT, "/completions": COMPLETIONS, "/embeddings": EMBEDDINGS}
+_ENGINE_SUFFIXES = {
+    "/chat/completions": CHAT,
+    "/completions": COMPLETIONS,
+    "/embeddings": EMBEDDINGS,
+    "/images/generations": IMAGES,
+    "/audio/speech": SPEECH,
+}
 
 _GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/", "/models/")
 _GEMINI_SUFFIXES = {

@@ -28,7 +28,9 @@ from routewright.upstream.relay import Upstream
 from routewright.wire.chat import parse_chat, parse_completions, read_headers
 from routewright.wire.embeddings import parse_embeddings
 from routewright.wire.gemini import parse_count, parse_generate
+from routewright.wire.media import parse_images, parse_moderations, parse_speech
 from routewright.wire.messages import parse_count_tokens, parse_messages
+from routewright.wire.rerank import parse_rerank
 from routewright.wire.responses import parse_responses
 
 log = logging.getLogger("routewright")
@@ -42,6 +44,10 @@ PARSERS: dict[str, Callable[[HttpRequest], Call]] = {
     "generate_content": parse_generate,
     "count_content": parse_count,
     "responses": parse_responses,
+    "images": parse_images,
+    "speech": parse_speech,
+    "moderations": parse_moderations,
+    "rerank": parse_rerank,
 }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from routewright.dialect import ClientDialect, Exchange
+    from routewright.metered import UnitPrices
 
 
 class Secret:
@@ -313,6 +314,8 @@ class Price:
     reasoning_usd_per_token: float | None = None
     audio_input_usd_per_token: float | None = None
     audio_output_usd_per_token: float | None = None
+    units: UnitPrices | None = None
+    """What is paid otherwise: pictures, seconds, characters, searches."""
     source: str = "none"
     """`config`, `genai-prices` or `none`."""
     version: str = ""
@@ -383,6 +386,10 @@ class Usage:
     """Of those: to be kept for an hour rather than minutes."""
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+
+    def charge(self, outcome: Outcome) -> None:
+        """Set what it cost, where that takes more than the price of tokens."""
+        raise NotImplementedError
 
 
 class Health:
@@ -465,6 +472,7 @@ class Deployment:
         "stream_timeout_s",
         "tags",
         "timeout_s",
+        "units",
         "upstream_model",
         "weight",
     )
@@ -500,6 +508,9 @@ class Deployment:
     audio_input_nusd: float
     audio_output_nusd: float
     is_priced: bool
+    """Its tokens are."""
+    units: UnitPrices | None
+    """What is paid otherwise than by tokens of text."""
     price_version: str
     """Where the price comes from, and which one it is; empty for an unpriced deployment."""
     weight: float
@@ -667,6 +678,7 @@ class Outcome:
         "fell_back_on",
         "fields",
         "first_byte_s",
+        "is_priced",
         "request_id",
         "started_s",
         "status",
@@ -686,6 +698,8 @@ class Outcome:
         self.usage: Usage | None = None
         self.cost_nusd = 0
         """Set with `usage`."""
+        self.is_priced: bool | None = None
+        """Whether a price was known for what was used; None: as the deployment's tokens."""
         self.status = 0
         self.error: str | None = None
         self.ended = "refused"
@@ -706,5 +720,7 @@ class Outcome:
     def bill(self, usage: Usage) -> None:
         """What the answer used, and so what it cost at the deployment that gave it."""
         self.usage = usage
-        if self.deployment is not None:
+        if type(usage) is not Usage:
+            usage.charge(self)
+        elif self.deployment is not None:
             self.cost_nusd = self.deployment.cost_nusd(usage)

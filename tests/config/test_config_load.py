@@ -157,7 +157,7 @@ BAD: list[tuple[str, str]] = [
     (model() + "routes: {auto: {default_model: x}}", 'routes.auto.default_model: no model named "x" in model_list'),
     (model() + "routes: {m: {quality: 1}}", "routes.m: is the name of a model in model_list too"),
     (model() + "routes: {'a*': {}}", "routes.a*: no route can be called so"),
-    (model(info="mode: embedding") + "routes: {auto: {candidates: [m]}}", 'candidates: "m" is an embedding model'),
+    (model(info="mode: embedding") + "routes: {auto: {candidates: [m]}}", 'candidates: "m" is of mode embedding'),
     ("credential_list: [{credential_name: a, credential_values: {}}, {credential_name: a, credential_values: {}}]",
      'credential_list[1].credential_name: a second credential named "a"'),
     ("credential_list: [{credential_values: {}}]", "credential_list[0].credential_name: missing"),

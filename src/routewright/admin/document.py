@@ -23,6 +23,11 @@ def described(app: FastAPI) -> dict[str, Any]:
         ("/v1/completions", "Legacy completion, plain or streamed", ("model", "prompt")),
         ("/v1/embeddings", "Embeddings", ("model", "input")),
         ("/v1/responses", "OpenAI's Responses, plain or streamed; nothing is kept", ("model", "input")),
+        ("/v1/images/generations", "Pictures, whole or in the making", ("model", "prompt")),
+        ("/v1/audio/speech", "Speech", ("model", "input")),
+        ("/v1/moderations", "Moderation", ("input",)),
+        ("/v1/rerank", "A ranking of documents", ("model", "query", "documents")),
+        ("/v2/rerank", "The same, at Cohere's path", ("model", "query", "documents")),
         ("/v1/messages", "Anthropic's Messages, plain or streamed", ("model", "max_tokens", "messages")),
         ("/v1/messages/count_tokens", "Tokens of a prompt, as Anthropic's clients ask", ("model", "messages")),
         ("/v1beta/models/{model}:generateContent", "Gemini's generateContent", ("contents",)),
@@ -51,11 +56,13 @@ def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any
         "contents": {"type": "array", "items": {"type": "object"}, "description": "The conversation"},
         "prompt": {"description": "A string, strings, tokens or token lists"},
         "input": {"description": "A string, strings, tokens or token lists"},
+        "query": {"type": "string", "description": "What the documents are compared with"},
+        "documents": {"type": "array", "items": {}, "description": "Strings, or objects with a text"},
         "stream": {"type": "boolean", "description": "Answer with server-sent events"},
         "routing": {"type": "object", "description": "Ours: `quality` 0..1 and `task`, a label of your own"},
     }
     chosen = {name: fields[name] for name in (*required, "stream", "routing")}
-    if summary == "Embeddings" or "contents" in required:
+    if summary in ("Embeddings", "Speech", "Moderation") or {"contents", "query"}.intersection(required):
         del chosen["stream"]
     return {
         "tags": ["inference"],

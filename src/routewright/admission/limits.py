@@ -30,6 +30,7 @@ from routewright.admission.fields import budget_fields, limit_fields, refusal_of
 from routewright.admission.meters import IS_KNOWN, BudgetMeter, BudgetRow, LimitMeter, LimitRow, Meters, Reservation
 from routewright.errors import BudgetExceeded, DeploymentsBusy, GatewayError, RateLimited, StorageUnavailable
 from routewright.flow import Signal
+from routewright.metered import MeteredCall
 from routewright.settings import KeySettings
 from routewright.types import Allowance, Call, Caller, Candidates, Deployment, Group
 
@@ -681,6 +682,8 @@ def _narrow(candidates: Candidates, fits: Callable[[Group], bool]) -> list[str]:
 
 def _worst_nusd(group: Group, call: Call) -> int:
     """What a call may cost at the dearest deployment of a group."""
+    if isinstance(call, MeteredCall):
+        return call.worst_nusd(group)
     output = 0.0
     if call.endpoint != "embeddings":
         if call.max_tokens is not None:

@@ -15,6 +15,7 @@ from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Notes, Section, kind, plain, url_fault, variable_of
 from routewright.config.source import Node
+from routewright.config.units import read_units, units_of
 from routewright.providers.names import PROVIDERS, UNSPOKEN, Provider, complete_base, split_model, upstream_name
 from routewright.settings import DeploymentSettings
 from routewright.types import Price, Secret
@@ -32,6 +33,13 @@ _FRAMING = frozenset({
 """Belong to the connection or to the body that we write."""
 _CREDENTIAL_NAMES = re.compile(r"(?i)auth|key|token|secret|cookie|password|credential")
 _EMBEDDING_NAMES = re.compile(r"(?i)(?:^|[-_/.:])(?:text-)?embed|embedding|(?:^|/)bge-|(?:^|/)e5-|nomic-embed")
+_OTHER_NAMES = (
+    (re.compile(r"(?i)dall-e|(?:^|/)(?:chatgpt|gpt)-image|imagen-|(?:^|/)flux|stable-diffusion"), "image_generation"),
+    (re.compile(r"(?i)whisper|-transcribe|transcribe-|voxtral-mini-transcribe"), "audio_transcription"),
+    (re.compile(r"(?i)(?:^|/)tts-|-tts(?:-|$)"), "audio_speech"),
+    (re.compile(r"(?i)moderation"), "moderation"),
+    (re.compile(r"(?i)rerank"), "rerank"),
+)
 _COMPLETION_NAMES = re.compile(r"(?:gpt-3\.5-turbo-instruct|davinci-002|babbage-002)")
 
 
@@ -366,9 +374,12 @@ class Deployments:
         if provider.prices_as is not None and "*" not in model and (not price.is_known or price.source == "none"):
             found = look_up(provider.prices_as, model)
         if price.source == "config":
-            if not price.is_known:
+            if not price.is_known and price.units is None:
                 self._unpriced[name] = None
             return price, None
+        units = units_of(model)
+        if units is not None and found is None:
+            return with_version(Price(units=units, source="config"), "routewright"), None
         if found is None:
             self._unpriced[name] = None
             return price, None
@@ -406,9 +417,10 @@ def _price(params: Section, info: Section) -> Price:
         reasoning_usd_per_token=cost("output_cost_per_reasoning_token"),
         audio_input_usd_per_token=cost("input_cost_per_audio_token"),
         audio_output_usd_per_token=cost("output_cost_per_audio_token"),
+        units=read_units(params, info),
         source="config",
     )
-    if price.input_usd_per_token is None and price.output_usd_per_token is None:
+    if price.input_usd_per_token is None and price.output_usd_per_token is None and price.units is None:
         return Price()
     return with_version(price, "config")
 
@@ -428,6 +440,9 @@ def _completed(about: Mapping[str, Any], model: str, context_window: int | None)
 
 def _likely_mode(provider_name: str | None, model: str) -> str:
     provider = PROVIDERS.get(provider_name or "")
+    for pattern, mode in _OTHER_NAMES:
+        if pattern.search(model):
+            return mode
     if provider is not None and provider.mode is not None:
         return provider.mode
     if _EMBEDDING_NAMES.search(model):

@@ -13,6 +13,7 @@ from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
+from routewright.config.units import units_in
 from routewright.types import Price
 
 TOKENS_PER_MTOK = 1_000_000
@@ -31,8 +32,8 @@ def look_up(prices_as: str, model: str) -> tuple[Price, int | None] | None:
         prices = found.get_prices(datetime.now(UTC))
     except (LookupError, AttributeError):
         return None
-    base = _per_token(prices.input_mtok)
-    if base is None:
+    base, units = _per_token(prices.input_mtok), units_in(prices)
+    if base is None and units is None:
         return None
     price = Price(
         input_usd_per_token=base,
@@ -42,6 +43,7 @@ def look_up(prices_as: str, model: str) -> tuple[Price, int | None] | None:
         cache_creation_long_usd_per_token=_per_token(prices.cache_write_1h_mtok),
         audio_input_usd_per_token=_per_token(prices.input_audio_mtok),
         audio_output_usd_per_token=_per_token(prices.output_audio_mtok),
+        units=units,
         source="genai-prices",
     )
     return with_version(price, f"genai-prices {version('genai-prices')}"), found.context_window
@@ -59,6 +61,7 @@ def with_version(price: Price, origin: str) -> Price:
             price.reasoning_usd_per_token,
             price.audio_input_usd_per_token,
             price.audio_output_usd_per_token,
+            *(() if price.units is None else (price.units,)),
         )
     )
     return replace(price, version=f"{origin} {hashlib.sha256(figures.encode()).hexdigest()[:8]}")

@@ -61,5 +61,5 @@ def _check_candidate(route: Section, key: str, name: str, models: ModelNames) ->
     if not models.has_model(name) or "*" in name:
         message = f'no model named "{shown(name)}" in model_list'
         route.error(key, message, nearest(name, models.modes))
-    elif models.modes.get(name, "chat") == "embedding":
-        route.error(key, f'"{shown(name)}" is an embedding model')
+    elif models.modes.get(name, "chat") not in ("chat", "completion"):
+        route.error(key, f'"{shown(name)}" is of mode {models.modes[name]}, and a route chooses among chat models')

@@ -172,8 +172,10 @@ BUILT_STRATEGIES = frozenset({
 })  # fmt: skip
 LEARNED_PREFIX = "llmrouter-"
 
-SERVED_MODES = frozenset({"chat", "completion", "embedding"})
+SERVED_MODES = frozenset({
+    "chat", "completion", "embedding", "image_generation", "image_edit", "audio_transcription", "audio_speech",
+    "moderation", "rerank",
+})  # fmt: skip
 OTHER_MODES = _words("""
-    image_generation image_edit audio_transcription audio_speech moderation moderations rerank responses batch
-    realtime video_generation ocr search vector_store
+    moderations responses batch realtime video_generation ocr search vector_store
 """)

@@ -341,6 +341,7 @@ def _log(row: Mapping[str, Any]) -> dict[str, Any]:
             "is_priced": row["is_priced"],
             "price_version": row["price_version"],
             "decision": (row["extra"] or {}).get("decision"),
+            "units": (row["extra"] or {}).get("units"),
         },
         "cache_hit": "False",
         "cache_key": None,

@@ -17,10 +17,12 @@ from routewright.providers import (
     gemini,
     gemini_answers,
     gemini_native,
+    media,
     mistral,
     mock,
     openai,
     openai_translated,
+    rerank,
 )
 from routewright.providers.names import PROVIDERS
 from routewright.providers.translation import encode
@@ -72,6 +74,13 @@ _OWN_COUNTS: Mapping[str, Exchange] = {
     "count_tokens": OwnCount("input_tokens"),
     "count_content": OwnCount("totalTokens"),
 }
+_OTHERS: Mapping[str, Exchange] = {
+    "images": media.Images(),
+    "speech": media.Speech(),
+    "moderations": media.Moderations(),
+    "rerank": rerank.Rerank(),
+}
+_NO_OTHERS: Mapping[str, Exchange] = dict.fromkeys(_OTHERS, _UNSERVED)
 _OPENAI_TRANSLATED = openai_translated.Translated(time.time)
 _ANTHROPIC = anthropic_answers.Translated(time.time)
 _GEMINI = gemini_answers.Translated(time.time)
@@ -84,6 +93,7 @@ _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
         "generate_content": _OPENAI_TRANSLATED,
         "responses": _OPENAI_TRANSLATED,
         **_OWN_COUNTS,
+        **_OTHERS,
     },
     "anthropic": {
         **_OWN_COUNTS,
@@ -123,6 +133,14 @@ def spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[s
     if settings.mock_response is not None:
         exchanges, heads = spoken(replace(settings, mock_response=None), upstream_model)
         return {**exchanges, **mocked(settings.mock_response)}, heads
+    exchanges, heads = _spoken(settings, upstream_model)
+    if settings.provider == "cohere":  # whose chat is spoken in one dialect or another, and which ranks beside both
+        heads = {**heads, "rerank": openai.request_heads(settings, upstream_model)["rerank"]}
+        exchanges = {**exchanges, "rerank": _OTHERS["rerank"]}
+    return {**_NO_OTHERS, **exchanges}, heads
+
+
+def _spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[str, Exchange], Mapping[str, bytes]]:
     provider = PROVIDERS.get(settings.provider)
     if provider is not None and provider.dialect == "bedrock":
         converse = bedrock_answers.Translated(bedrock.Signer(settings, upstream_model, time.time), time.time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -39,7 +40,18 @@ _NOT_PASSED_ON = frozenset(
      b"trailer", b"transfer-encoding", b"upgrade", b"content-length", b"content-encoding", b"content-type",
      b"set-cookie", b"set-cookie2", b"date", b"server", b"alt-svc", b"strict-transport-security", b"location"}
 )  # fmt: skip
+_SOUND = re.compile(rb"(?:audio/[A-Za-z0-9.+\-]{1,64}|application/octet-stream|text/event-stream)(?:;[ -~]{0,128})?")
 MAX_PASSED_ON_BYTES = 8 * 1024
+
+
+def is_sound(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether an answer is one that no browser takes for a page."""
+    return _SOUND.fullmatch(headers.get(b"content-type", b"").lower()) is not None
+
+
+def sound_fields(headers: Mapping[bytes, bytes]) -> bytes:
+    """The media type of sound, or of events with sound in them, as a line for the client."""
+    return b"content-type: %b\r\nx-content-type-options: nosniff\r\n" % headers[b"content-type"]
 
 
 def provider_fields(headers: Mapping[bytes, bytes], deployment: Deployment) -> bytes:

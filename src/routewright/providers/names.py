@@ -291,7 +291,7 @@ def complete_base(provider: Provider, api_base: str) -> str:
     if provider.dialect == "anthropic" and parts.path:
         base = base.removesuffix("/messages")
         return base if base.endswith("/v1") else base + "/v1"
-    for ending in ("/chat/completions", "/completions", "/embeddings"):
+    for ending in ("/chat/completions", "/completions", "/embeddings", "/rerank"):
         if provider.dialect != "azure" and parts.path.endswith(ending):
             return base[: -len(ending)]
     if parts.path:
@@ -300,3 +300,15 @@ def complete_base(provider: Provider, api_base: str) -> str:
         is_resource = (parts.hostname or "").endswith((".services.ai.azure.com", ".openai.azure.com"))
         return base + ("/openai/v1" if is_resource else "/v1")
     return base + provider.bare_path
+
+
+def rerank_path(provider: str, api_base: str) -> str:
+    """Where a provider ranks: beside its other endpoints, but for Cohere, whose other address is a translator's."""
+    path = urlsplit(api_base).path.rstrip("/")
+    if provider != "cohere":
+        return path + "/rerank"
+    for ending in ("/compatibility/v1", "/v1", "/v2"):
+        if path.endswith(ending):
+            path = path.removesuffix(ending)
+            break
+    return path + "/v2/rerank"

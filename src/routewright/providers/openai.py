@@ -17,10 +17,18 @@ from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
 from routewright.providers.failures import cleaned, error_for
 from routewright.providers.head import field_lines, head
 from routewright.providers.histories import own_history
+from routewright.providers.names import rerank_path
 from routewright.settings import DeploymentSettings
 from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Usage
 
-PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+PATHS = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+    "images": "/images/generations",
+    "speech": "/audio/speech",
+    "moderations": "/moderations",
+}
 MAX_TOKENS_BELIEVED = 100_000_000
 """A usage figure above this is no usage figure."""
 stream_type = b"text/event-stream"
@@ -54,6 +62,7 @@ def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str
         else:
             target = base + path
         heads[endpoint] = head(target, fields)
+    heads["rerank"] = head(rerank_path(settings.provider, settings.api_base), fields)
     return heads
 
 

@@ -96,6 +96,12 @@ class Record(msgspec.Struct, kw_only=True):
     decision: DecisionRecord | None = None
 
 
+class MeteredRecord(Record):
+    """A request that was paid by other units than tokens, or used some."""
+
+    units: dict[str, float] = {}
+
+
 class Journal:
     """One worker's journal in `folder`."""
 

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from routewright.errors import clean_text
-from routewright.record.journal import DecisionRecord, Journal, Record
-from routewright.types import Decision, OnlineDecision, Outcome, PartDecision, Usage
+from routewright.metered import MeteredUsage
+from routewright.record.journal import DecisionRecord, Journal, MeteredRecord, Record
+from routewright.types import Decision, Deployment, OnlineDecision, Outcome, PartDecision, Usage
 
 _NOTHING = Usage()
 
@@ -40,48 +43,60 @@ class Ledger:
         latency_s = now_s - outcome.started_s
         choice = _decision_record(outcome, usage) if decision is not None and decision.route else None
         ended_at_ms = outcome.ended_at_ms or int(time.time() * 1000)
-        self.journal.append(
-            Record(
-                call_id=outcome.call_id,
-                request_id=outcome.request_id,
-                started_at=ended_at_ms / 1000 - latency_s,
-                ended_at_ms=ended_at_ms,
-                endpoint=outcome.endpoint,
-                key_hash=outcome.caller.key_hash,
-                key_alias=outcome.caller.alias,
-                user_id=outcome.caller.user_id,
-                team_id=outcome.caller.team_id,
-                organization_id=outcome.caller.organization_id,
-                model_asked=_model_asked(outcome),
-                model=deployment.model_name if deployment is not None else None,
-                deployment=deployment.id if deployment is not None else None,
-                provider=deployment.provider if deployment is not None else None,
-                status=outcome.status,
-                error_code=outcome.error,
-                ended=outcome.ended,
-                is_stream=call.is_stream if call is not None else False,
-                prompt_tokens=usage.prompt_tokens,
-                completion_tokens=usage.completion_tokens,
-                cached_tokens=usage.cached_tokens,
-                reasoning_tokens=usage.reasoning_tokens,
-                usage_estimated=usage.is_estimated,
-                cost_nusd=outcome.cost_nusd,
-                is_priced=deployment.is_priced if deployment is not None else False,
-                latency_ms=_milliseconds(latency_s),
-                ttft_ms=_milliseconds(outcome.first_byte_s - outcome.started_s) if outcome.first_byte_s else None,
-                attempts=outcome.attempts,
-                fallbacks=outcome.fallbacks,
-                cache_creation_tokens=usage.cache_creation_tokens,
-                audio_input_tokens=usage.audio_input_tokens,
-                audio_output_tokens=usage.audio_output_tokens,
-                price_version=deployment.price_version if deployment is not None else "",
-                user=call.user if call is not None else None,
-                tags=call.metadata_tags + outcome.caller.tags if call is not None else (),
-                decision=choice,
-            ),
-            then,
+        record = Record(
+            call_id=outcome.call_id,
+            request_id=outcome.request_id,
+            started_at=ended_at_ms / 1000 - latency_s,
+            ended_at_ms=ended_at_ms,
+            endpoint=outcome.endpoint,
+            key_hash=outcome.caller.key_hash,
+            key_alias=outcome.caller.alias,
+            user_id=outcome.caller.user_id,
+            team_id=outcome.caller.team_id,
+            organization_id=outcome.caller.organization_id,
+            model_asked=_model_asked(outcome),
+            model=deployment.model_name if deployment is not None else None,
+            deployment=deployment.id if deployment is not None else None,
+            provider=deployment.provider if deployment is not None else None,
+            status=outcome.status,
+            error_code=outcome.error,
+            ended=outcome.ended,
+            is_stream=call.is_stream if call is not None else False,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            usage_estimated=usage.is_estimated,
+            cost_nusd=outcome.cost_nusd,
+            is_priced=_is_priced(outcome, deployment),
+            latency_ms=_milliseconds(latency_s),
+            ttft_ms=_milliseconds(outcome.first_byte_s - outcome.started_s) if outcome.first_byte_s else None,
+            attempts=outcome.attempts,
+            fallbacks=outcome.fallbacks,
+            cache_creation_tokens=usage.cache_creation_tokens,
+            audio_input_tokens=usage.audio_input_tokens,
+            audio_output_tokens=usage.audio_output_tokens,
+            price_version=deployment.price_version if deployment is not None else "",
+            user=call.user if call is not None else None,
+            tags=call.metadata_tags + outcome.caller.tags if call is not None else (),
+            decision=choice,
         )
+        if type(usage) is not Usage:
+            record = _with_units(record, usage)
+        self.journal.append(record, then)
         self.metrics.count(outcome, now_s, 0 if choice is None else choice.baseline_nusd)
+
+
+def _with_units(record: Record, usage: Usage) -> Record:
+    if not isinstance(usage, MeteredUsage):
+        return record
+    return MeteredRecord(**msgspec.structs.asdict(record), units=usage.units.known())
+
+
+def _is_priced(outcome: Outcome, deployment: Deployment | None) -> bool:
+    if outcome.is_priced is not None:
+        return outcome.is_priced
+    return deployment is not None and deployment.is_priced
 
 
 def _milliseconds(seconds: float) -> float:

@@ -108,6 +108,7 @@ class _Record(msgspec.Struct):
     peer: str | None = None
     tags: tuple[str, ...] = ()
     decision: msgspec.Raw = _NONE
+    units: dict[str, float] = {}
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -130,6 +131,9 @@ def read_record(line: bytes) -> Incoming:
         raw = bytes(one.decision)
         decision = _decode_decision(raw)
         extra = f'{{"decision":{raw.decode()}}}'
+    if one.units:
+        units = f'"units":{_encode(one.units).decode()}'
+        extra = f"{{{units}}}" if extra is None else f"{extra[:-1]},{units}}}"
     figures = (
         one.prompt_tokens, one.completion_tokens, one.cached_tokens, one.cache_creation_tokens, one.reasoning_tokens,
         one.audio_input_tokens + one.audio_output_tokens, one.cost_nusd,

@@ -11,7 +11,7 @@ import time
 from routewright.dialect import Exchange, Stream
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError, UpstreamTimeout
 from routewright.flow import Signal
-from routewright.providers.head import provider_fields
+from routewright.providers.head import is_sound, provider_fields, sound_fields
 from routewright.providers.mock import Mocked
 from routewright.settings import UpstreamSettings
 from routewright.types import Call, Deployment, Outcome, Responder, Usage
@@ -26,7 +26,7 @@ STREAM_FIELDS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\n
 _PACE_WEIGHT = 0.1
 """Of the newest answer in the moving average of a deployment's pace."""
 
-_WAITING, _ANSWER, _EVENTS, _FRAMES, _ERROR, _ENDED = range(6)
+_WAITING, _ANSWER, _EVENTS, _FRAMES, _ERROR, _ENDED, _BYTES = range(7)
 
 
 class Attempt:
@@ -131,6 +131,11 @@ class Attempt:
             self._state = _ANSWER
         elif headers.get(b"content-type", b"").lower().startswith(self._exchange.stream_type):
             self._state = _EVENTS if self._exchange.unframe is None else _FRAMES
+            if not self._exchange.stream_type:
+                self._state = _BYTES
+                if not is_sound(headers):
+                    self._fail(UpstreamBadResponse("the upstream did not answer with sound"))
+                    return
             self._stream = self._exchange.open_stream(self._call, self._deployment)
         else:
             self._fail(UpstreamBadResponse("the upstream did not answer with an event stream"))
@@ -150,6 +155,8 @@ class Attempt:
                 self._finish_answer(b"".join(self._body))
         elif state == _FRAMES:
             self._unframe(data, is_last)
+        elif state == _BYTES:
+            self._relay_bytes(data, is_last)
         elif state == _ERROR:
             if self._body_bytes < MAX_ERROR_BODY_BYTES:
                 self._body.append(data)
@@ -186,7 +193,7 @@ class Attempt:
         outcome.status = 200
         outcome.ended = "complete"
         deployment = self._deployment
-        if deployment.is_priced:
+        if deployment.is_priced or outcome.is_priced:
             cost = b"x-litellm-response-cost: %.9f\r\n" % (outcome.cost_nusd / 1e9)
             fields = JSON_FIELDS + self._fields() + cost
         else:
@@ -274,7 +281,20 @@ class Attempt:
             self._outcome.first_byte_s = self._last_byte_s
             self._outcome.status = 200
             self.deadline = min(self.deadline, self._last_byte_s + self._settings.ping_interval_s)
-            self._client.begin(200, STREAM_FIELDS + self._fields(), out)
+            kind = STREAM_FIELDS if self._state != _BYTES else sound_fields(self._headers)
+            self._client.begin(200, kind + self._fields(), out)
+
+    def _relay_bytes(self, data: bytes, is_last: bool) -> None:
+        """What has no events in it goes on as it comes."""
+        stream = self._stream
+        assert stream is not None
+        self._last_byte_s = time.monotonic()
+        out = stream.feed(data)
+        if is_last:
+            stream.finish()
+            self._finish_stream(out, is_last)
+        elif out:
+            self._send(out)
 
     def _finish_stream(self, out: bytes, is_last: bool) -> None:
         stream = self._stream
@@ -321,7 +341,8 @@ class Attempt:
             stream = self._stream
             assert stream is not None
             outcome.bill(stream.counted_usage(self._call))
-            self._client.hold(stream.failure(error, outcome.request_id), close=True)
+            if self._state != _BYTES:  # bytes alone can't say that they are not all: their stream has no end then
+                self._client.hold(stream.failure(error, outcome.request_id), close=True)
         self._end(error)
 
     def _client_left(self) -> None:

@@ -183,9 +183,13 @@ def _check_tokens(tokens: list[Any], param: str) -> None:
         raise InvalidRequest(f"{param}: a token is an integer from 0", param=param)
 
 
-def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None) -> Call:
-    """The fields that all inference endpoints have in common; takes our extensions out of `body`."""
-    call = Call()
+def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None, call: Call | None = None) -> Call:
+    """The fields that all inference endpoints have in common; takes our extensions out of `body`.
+
+    `call`: one to fill in, where it is of a kind of its own.
+    """
+    if call is None:
+        call = Call()
     call.endpoint = endpoint
     call.client = CHAT
     call.body = body

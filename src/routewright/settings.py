@@ -299,6 +299,10 @@ class AttemptSettings:
     """One of the request's tags is enough; else a deployment must have all of them."""
     enable_pre_call_checks: bool = False
     """Deployments whose context is too short for the prompt, or that are in another region, are not asked."""
+    affinity: frozenset[str] = frozenset()
+    """Of `optional_pre_call_checks` those that send alike to the same deployment (`upstream/affinity.py`)."""
+    deployment_affinity_ttl_s: float = 3600.0
+    """How long a session that was answered elsewhere, since its own deployment could not, stays there."""
     hidden_aliases: frozenset[str] = frozenset()
     """Second names that work and are not listed."""
 

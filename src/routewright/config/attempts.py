@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from routewright.config import schema
 from routewright.config.model_names import ModelNames
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Section, text_list
@@ -37,6 +38,10 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
         if is_on is not None:
             changes[key] = is_on
 
+    changes["affinity"] = _affinity(router)
+    kept_s = router.number("deployment_affinity_ttl_seconds", above=True, most=86_400 * 30)
+    if kept_s is not None:
+        changes["deployment_affinity_ttl_s"] = kept_s
     changes["retry_policy"] = _policy(router, "retry_policy", "Retries")
     by_model = router.section("model_group_retry_policy")
     changes["model_retry_policy"] = {name: _policy(by_model, name, "Retries") for name in by_model.entries}
@@ -58,6 +63,20 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
                 _warn_unless_known(section, "default_fallbacks", name, models)
     changes["default_fallbacks"] = tuple(defaults)
     return replace(AttemptSettings(), **changes)
+
+
+def _affinity(router: Section) -> frozenset[str]:
+    """`optional_pre_call_checks`, as far as they say where a request goes; others hold anyway, or do nothing here."""
+    found = set()
+    for check in router.names("optional_pre_call_checks") or ():
+        if check in schema.AFFINITY_CHECKS:
+            found.add(check)
+        elif check in schema.CHECKS_WITHOUT_EFFECT:
+            router.notes.unsupported[f"{router.field('optional_pre_call_checks')}.{check}"] = None
+        elif check not in schema.CHECKS_ALWAYS_MADE:
+            known = schema.AFFINITY_CHECKS | schema.CHECKS_WITHOUT_EFFECT | schema.CHECKS_ALWAYS_MADE
+            router.error("optional_pre_call_checks", f'unknown check "{shown(check)}"', nearest(check, known))
+    return frozenset(found)
 
 
 def _policy(section: Section, key: str, ending: str) -> dict[str, int]:

@@ -116,8 +116,8 @@ LITELLM_SETTINGS_PATTERN = re.compile(r"(?:prometheus|otel|langfuse|mcp|anthropi
 
 ROUTER_SETTINGS = _words("""
     redis_host redis_port redis_password redis_db redis_url redis_username redis_ssl cache_kwargs
-    enable_pre_call_check optional_pre_call_checks tag_routing_prefix provider_budget_config
-    cache_responses caching_groups client_ttl deployment_affinity_ttl_seconds
+    enable_pre_call_check tag_routing_prefix provider_budget_config
+    cache_responses caching_groups client_ttl
     model_group_affinity_config default_priority polling_interval debug_level
     alerting_config assistants_config set_verbose router_general_settings search_tools guardrail_list routing_groups
     weights enable_health_check_routing health_check_staleness_threshold default_max_retries max_retries
@@ -170,6 +170,12 @@ BUILT_STRATEGIES = frozenset({
     "simple-shuffle", "least-busy", "latency-based-routing", "cost-based-routing", "usage-based-routing",
     "usage-based-routing-v2", "provider-budget-routing",
 })  # fmt: skip
+AFFINITY_CHECKS = frozenset({
+    "prompt_caching", "session_affinity", "deployment_affinity", "responses_api_deployment_check",
+})  # fmt: skip
+CHECKS_ALWAYS_MADE = frozenset({"enforce_model_rate_limits", "router_budget_limiting"})
+"""Whether they are named or not: limits and budgets of deployments and providers hold."""
+CHECKS_WITHOUT_EFFECT = frozenset({"forward_client_headers_by_model_group", "encrypted_content_affinity"})
 LEARNED_PREFIX = "llmrouter-"
 
 SERVED_MODES = frozenset({

@@ -24,6 +24,7 @@ from routewright.errors import (
 )
 from routewright.settings import AttemptSettings
 from routewright.types import Deployment, Group, Health
+from routewright.upstream.affinity import Affinity, Key
 from routewright.upstream.strategies import Fastest, Used, make_strategy
 
 WINDOW_S = 60.0
@@ -59,6 +60,8 @@ class Balance:
         self._choose = strategy.choose
         self.latencies = strategy if isinstance(strategy, Fastest) else None
         """Wants to be told how long answers took."""
+        self.affinity = Affinity.of(settings)
+        """Sends alike to the same deployment; None where nothing is to."""
         self._counts_kinds = bool(settings.allowed_fails_policy)
 
     def pick(
@@ -69,8 +72,12 @@ class Balance:
         full: Sequence[Deployment] = (),
         *,
         is_stream: bool = False,
+        key: Key | None = None,
     ) -> Deployment | None:
-        """The deployment to use, an untried one first, none of `full`; None while all others cool down."""
+        """The deployment to use, an untried one first, none of `full`; None while all others cool down.
+
+        `key`: it belongs somewhere, and goes there where it can.
+        """
         lone = group.lone
         if lone is not None:
             if lone in full:
@@ -85,8 +92,13 @@ class Balance:
                     and not (untried_only and deployment in tried)
                     and deployment not in full
                 ]
-                if usable:
-                    return usable[0] if len(usable) == 1 else self._choose(usable, is_stream)
+                if not usable:
+                    continue
+                if len(usable) == 1:
+                    return usable[0]
+                if key is not None and self.affinity is not None:
+                    return self.affinity.choose(usable, key, now)
+                return self._choose(usable, is_stream)
         return None
 
     def begin(self, deployment: Deployment, group: Group) -> None:

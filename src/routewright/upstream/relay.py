@@ -128,10 +128,14 @@ class Upstream:
         full: list[Deployment] = []
         busy: GatewayError | None = None
         held = None
+        affinity = self.balance.affinity
+        key = None
+        if affinity is not None and group.lone is None:
+            key = affinity.key_of(call, outcome.caller, group.name)
         retries, most_retries = 0, 0
         while True:
             now = self._deadlines.now
-            deployment = self.balance.pick(group, tried, now, full, is_stream=call.is_stream)
+            deployment = self.balance.pick(group, tried, now, full, is_stream=call.is_stream, key=key)
             if deployment is not None and deployment.allowance is not None:
                 try:
                     held = self._door.enter(deployment, call)
@@ -175,6 +179,8 @@ class Upstream:
                     self._door.leave(held, 0 if usage is None else usage.prompt_tokens + usage.completion_tokens)
                     held = None
             if error is None or outcome.ended == "upstream_failed":
+                if key is not None and affinity is not None and outcome.ended == "complete":
+                    affinity.note(group, deployment, key, self._deadlines.now)
                 return None
 
     async def _try_deployment(

@@ -15,6 +15,7 @@ BASE = {
     "errors",
     "settings",
     "grants",
+    "credentials",
     "dialect",
     "flow",
     "chunked",

@@ -263,6 +263,7 @@ class WorkerProcess:
             self._is_available,
             lambda: self.upstream.balance.is_anything_resting,
             lambda name: self._healths.setdefault(name, Health()),
+            self.upstream.credentials.of,
         )
         catalog.is_whole = not self.storage.is_wanted or self._knows_models
         return catalog
@@ -344,6 +345,9 @@ class WorkerProcess:
         self._watch.files = settings.config_files
         served = {each.id for each in whole.deployments}
         self._healths = {name: health for name, health in self._healths.items() if name in served}
+        self.upstream.credentials.keep_only(
+            each.credential for each in whole.deployments if each.credential is not None
+        )
         self._tell_control()
 
     async def _models_changed(self, changes: list[Change]) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from routewright.credentials import Credential, CredentialSource, Hidden
 from routewright.eligibility import Eligibility
 from routewright.errors import (
     GatewayError,
@@ -52,8 +53,16 @@ MAX_COMPARED = 200
 _encode = msgspec.json.Encoder().encode
 
 
+CredentialOf = Callable[[CredentialSource], Credential]
+
+
 def make_deployment(
-    settings: DeploymentSettings, *, model_name: str, upstream_model: str, health: Health
+    settings: DeploymentSettings,
+    *,
+    model_name: str,
+    upstream_model: str,
+    health: Health,
+    credential_of: CredentialOf = Credential,
 ) -> Deployment:
     """Everything about a deployment that can be had before a request comes."""
     deployment = Deployment()
@@ -63,7 +72,8 @@ def make_deployment(
     deployment.provider = settings.provider
     deployment.upstream_model = upstream_model
     deployment.origin = origin_of(settings)
-    deployment.exchanges, deployment.request_heads = dialects.spoken(settings, upstream_model)
+    credential = None if settings.credential is None else credential_of(settings.credential)
+    deployment.exchanges, deployment.request_heads = dialects.spoken(settings, upstream_model, credential)
     deployment.reply_fields = (
         f"x-litellm-model-id: {header_text(settings.id)}\r\nx-litellm-model-group: {header_text(model_name)}\r\n"
     ).encode("ascii")
@@ -73,6 +83,8 @@ def make_deployment(
     if settings.aws is not None:
         hidden += [settings.aws.secret_key, settings.aws.session_token]
     deployment.secrets = tuple([value.reveal() for value in hidden if isinstance(value, Secret)])
+    if credential is not None:
+        deployment.secrets = Hidden(deployment.secrets, credential)
     price = settings.price
     deployment.is_priced = price.is_known
     deployment.units = price.units
@@ -125,7 +137,12 @@ def share_out(deployments: Sequence[Deployment], entries: Sequence[DeploymentSet
 
 
 def make_group(
-    name: str, entries: Sequence[tuple[DeploymentSettings, Health]], starred: str | None = None, *, is_counted: bool
+    name: str,
+    entries: Sequence[tuple[DeploymentSettings, Health]],
+    starred: str | None = None,
+    *,
+    is_counted: bool,
+    credential_of: CredentialOf = Credential,
 ) -> Group:
     """`starred`: what stands for the wildcard of the upstream's name. `is_counted`: what each is sent is counted, also
     where it has no limit."""
@@ -136,6 +153,7 @@ def make_group(
             model_name=name,
             upstream_model=entry.upstream_model if starred is None else entry.upstream_model.replace("*", starred, 1),
             health=health,
+            credential_of=credential_of,
         )
         for entry, health in entries
     ]
@@ -164,11 +182,14 @@ class Catalog:
         is_available: Callable[[Group], bool],
         is_anything_resting: Callable[[], bool] = lambda: True,
         health_of: Callable[[str], Health] = lambda _: Health(),
+        credential_of: CredentialOf = Credential,
     ) -> None:
         """`is_available`: has the group a deployment that may be used now; `is_anything_resting`: could it be False.
 
         `health_of`: what is known of a deployment by its id, from a catalog that this one follows.
+        `credential_of`: the one credential of a source.
         """
+        self._credential_of = credential_of
         self._attempts: AttemptSettings = settings.attempts
         self._allows_mock = settings.allow_mock_response
         self._fallbacks = Fallbacks.of(settings.attempts)
@@ -195,7 +216,7 @@ class Catalog:
                 self._wildcards.append((name, known))
                 continue
             self._profiles[name] = entries[0]
-            self._groups[name] = make_group(name, known, is_counted=self._is_counted)
+            self._groups[name] = make_group(name, known, is_counted=self._is_counted, credential_of=credential_of)
         # The longest pattern wins: `openai/gpt-*` before `openai/*` before `*`.
         self._wildcards.sort(key=lambda item: len(item[0]), reverse=True)
         self.routes = self._make_routes(settings.routes)
@@ -352,7 +373,7 @@ class Catalog:
             starred = _star_part(pattern, name)
             if not starred.strip("."):
                 continue  # no name; and where it stands in a path, `..` would be a step up
-            group = make_group(name, entries, starred, is_counted=self._is_counted)
+            group = make_group(name, entries, starred, is_counted=self._is_counted, credential_of=self._credential_of)
             if create:
                 if len(self._wildcard_groups) >= MAX_WILDCARD_MODELS:
                     self._wildcard_groups.clear()

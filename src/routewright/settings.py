@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from routewright.credentials import AwsCredentials, CredentialSource
 from routewright.types import Allowance, Price, Secret
 
 STORE_FILE = "store.sqlite3"
@@ -68,16 +69,6 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AwsCredentials:
-    """What requests to AWS are signed with."""
-
-    key_id: str
-    secret_key: Secret
-    session_token: Secret | None = None
-    region: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentSettings:
     """A place to send to: provider, upstream model, address, credential, price."""
 
@@ -94,6 +85,8 @@ class DeploymentSettings:
     is_bearer: bool = False
     """The credential is a token of Microsoft Entra (`azure_ad_token`), where a key would have a header of its own."""
     aws: AwsCredentials | None = None
+    credential: CredentialSource | None = None
+    """Where a credential that expires is fetched; None: `api_key` or `aws` is all there is."""
     api_version: str | None = None
     organization: str | None = None
     extra_headers: tuple[tuple[str, str | Secret], ...] = ()

@@ -496,7 +496,7 @@ class Deployment:
     """The header line that says which model a route used."""
     model_field: bytes
     """`model_name` as JSON."""
-    secrets: tuple[str, ...]
+    secrets: Sequence[str]
     """The credential and the values of secret headers, for cleaning them out of error texts."""
     input_nusd: float
     """Nano-dollars per token, here and below."""

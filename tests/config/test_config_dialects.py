@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from routewright.catalog import make_deployment
 from routewright.config import load_text
+from routewright.config.problems import ConfigError
+from routewright.config.stored import read_stored
+from routewright.credentials import AwsSource, EntraSource, GoogleSource
 from routewright.settings import DeploymentSettings, Settings
 from routewright.types import Health, Secret
 
@@ -82,8 +88,6 @@ def test_bedrock_takes_a_bearer_token_and_an_endpoint_of_its_own() -> None:
     ("params", "environ", "why"),
     [
         ("", {}, "no aws_region_name, and AWS_REGION is not set"),
-        ("aws_region_name: us-east-1", {}, "no aws_access_key_id and aws_secret_access_key"),
-        ("aws_region_name: us-east-1, aws_role_name: r", {}, "credentials by aws_role_name are not fetched yet"),
         ("aws_access_key_id: os.environ/NOWHERE", {}, "the variable NOWHERE is not set"),
     ],
 )
@@ -121,3 +125,107 @@ def test_price_of_caching_for_an_hour() -> None:
                  "cache_creation_input_token_cost_above_1hr: 6.0e-6")  # fmt: skip
     assert found.price.cache_creation_usd_per_token == 3.75e-6
     assert found.price.cache_creation_long_usd_per_token == 6e-6
+
+
+# --- credentials that are fetched ----------------------------------------------------------------------------------
+
+ROLE = "arn:aws:iam::123456789012:role/gateway"
+ACCOUNT = {"type": "service_account", "client_email": "gateway@p-1.example", "private_key": "key-text",
+           "token_uri": "https://oauth2.example/token", "project_id": "p-1"}  # fmt: skip
+
+
+def test_bedrock_s_identity_may_be_fetched() -> None:
+    region = "aws_region_name: eu-west-1"
+    found = only("bedrock/x", f"{region}, aws_role_name: '{ROLE}', aws_external_id: e-1", **KEYS)
+    assert (found.aws, found.credential) == (None, AwsSource(region="eu-west-1", role=ROLE, external_id="e-1"))
+    own = "aws_access_key_id: AKIDMINE, aws_secret_access_key: s"
+    keyed = only("bedrock/x", f"{region}, {own}, aws_role_name: '{ROLE}', aws_session_name: me", **KEYS).credential
+    assert isinstance(keyed, AwsSource)
+    assert (keyed.key_id, keyed.secret_key, keyed.session_name) == ("AKIDMINE", Secret("s"), "me")
+    assert only("bedrock/x", f"{region}, aws_profile_name: work", **KEYS).credential == AwsSource(
+        region="eu-west-1", profile="work"
+    )
+    assert only("bedrock/x", region).credential == AwsSource(region="eu-west-1")
+
+
+def test_vertex_has_a_project_a_location_and_credentials(tmp_path: Path) -> None:
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(ACCOUNT))
+    by_file = only("vertex_ai/gemini-2.5-pro", f"vertex_location: europe-west1, vertex_credentials: '{file}'")
+    inline = only("vertex_ai/gemini-2.5-pro", f"vertex_project: other, vertex_credentials: {json.dumps(ACCOUNT)}")
+    by_variable = only("gemini-2.5-pro", "vertex_location: global", VERTEXAI_CREDENTIALS=json.dumps(ACCOUNT))
+    assert by_file.credential == inline.credential == by_variable.credential
+    assert isinstance(by_file.credential, GoogleSource)
+    assert by_file.credential.name == "gateway@p-1.example"
+    assert "key-text" not in repr(by_file)
+    assert by_file.api_base == (
+        "https://europe-west1-aiplatform.googleapis.com/v1beta1/projects/p-1/locations/europe-west1"
+    )
+    assert inline.api_base.endswith("projects/other/locations/us-central1")
+    assert by_variable.api_base == "https://aiplatform.googleapis.com/v1beta1/projects/p-1/locations/global"
+    assert only("vertex_ai/claude-x", "vertex_project: p-2").credential == GoogleSource()
+
+
+def test_azure_by_an_application_of_entra() -> None:
+    base = "api_base: 'https://x.openai.azure.com'"
+    found = only("azure/gpt-4o", f"{base}, tenant_id: t-1, client_id: c-1, client_secret: os.environ/S", S="s-1")
+    assert found.credential == EntraSource(tenant_id="t-1", client_id="c-1", client_secret=Secret("s-1"))
+    assert "s-1" not in repr(found)
+    environ = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "s"}
+    by_variables = only("azure/gpt-4o", base, **environ, AZURE_AUTHORITY_HOST="login.microsoftonline.us")
+    assert isinstance(by_variables.credential, EntraSource)
+    assert by_variables.credential.authority == "https://login.microsoftonline.us"
+    assert only("azure/gpt-4o", f"{base}, api_key: k", **environ).credential is None
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "field", "words"),
+    [
+        ("bedrock/x", "aws_region_name: eu-west-1, aws_role_name: admin", "aws_role_name", "expected the ARN"),
+        ("bedrock/x", "aws_region_name: eu-west-1, aws_external_id: e", "aws_external_id", "beside aws_role_name"),
+        (
+            "bedrock/x",
+            f"aws_region_name: eu-west-1, aws_role_name: '{ROLE}', aws_web_identity_token: oidc/google/x",
+            "aws_web_identity_token",
+            "the path of a file",
+        ),
+        ("vertex_ai/gemini-x", "vertex_project: p, vertex_credentials: /nowhere.json", "vertex_credentials",
+         "can't be read: No such file"),
+        ("vertex_ai/gemini-x", "vertex_project: p, vertex_credentials: '{not json'", "vertex_credentials", "no JSON"),
+        ("vertex_ai/gemini-x", "vertex_project: p, vertex_credentials: {type: service_account, client_email: a}",
+         "vertex_credentials", "needs private_key, token_uri"),
+        ("vertex_ai/gemini-x", "vertex_project: p, vertex_location: '../x'", "vertex_location", "no location"),
+        ("azure/x", "api_base: 'https://x.example', tenant_id: t, client_id: c", "client_secret", "missing"),
+    ],
+)  # fmt: skip
+def test_faulty_credentials_are_named(model: str, params: str, field: str, words: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(model, params)
+    [problem] = refused.value.problems
+    assert problem.field == f"litellm_params.{field}"
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    ("module", "model", "params"),
+    [
+        ("botocore", "bedrock/x", f"aws_region_name: eu-west-1, aws_role_name: '{ROLE}'"),
+        ("google.auth", "vertex_ai/gemini-x", "vertex_project: p"),
+    ],
+)
+def test_missing_extra_is_named(module: str, model: str, params: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=r"pip install \"routewright\[(vertex|bedrock)\]\""):
+        load(model, params)
+
+
+def test_stored_model_names_no_file_of_the_server(tmp_path: Path) -> None:
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(ACCOUNT))
+    entry = {"model_name": "m", "model_info": {"id": "m-1"}}
+    params = {"model": "vertex_ai/gemini-x", "vertex_project": "p", "vertex_credentials": str(file)}
+    usable, reasons = read_stored([{**entry, "litellm_params": params}], {})
+    assert not usable
+    assert "names no file" in reasons[0]
+    usable, _ = read_stored([{**entry, "litellm_params": {**params, "vertex_credentials": ACCOUNT}}], {})
+    assert len(usable) == 1

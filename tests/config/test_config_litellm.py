@@ -226,12 +226,9 @@ general_settings:
     [
         pytest.param(
             LOAD_BALANCING,
-            ["azure/gpt-4o-eu", "azure/gpt-4o-ca", "openai/facebook/opt-125m"],
+            ["azure/gpt-4o-eu", "azure/gpt-4o-ca", "bedrock/anthropic.claude-instant-v1", "openai/facebook/opt-125m"],
             [
-                'config.yaml:19: litellm_params.aws_access_key_id: model "anthropic-claude" '
-                "(bedrock/anthropic.claude-instant-v1) is left out: no aws_access_key_id and "
-                "aws_secret_access_key, and their variables are not set",
-                "no price is known for vllm-models: their requests count as free; "
+                "no price is known for anthropic-claude, vllm-models: their requests count as free; "
                 "set input_cost_per_token and output_cost_per_token",
                 EFFECTLESS + "general_settings.alerting, litellm_settings.success_callback",
             ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.dialect import to_json
+from harness.dialect import to_json, vector
 
 CALL = {"functionCall": {"name": "weather", "args": {"city": "Zürich", "unit": "°C"}}}
 SIGNED_CALL = {**CALL, "thoughtSignature": "CiQB/8K+w=="}
@@ -33,6 +33,13 @@ def response(*parts: Mapping[str, Any], finish: str | None = "STOP", **changed: 
         **changed,
     }
     return {name: value for name, value in body.items() if value is not ...}
+
+
+def predictions(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Vertex AI's embeddings, one an instance."""
+    places = range(len(request["instances"]))
+    figures = {"truncated": False, "token_count": 4.0}
+    return {"predictions": [{"embeddings": {"values": vector(place), "statistics": figures}} for place in places]}
 
 
 def event(value: Mapping[str, Any]) -> bytes:

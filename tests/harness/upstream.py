@@ -187,6 +187,7 @@ class Deployment:
 
     def _answer_well(self, request: Request) -> Play:
         asked = request.json
+        path = request.path.partition("?")[0]
         if ":countTokens" in request.path:
             return [Send(dialect.response(200, dialect.to_json({"totalTokens": 14})))]
         if ":generateContent" in request.path or ":streamGenerateContent" in request.path:
@@ -195,24 +196,32 @@ class Deployment:
                 return self._streamed(gemini.text_events(["Hello", " from", f" {self.name}"]))
             whole = gemini.response({"text": f"Hello from {self.name}"})
             return [Send(dialect.response(200, dialect.to_json(whole)))]
-        if request.path.endswith("/converse"):
+        if path.endswith(":rawPredict"):
+            count = path.endswith("count-tokens:rawPredict")
+            whole = {"input_tokens": 14} if count else anthropic.message(anthropic.text(f"Hello from {self.name}"))
+            return [Send(dialect.response(200, dialect.to_json(whole)))]
+        if path.endswith(":streamRawPredict"):
+            return self._streamed(anthropic.message_events("Hello", " from", f" {self.name}"))
+        if path.endswith(":predict"):
+            return [Send(dialect.response(200, dialect.to_json(gemini.predictions(asked))))]
+        if path.endswith("/converse"):
             whole = bedrock.response({"text": f"Hello from {self.name}"})
             return [Send(dialect.response(200, dialect.to_json(whole)))]
-        if request.path.endswith("/converse-stream"):
+        if path.endswith("/converse-stream"):
             events = bedrock.text_events(["Hello", " from", f" {self.name}"])
             return [Send(b"".join(dialect.chunked_stream(events, bedrock.STREAM_HEADERS)))]
         model = asked["model"]
-        if request.path.endswith("embeddings"):
+        if path.endswith("embeddings"):
             return [Send(dialect.response(200, dialect.to_json(dialect.embeddings(asked, model=model))))]
         text = f"Hello from {self.name}"
         self.tokens_sent += 3
-        if request.path.endswith("/count_tokens"):
+        if path.endswith("/count_tokens"):
             return [Send(dialect.response(200, dialect.to_json({"input_tokens": 14})))]
-        if request.path.endswith("/messages"):
+        if path.endswith("/messages"):
             if asked.get("stream"):
                 return self._streamed(anthropic.message_events("Hello", " from", f" {self.name}"))
             return [Send(dialect.response(200, dialect.to_json(anthropic.answer_to(asked, text))))]
-        if request.path.endswith("chat/completions"):
+        if path.endswith("chat/completions"):
             if asked.get("stream"):
                 events = dialect.chat_events(["Hello", " from", f" {self.name}"])
                 return self._streamed(events)

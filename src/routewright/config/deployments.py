@@ -11,11 +11,14 @@ from typing import Any
 from routewright.config import schema
 from routewright.config.abilities import abilities_of
 from routewright.config.aws import read_aws
+from routewright.config.entra import read_entra
+from routewright.config.google import read_vertex
 from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Notes, Section, kind, plain, url_fault, variable_of
 from routewright.config.source import Node
 from routewright.config.units import read_units, units_of
+from routewright.credentials import CredentialSource
 from routewright.providers.names import PROVIDERS, UNSPOKEN, Provider, complete_base, split_model, upstream_name
 from routewright.settings import DeploymentSettings
 from routewright.types import Price, Secret
@@ -202,13 +205,28 @@ class Deployments:
 
         environ = self._notes.environ
         aws = None
+        credential: CredentialSource | None = None
         if provider.dialect == "bedrock":
-            aws, endpoint, why = read_aws(params, upstream_model, environ)
-            if endpoint is None:
-                if why is not None:
-                    self._skip(params, "aws_access_key_id", where, why)
+            cloud = read_aws(params, upstream_model)
+            if cloud.endpoint is None:
+                if cloud.why_not is not None:
+                    self._skip(params, "aws_access_key_id", where, cloud.why_not)
                 return None
-            api_base_given = api_base_given or endpoint
+            aws, credential = cloud.keys, cloud.source
+            api_base_given = api_base_given or cloud.endpoint
+        elif provider.dialect == "vertex":
+            given_base = api_base_given or _first_set(environ, provider.base_env)
+            credential, api_base_given, why = read_vertex(params, given_base)
+            if credential is None or api_base_given is None:
+                if why is not None:
+                    self._skip(params, "vertex_project", where, why)
+                return None
+        elif provider.dialect == "azure" and api_key is None and entra_token is None:
+            credential = read_entra(params, unset)
+            if unset:
+                self._skip(params, "client_secret", where, f"the variable {', '.join(map(shown, unset))} is not set")
+                return None
+        params.know("tenant_id", "client_id", "client_secret", "azure_scope")
         raw_base = api_base_given or _first_set(environ, provider.base_env) or provider.api_base
         if raw_base is None:
             if "api_base" not in params.entries and "base_url" not in params.entries:
@@ -220,6 +238,8 @@ class Deployments:
         is_bearer = provider.dialect == "azure" and entra_token is not None and api_key is None
         if is_bearer:
             api_key = entra_token
+        elif credential is not None:
+            api_key = None
         elif "api_key" not in params.entries or params.entries["api_key"].value in (None, ""):
             api_key = _first_set(environ, provider.key_env)
             has_own_base = api_base_given is not None or raw_base != provider.api_base
@@ -250,6 +270,7 @@ class Deployments:
             api_version=api_version,
             is_bearer=is_bearer,
             aws=aws,
+            credential=credential,
             organization=organization,
             extra_headers=headers,
             price=price,

@@ -22,7 +22,7 @@ TOP_LEVEL = _words("""
 ENTRY = _words("blocked")
 
 LITELLM_PARAMS = _words("""
-    tenant_id client_id client_secret azure_scope azure_username azure_password
+    azure_username azure_password
     azure_ad_token_provider bucket_name gcs_bucket_name itpm otpm
     default_api_key_tpm_limit default_api_key_rpm_limit max_budget budget_duration
     cache_creation_input_audio_token_cost

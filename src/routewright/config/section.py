@@ -21,6 +21,8 @@ class Notes:
     def __init__(self, environ: Mapping[str, str], *, lenient: bool) -> None:
         self.environ = environ
         self.lenient = lenient
+        self.may_read_files = True
+        """Whether a credential may be named by its file; not where callers of the management API wrote the entry."""
         self.errors: list[Problem] = []
         self.warnings: list[Problem | str] = []
         self.unsupported: dict[str, None] = {}

@@ -45,6 +45,7 @@ def read_stored(
 
 def _read(entry: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[list[DeploymentSettings], list[str]]:
     notes = Notes(environ, lenient=True)
+    notes.may_read_files = False
     shown = {name: entry[name] for name in ("model_name", "litellm_params", "model_info") if name in entry}
     top = Section(_node({}), "", notes)
     deployments = Deployments(notes, Credentials(top), Section(_node({}), "", notes), drops_unsupported=False)

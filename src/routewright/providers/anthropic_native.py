@@ -55,16 +55,26 @@ def betas(given: str | None) -> str:
     return ",".join([beta for beta in asked if _DATE.sub("", beta) in BETAS and _DATE.search(beta)])
 
 
-def _request(call: Call, deployment: Deployment, endpoint: str, body: dict[str, Any]) -> bytes:
+def beta_line(call: Call) -> str:
+    """The header line of the betas that the client may ask for; empty where there are none."""
+    forwarded = betas(call.forwarded.get("anthropic-beta"))
+    return f"anthropic-beta: {forwarded}\r\n" if forwarded else ""
+
+
+def completed(body: dict[str, Any], deployment: Deployment) -> dict[str, Any]:
+    """The client's body with the deployment's defaults, by the upstream's name for the model."""
     if deployment.default_params:
         body = {**{name: value for name, value in deployment.default_params.items() if name in _DEFAULTS}, **body}
     if deployment.drop_params:
         body = {name: value for name, value in body.items() if name not in deployment.drop_params}
     body["model"] = deployment.upstream_model
-    encoded = encode(body)
-    forwarded = betas(call.forwarded.get("anthropic-beta"))
-    line = f"anthropic-beta: {forwarded}\r\n" if forwarded else ""
-    return b"%b%d\r\n%b\r\n%b" % (deployment.request_heads[endpoint], len(encoded), line.encode("ascii"), encoded)
+    return body
+
+
+def _request(call: Call, deployment: Deployment, endpoint: str, body: dict[str, Any]) -> bytes:
+    encoded = encode(completed(body, deployment))
+    line = beta_line(call).encode("ascii")
+    return b"%b%d\r\n%b\r\n%b" % (deployment.request_heads[endpoint], len(encoded), line, encoded)
 
 
 # --- messages -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import re
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from routewright.credentials import Credential
 from routewright.dialect import Chat, Clock
 from routewright.errors import InvalidRequest, UnsupportedField
 from routewright.providers.anthropic import JSON_TOOL, add_thinking, model_version, tool_id
@@ -50,7 +51,10 @@ CACHE_POINT = {"cachePoint": {"type": "default"}}
 class Signer:
     """Makes the heads of a deployment's requests: by signature, or by a bearer token where there is one."""
 
-    def __init__(self, settings: DeploymentSettings, upstream_model: str, clock: Clock) -> None:
+    def __init__(
+        self, settings: DeploymentSettings, upstream_model: str, clock: Clock, credential: Credential | None = None
+    ) -> None:
+        self._credential = credential
         self._aws = None if settings.api_key is not None else settings.aws
         self._clock = clock
         parts = urlsplit(settings.api_base)
@@ -63,12 +67,13 @@ class Signer:
         self._fields = field_lines(settings, own)
 
     def request(self, operation: str, body: bytes) -> bytes:
-        """The whole request; `operation` is `converse` or `converse-stream`."""
+        """The whole request; `operation` is `converse` or `converse-stream`. Raises CredentialMissing."""
         path = f"{self._path}/{operation}"
         lines = [f"POST {path} HTTP/1.1", self._fields]
-        if self._aws is not None:
+        keys = self._aws if self._credential is None else self._credential.keys()
+        if keys is not None:
             own = {"host": self._host, "content-type": "application/json"}
-            signed = signed_headers("POST", path, own, body, self._aws, SERVICE, self._clock())
+            signed = signed_headers("POST", path, own, body, keys, SERVICE, self._clock())
             lines += [f"{name}: {value}" for name, value in signed.items() if name not in own]
         head = "\r\n".join(lines).encode("latin-1")
         return b"%b\r\ncontent-length: %d\r\n\r\n%b" % (head, len(body), body)

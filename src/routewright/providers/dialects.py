@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from routewright.credentials import Credential
 from routewright.dialect import Exchange, Stream
 from routewright.errors import GatewayError, UnsupportedField
 from routewright.providers import (
@@ -23,7 +24,9 @@ from routewright.providers import (
     openai,
     openai_translated,
     rerank,
+    vertex,
 )
+from routewright.providers.authorized import Authorized
 from routewright.providers.names import PROVIDERS
 from routewright.providers.translation import encode
 from routewright.settings import DeploymentSettings
@@ -84,6 +87,8 @@ _NO_OTHERS: Mapping[str, Exchange] = dict.fromkeys(_OTHERS, _UNSERVED)
 _OPENAI_TRANSLATED = openai_translated.Translated(time.time)
 _ANTHROPIC = anthropic_answers.Translated(time.time)
 _GEMINI = gemini_answers.Translated(time.time)
+_VERTEX_CLAUDE = vertex.Claude(time.time)
+_VERTEX_EMBEDDINGS = vertex.Embeddings()
 _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
     "openai": {
         "chat": openai,
@@ -128,24 +133,42 @@ def mocked(text: str) -> dict[str, Exchange]:
     }
 
 
-def spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[str, Exchange], Mapping[str, bytes]]:
-    """Per endpoint of ours the exchange that serves it, and per endpoint of the dialect the head of its requests."""
+def spoken(
+    settings: DeploymentSettings, upstream_model: str, credential: Credential | None = None
+) -> tuple[Mapping[str, Exchange], Mapping[str, bytes]]:
+    """Per endpoint of ours the exchange that serves it, and per endpoint of the dialect the head of its requests.
+
+    `credential`: one that expires, which each request asks for anew.
+    """
     if settings.mock_response is not None:
-        exchanges, heads = spoken(replace(settings, mock_response=None), upstream_model)
+        exchanges, heads = spoken(replace(settings, mock_response=None), upstream_model, credential)
         return {**exchanges, **mocked(settings.mock_response)}, heads
+    provider = PROVIDERS.get(settings.provider)
+    if provider is not None and provider.dialect == "bedrock":
+        return {**_NO_OTHERS, **_converse(settings, upstream_model, credential)}, {}
     exchanges, heads = _spoken(settings, upstream_model)
     if settings.provider == "cohere":  # whose chat is spoken in one dialect or another, and which ranks beside both
         heads = {**heads, "rerank": openai.request_heads(settings, upstream_model)["rerank"]}
         exchanges = {**exchanges, "rerank": _OTHERS["rerank"]}
+    if credential is not None:
+        exchanges = {endpoint: Authorized(exchange, credential) for endpoint, exchange in exchanges.items()}
     return {**_NO_OTHERS, **exchanges}, heads
+
+
+def _converse(
+    settings: DeploymentSettings, upstream_model: str, credential: Credential | None
+) -> Mapping[str, Exchange]:
+    signer = bedrock.Signer(settings, upstream_model, time.time, credential)
+    converse = bedrock_answers.Translated(signer, time.time)
+    served: dict[str, Exchange] = dict.fromkeys(("chat", "messages", "generate_content", "responses"), converse)
+    return {"completions": _UNSERVED, "embeddings": _UNSERVED, **_OWN_COUNTS, **served}
 
 
 def _spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[str, Exchange], Mapping[str, bytes]]:
     provider = PROVIDERS.get(settings.provider)
-    if provider is not None and provider.dialect == "bedrock":
-        converse = bedrock_answers.Translated(bedrock.Signer(settings, upstream_model, time.time), time.time)
-        served: dict[str, Exchange] = dict.fromkeys(("chat", "messages", "generate_content", "responses"), converse)
-        return {"completions": _UNSERVED, "embeddings": _UNSERVED, **_OWN_COUNTS, **served}, {}
+    if provider is not None and provider.dialect == "vertex":
+        own = vertex.exchanges(upstream_model, _EXCHANGES, _VERTEX_CLAUDE, _VERTEX_EMBEDDINGS)
+        return own, vertex.request_heads(settings, upstream_model)
     dialect = provider.dialect if provider is not None else "openai"
     if dialect not in _HEADS or settings.api_base.endswith("/openai"):
         dialect = "openai"  # Azure, whose paths and key are all that tells it apart; Google's door for OpenAI's dialect

@@ -31,7 +31,7 @@ _REFUSED = ("cachedContent",)
 """A name in the account behind our credential, which any key could read then."""
 
 
-def _request(call: Call, deployment: Deployment, endpoint: str, body: dict[str, Any]) -> bytes:
+def request(call: Call, deployment: Deployment, endpoint: str, body: dict[str, Any]) -> bytes:
     encoded = encode(body)
     return b"%b%d\r\n\r\n%b" % (deployment.request_heads[endpoint], len(encoded), encoded)
 
@@ -43,12 +43,15 @@ class Generate:
     unframe = None
     error_of = staticmethod(error_of)
 
-    def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
+    def body_of(self, call: Call, deployment: Deployment) -> dict[str, Any]:
         for name in _REFUSED:
             if call.body.get(name) is not None:
                 raise InvalidRequest(f"{name} belongs to the provider's account", param=name)
-        body = {name: value for name, value in call.body.items() if name not in ("model", *deployment.drop_params)}
-        return _request(call, deployment, "stream" if call.is_stream else "generate", body)
+        return {name: value for name, value in call.body.items() if name not in ("model", *deployment.drop_params)}
+
+    def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
+        body = self.body_of(call, deployment)
+        return request(call, deployment, "stream" if call.is_stream else "generate", body)
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
         response = decoded(_decode, body)
@@ -111,7 +114,7 @@ class Count:
 
     def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
         whole = {**call.body, "model": f"models/{deployment.upstream_model}"}
-        return _request(call, deployment, "count", {"generateContentRequest": whole})
+        return request(call, deployment, "count", {"generateContentRequest": whole})
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
         answer = decoded(_decode_any, body)

@@ -24,7 +24,7 @@ class Provider:
     base_env: tuple[str, ...] = ()
     """Variables that may hold the address."""
     dialect: str = "openai"
-    """`openai`, `azure`, `anthropic`, `gemini` or `bedrock`."""
+    """`openai`, `azure`, `anthropic`, `gemini`, `vertex` or `bedrock`."""
     needs_key: bool = True
     """False: self-hosted servers, which mostly ask for none."""
     bare_path: str = ""
@@ -82,6 +82,15 @@ _PROVIDERS = (
         ("GEMINI_API_BASE",),
         dialect="gemini",
         bare_path="/v1beta",
+        prices_as="google",
+    ),
+    Provider(
+        "vertex_ai",
+        None,
+        (),
+        ("VERTEXAI_API_BASE", "VERTEX_API_BASE"),
+        dialect="vertex",
+        needs_key=False,
         prices_as="google",
     ),
     Provider(
@@ -185,6 +194,7 @@ _SECOND_NAMES = {
     "together": "together_ai",
     "fireworks": "fireworks_ai",
     "google": "gemini",
+    "vertex_ai_beta": "vertex_ai",
     "vllm": "hosted_vllm",
     "ollama_chat": "ollama",
     "custom_openai": "openai_like",
@@ -207,8 +217,8 @@ UNSPOKEN: frozenset[str] = frozenset({
     "compactifai", "custom", "dataforseo", "datarobot", "deepgram", "elevenlabs", "fal_ai", "gigachat",
     "github_copilot", "gradient_ai", "heroku", "infinity", "langgraph", "manus", "maritalk", "nlp_cloud", "oci",
     "oobabooga", "palm", "petals", "predibase", "ragflow", "recraft", "replicate", "runwayml", "sagemaker",
-    "sagemaker_chat", "sap", "snowflake", "stability", "text-completion-codestral", "topaz", "triton", "vertex_ai",
-    "vertex_ai_beta", "watsonx", "watsonx_text",
+    "sagemaker_chat", "sap", "snowflake", "stability", "text-completion-codestral", "topaz", "triton",
+    "watsonx", "watsonx_text",
 })  # fmt: skip
 """Providers that LiteLLM knows and whose dialect nobody here speaks yet."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from routewright.settings import AwsCredentials
+from routewright.credentials import AwsCredentials
 
 
 def signed_headers(

@@ -143,10 +143,10 @@ class Pools:
     def of(self, origin: Origin) -> Pool:
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(origin, self._settings, self._deadlines, self._writes, self._tls)
+            pool = self._pools[origin] = Pool(origin, self._settings, self._deadlines, self._writes, self.tls)
         return pool
 
-    def _tls(self) -> ssl.SSLContext:
+    def tls(self) -> ssl.SSLContext:
         if self._tls_context is None:
             self._tls_context = tls_context(self._settings.ssl_verify)
         return self._tls_context

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from routewright.credentials import Credential, CredentialMissing
 from routewright.deadlines import Deadlines
 from routewright.errors import (
     ContentPolicyViolation,
@@ -15,6 +16,7 @@ from routewright.errors import (
     DeploymentsBusy,
     GatewayError,
     ShuttingDown,
+    UpstreamAuthError,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -25,6 +27,7 @@ from routewright.settings import AttemptSettings, UpstreamSettings
 from routewright.types import Call, Decision, Deployment, Group, Mock, Outcome, Responder
 from routewright.upstream.attempt import Attempt
 from routewright.upstream.connection import UpstreamConnection
+from routewright.upstream.credentials import Credentials
 from routewright.upstream.health import Balance
 from routewright.upstream.pool import Pool, Pools
 from routewright.upstream.retries import RetryBudget, RetryPolicies
@@ -72,6 +75,7 @@ class Upstream:
         self.on_failure: Callable[[Deployment, GatewayError], None] | None = None
         """Told of every attempt that an upstream did not answer well."""
         self.pools = Pools(settings, deadlines, writes)
+        self.credentials = Credentials(deadlines, self.pools.tls)
         self.balance = Balance(attempts, rng, door.used, lambda: deadlines.now)
         self._policies = RetryPolicies.of(attempts)
         self.retry_budget = RetryBudget(attempts, deadlines.now)
@@ -193,6 +197,15 @@ class Upstream:
             request = exchange.request_bytes(call, deployment)
         except GatewayError as refused:  # can't be said in this upstream's dialect, or was to fail: nobody was asked
             return refused
+        except CredentialMissing as missing:
+            failure = await self._until_known(missing.credential, client)
+            if client.is_gone:
+                outcome.ended = "client_gone"
+                return None
+            if failure is not None:
+                outcome.deployment = deployment
+                return failure
+            request = exchange.request_bytes(call, deployment)
         outcome.deployment = deployment
         if not request:
             Attempt(call, deployment, exchange, client, outcome, self._settings, self._deadlines.now).answer_alone()
@@ -253,6 +266,18 @@ class Upstream:
         if client.is_gone:
             return None
         raise self._ending or ShuttingDown("this server is shutting down")
+
+    async def _until_known(self, credential: Credential, client: Responder) -> GatewayError | None:
+        """Wait until a credential has been fetched, or could not be; no longer than the client does."""
+        is_over = self._interruptible(client)
+        self.credentials.when_known(credential, is_over.set)
+        await is_over
+        self._stop_waiting(is_over, client)
+        if self._ending is not None:
+            raise self._ending
+        if credential.token is not None or credential.aws is not None:
+            return None
+        return credential.failure or UpstreamAuthError("the gateway has no credential for this upstream")
 
     async def _pause(self, seconds: float, client: Responder) -> None:
         """Wait, but no longer than the client does. Raises what `end_all` was given."""

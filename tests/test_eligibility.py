@@ -16,7 +16,7 @@ from values import call, caller, deployment_settings
 
 def group(name: str = "m", **entries: dict[str, Any]) -> Group:
     settings = [deployment_settings(name, id=identity, **entry) for identity, entry in entries.items()]
-    return make_group(name, [(each, Health()) for each in settings], is_counted=False)
+    return make_group(name, [(each, Health()) for each in settings], AttemptSettings())
 
 
 def narrowed(candidates: Candidates, key_tags: tuple[str, ...] = (), fields: Any = None, **settings: Any) -> Candidates:

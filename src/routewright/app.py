@@ -15,7 +15,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -30,6 +30,7 @@ from routewright.admin.stored import StoredBridge
 from routewright.admission.counters import Counters
 from routewright.admission.limits import Admission
 from routewright.admission.meters import Meters
+from routewright.admission.purses import Purses
 from routewright.auth import KeyNotInMemory, Keys
 from routewright.catalog import Catalog
 from routewright.config.problems import ConfigError
@@ -194,7 +195,10 @@ class WorkerProcess:
         self.storage.on_gone = stored.forget_all
         self.guesses = Guesses()
         self._limit_guesses(settings)
-        self.upstream = Upstream(settings.attempts, settings.upstream, self.deadlines, writes, rng, self.admission)
+        self.purses = Purses(self.admission)
+        self.upstream = Upstream(
+            settings.attempts, settings.upstream, self.deadlines, writes, rng, self.admission, self.purses
+        )
         self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker)
         self.catalog = self._catalog_of(settings)
         self.routing = self._routers_of(settings, self.catalog)
@@ -279,6 +283,9 @@ class WorkerProcess:
     def _is_available(self, group: Group) -> bool:
         return self.upstream.balance.is_available(group, self.deadlines.now)
 
+    async def _spent(self, questions: Sequence[tuple[str, str, int, int]]) -> list[int]:
+        return msgspec.msgpack.decode(await self.storage.ask("spent", questions), type=list[int])
+
     async def _ask_grants(self, hashes: list[str]) -> Grants:
         return msgspec.msgpack.decode(await self.storage.ask("grants", hashes), type=dict[str, Grant | None])
 
@@ -313,6 +320,7 @@ class WorkerProcess:
             probes=self.probes,
             spread_reload=self._spread_reload,
             reload_config=self._reload_config,
+            spent=self._spent,
         )
         self._tell_control()
         return make_application(self._control)
@@ -321,6 +329,7 @@ class WorkerProcess:
         if self._control is not None:
             self._control.catalog, self._control.routing = self.catalog, self.routing
             self._control.deployments = (*self.settings.deployments, *self._stored_models)
+            self._control.provider_budgets = self.settings.attempts.provider_budgets
             self._control.stored_ids = frozenset(each.id for each in self._stored_models)
 
     # --- changes while serving ------------------------------------------------------------------------------------
@@ -339,6 +348,7 @@ class WorkerProcess:
         self.customers.configure(whole.end_user_budget, whole.tag_budgets)
         if _has_budgets(whole):
             self.storage.run()
+        self.purses.forget()
         self.upstream.configure(whole.attempts, whole.upstream)
         self.front.limits = whole.limits
         self._limit_guesses(whole)
@@ -530,6 +540,8 @@ class WorkerProcess:
 
 def _has_budgets(settings: Settings) -> bool:
     nothing = BudgetSettings()
+    if settings.attempts.provider_budgets or any(each.budget is not None for each in settings.deployments):
+        return True
     return bool(settings.tag_budgets) or any(
         budget != nothing
         for budget in (

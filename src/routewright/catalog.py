@@ -114,6 +114,7 @@ def make_deployment(
     deployment.region = settings.region
     deployment.health = health
     deployment.limits = None
+    deployment.budgets = ()
     deployment.allowance = None
     if not (settings.rpm is None and settings.tpm is None and settings.max_parallel_requests is None):
         deployment.allowance = Allowance(
@@ -139,13 +140,12 @@ def share_out(deployments: Sequence[Deployment], entries: Sequence[DeploymentSet
 def make_group(
     name: str,
     entries: Sequence[tuple[DeploymentSettings, Health]],
+    attempts: AttemptSettings,
     starred: str | None = None,
     *,
-    is_counted: bool,
     credential_of: CredentialOf = Credential,
 ) -> Group:
-    """`starred`: what stands for the wildcard of the upstream's name. `is_counted`: what each is sent is counted, also
-    where it has no limit."""
+    """`starred`: what stands for the wildcard of the upstream's name."""
     settings = [entry for entry, _ in entries]
     deployments = [
         make_deployment(
@@ -158,7 +158,12 @@ def make_group(
         for entry, health in entries
     ]
     share_out(deployments, settings)
-    if is_counted:
+    for deployment, each in zip(deployments, settings, strict=True):
+        of_provider = attempts.provider_budgets.get(each.provider)
+        own = () if each.budget is None else (each.budget.allowance("deployment", each.id),)
+        shared = () if of_provider is None else (of_provider.allowance("provider", each.provider),)
+        deployment.budgets = (*own, *shared)
+    if attempts.routing_strategy in COUNTING:  # also what has no limit
         for deployment in deployments:
             limits = deployment.allowance or Allowance(scope="deployment", owner=deployment.id)
             deployment.allowance = replace(limits, tpm=limits.tpm if limits.tpm is not None else NO_LIMIT)
@@ -206,7 +211,6 @@ class Catalog:
         self._wildcards: list[tuple[str, list[tuple[DeploymentSettings, Health]]]] = []
         self._wildcard_groups: dict[str, Group] = {}
         self._profiles: dict[str, DeploymentSettings] = {}
-        self._is_counted = settings.attempts.routing_strategy in COUNTING
         by_name: dict[str, list[DeploymentSettings]] = {}
         for deployment in settings.deployments:
             by_name.setdefault(deployment.model_name, []).append(deployment)
@@ -216,7 +220,7 @@ class Catalog:
                 self._wildcards.append((name, known))
                 continue
             self._profiles[name] = entries[0]
-            self._groups[name] = make_group(name, known, is_counted=self._is_counted, credential_of=credential_of)
+            self._groups[name] = make_group(name, known, settings.attempts, credential_of=credential_of)
         # The longest pattern wins: `openai/gpt-*` before `openai/*` before `*`.
         self._wildcards.sort(key=lambda item: len(item[0]), reverse=True)
         self.routes = self._make_routes(settings.routes)
@@ -373,7 +377,7 @@ class Catalog:
             starred = _star_part(pattern, name)
             if not starred.strip("."):
                 continue  # no name; and where it stands in a path, `..` would be a step up
-            group = make_group(name, entries, starred, is_counted=self._is_counted, credential_of=self._credential_of)
+            group = make_group(name, entries, self._attempts, starred, credential_of=self._credential_of)
             if create:
                 if len(self._wildcard_groups) >= MAX_WILDCARD_MODELS:
                     self._wildcard_groups.clear()

@@ -115,6 +115,7 @@ EXACT: dict[str, Endpoint] = {
     "/spend/teams": _stored("spend_teams", GET),
     "/spend/tags": _stored("spend_tags", GET),
     "/spend/calculate": _control("spend_calculate", POST, Access.KEY),
+    "/provider/budgets": _control("provider_budgets", GET, Access.MASTER),
     "/global/spend/report": _stored("spend_report", GET),
 }
 KEY_REGENERATE = _stored("key_regenerate")

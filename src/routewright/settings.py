@@ -69,6 +69,26 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """A cap on spend."""
+
+    max_budget_nusd: int | None = None
+    soft_budget_nusd: int | None = None
+    budget_duration: str | None = None
+    """`30s`, `15m`, `12h`, `30d`, `1mo`, in UTC; None: never reset."""
+
+    def allowance(self, scope: str, owner: str) -> Allowance:
+        """This budget as one owner's."""
+        return Allowance(
+            scope=scope,
+            owner=owner,
+            budget_nusd=self.max_budget_nusd,
+            soft_budget_nusd=self.soft_budget_nusd,
+            budget_duration=self.budget_duration,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentSettings:
     """A place to send to: provider, upstream model, address, credential, price."""
 
@@ -123,28 +143,10 @@ class DeploymentSettings:
     tags: tuple[str, ...] = ()
     region: str | None = None
     """`region_name`, else the provider's own word for it."""
+    budget: BudgetSettings | None = None
+    """`max_budget` and `budget_duration`: what may be spent at it."""
     mock_response: str | None = None
     """The answer, or the failure, that it gives without asking anybody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSettings:
-    """A cap on spend."""
-
-    max_budget_nusd: int | None = None
-    soft_budget_nusd: int | None = None
-    budget_duration: str | None = None
-    """`30s`, `15m`, `12h`, `30d`, `1mo`, in UTC; None: never reset."""
-
-    def allowance(self, scope: str, owner: str) -> Allowance:
-        """This budget as one owner's."""
-        return Allowance(
-            scope=scope,
-            owner=owner,
-            budget_nusd=self.max_budget_nusd,
-            soft_budget_nusd=self.soft_budget_nusd,
-            budget_duration=self.budget_duration,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +294,8 @@ class AttemptSettings:
     """One of the request's tags is enough; else a deployment must have all of them."""
     enable_pre_call_checks: bool = False
     """Deployments whose context is too short for the prompt, or that are in another region, are not asked."""
+    provider_budgets: Mapping[str, BudgetSettings] = field(default_factory=dict)
+    """`provider_budget_config`: what may be spent at a provider's deployments, by its name."""
     affinity: frozenset[str] = frozenset()
     """Of `optional_pre_call_checks` those that send alike to the same deployment (`upstream/affinity.py`)."""
     deployment_affinity_ttl_s: float = 3600.0

@@ -439,6 +439,7 @@ class Deployment:
         "allowance",
         "audio_input_nusd",
         "audio_output_nusd",
+        "budgets",
         "cache_creation_long_nusd",
         "cache_creation_nusd",
         "cached_nusd",
@@ -532,6 +533,8 @@ class Deployment:
     """Its own requests and tokens a minute and parallel requests; None where it has no limit."""
     limits: Any
     """What admission keeps for it; opaque to everybody else."""
+    budgets: tuple[Allowance, ...]
+    """Its own and its provider's; empty where what is spent at it has no cap."""
 
     def cost_nusd(self, usage: Usage) -> int:
         """What an answer cost, in nano-dollars; 0 for an unpriced deployment (see `is_priced`)."""

@@ -53,6 +53,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
             probes=Probes(lambda: False, routing),
             spread_reload=lambda: None,
             reload_config=nothing,
+            spent=nothing,
         )
     )
 
@@ -139,7 +140,9 @@ def test_only_health_metrics_routes_and_pages_are_open() -> None:
         "/", "/docs", "/openapi.json", "/health", "/health/liveliness", "/health/liveness", "/health/readiness",
         "/metrics", "/routes",
     }  # fmt: skip
-    assert by_access[Access.MASTER] == {"/router/info", "/router/reload", "/router/route", "/config/reload"}
+    assert by_access[Access.MASTER] == {
+        "/router/info", "/router/reload", "/router/route", "/config/reload", "/provider/budgets",
+    }  # fmt: skip
 
 
 # --- the OpenAPI document ------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ OBEYED: dict[str, Any] = {
     "default_litellm_params": {"temperature": 1},
     "default_max_parallel_requests": 3,
     "deployment_affinity_ttl_seconds": 60,
+    "provider_budget_config": {"openai": {"budget_limit": 5, "time_period": "1d"}},
 }
 NAMED: dict[str, Any] = {
     "cache_responses": True,
@@ -88,6 +89,7 @@ def test_arguments_of_the_strategy_are_obeyed() -> None:
         ({"retry_policy": {"RateLimitRetries": 1}}, 'did you mean "RateLimitErrorRetries"?'),
         ({"retry_policy": {"TimeoutErrorRetries": -1}}, "expected 0 or more"),
         ({"allowed_fails_policy": {"TimeoutErrorRetries": 1}}, "unknown key"),
+        ({"provider_budget_config": {"openia": {"budget_limit": 1}}}, 'did you mean "openai"?'),
         ({"deployment_affinity_ttl_seconds": 0}, "deployment_affinity_ttl_seconds"),
     ],
     ids=str,

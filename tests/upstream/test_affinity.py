@@ -22,7 +22,7 @@ LONG = "word " * 1200
 
 def group(*weights: float | None) -> Group:
     settings = [deployment_settings("m", id=f"d{place}", weight=weight) for place, weight in enumerate(weights)]
-    return make_group("m", [(each, Health()) for each in settings], is_counted=False)
+    return make_group("m", [(each, Health()) for each in settings], AttemptSettings())
 
 
 def affinity(*checks: str, ttl_s: float = 3600.0) -> Affinity:

@@ -28,7 +28,7 @@ class Clock:
 
 def group(*entries: dict[str, Any]) -> Group:
     settings = [deployment_settings("m", id=f"d{place}", **entry) for place, entry in enumerate(entries)]
-    return make_group("m", [(each, Health()) for each in settings], is_counted=False)
+    return make_group("m", [(each, Health()) for each in settings], AttemptSettings())
 
 
 def balance(

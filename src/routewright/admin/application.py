@@ -10,6 +10,7 @@ from routewright.admin.control import Control, ErrorBody, answer_error
 from routewright.admin.health import add_health
 from routewright.admin.models import add_models
 from routewright.admin.pages import add_pages
+from routewright.admin.provider_budgets import add_provider_budgets
 from routewright.admin.router import add_router
 from routewright.admin.spend import add_spend
 from routewright.admin.tools import add_tools
@@ -32,6 +33,7 @@ def make_application(control: Control) -> FastAPI:
     for prefix in ("", "/v1"):
         add_health(app, control, prefix)
         add_models(app, control, prefix)
+        add_provider_budgets(app, control, prefix)
         add_router(app, control, prefix)
         add_spend(app, control, prefix)
         add_tools(app, control, prefix)

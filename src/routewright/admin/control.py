@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
@@ -17,7 +17,7 @@ from routewright.errors import GatewayError, error_headers, error_object
 from routewright.reloading import Difference
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
-from routewright.settings import DeploymentSettings
+from routewright.settings import BudgetSettings, DeploymentSettings
 from routewright.types import HttpRequest
 
 
@@ -35,6 +35,9 @@ class Control:
     """Tell the other workers that the router files were read again."""
     reload_config: Callable[[], Awaitable[Difference]]
     """Read the configuration again, here and in every other worker. Raises GatewayError; then nothing has changed."""
+    spent: Callable[[Sequence[tuple[str, str, int, int]]], Awaitable[Sequence[int]]]
+    """Nano-dollars that the ledger has of a scope and owner, from a moment on and before another (ms since 1970)."""
+    provider_budgets: Mapping[str, BudgetSettings] = field(default_factory=dict)
     deployments: Sequence[DeploymentSettings] = ()
     """What is served, by its settings."""
     stored_ids: frozenset[str] = frozenset()

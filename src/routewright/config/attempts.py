@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from routewright.config import schema
+from routewright.config.budgets import budgets_by_name
 from routewright.config.model_names import ModelNames
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Section, text_list
 from routewright.config.source import Node
 from routewright.errors import KINDS
-from routewright.settings import AttemptSettings
+from routewright.providers.names import PROVIDERS, UNSPOKEN
+from routewright.settings import AttemptSettings, BudgetSettings
 
 
 def read_attempts(litellm: Section, router: Section, models: ModelNames, strategy: dict[str, Any]) -> AttemptSettings:
@@ -38,6 +40,7 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
         if is_on is not None:
             changes[key] = is_on
 
+    changes["provider_budgets"] = _provider_budgets(router)
     changes["affinity"] = _affinity(router)
     kept_s = router.number("deployment_affinity_ttl_seconds", above=True, most=86_400 * 30)
     if kept_s is not None:
@@ -63,6 +66,15 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
                 _warn_unless_known(section, "default_fallbacks", name, models)
     changes["default_fallbacks"] = tuple(defaults)
     return replace(AttemptSettings(), **changes)
+
+
+def _provider_budgets(router: Section) -> dict[str, BudgetSettings]:
+    found = budgets_by_name(router, "provider_budget_config")
+    section = router.section("provider_budget_config")
+    for name in found:
+        if name not in PROVIDERS and name not in UNSPOKEN:
+            section.error(name, f'no provider is called "{shown(name)}"', nearest(name, {*PROVIDERS, *UNSPOKEN}))
+    return found
 
 
 def _affinity(router: Section) -> frozenset[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from routewright.config import schema
 from routewright.config.abilities import abilities_of
 from routewright.config.aws import read_aws
+from routewright.config.budgets import budget
 from routewright.config.entra import read_entra
 from routewright.config.google import read_vertex
 from routewright.config.prices import look_up, with_version
@@ -155,6 +156,7 @@ class Deployments:
         numbers = self._numbers(entry, params)
         price = _price(params, info)
         about = self._about(info)
+        own_budget = budget(params)
         mock_response = params.text("mock_response", most=65_536)
         region = next(
             (found for key in _REGION_KEYS if key in params.entries and (found := params.text(key)) is not None), None
@@ -279,6 +281,7 @@ class Deployments:
             drops_unsupported=self._drops_unsupported if drops_unsupported is None else drops_unsupported,
             mode=mode,
             tags=tags,
+            budget=own_budget if own_budget.max_budget_nusd is not None else None,
             region=aws.region if region is None and aws is not None else region,
             mock_response=mock_response,
             **{**numbers, **about, **_completed(about, known_as, context_window)},

@@ -24,7 +24,7 @@ ENTRY = _words("blocked")
 LITELLM_PARAMS = _words("""
     azure_username azure_password
     azure_ad_token_provider bucket_name gcs_bucket_name itpm otpm
-    default_api_key_tpm_limit default_api_key_rpm_limit max_budget budget_duration
+    default_api_key_tpm_limit default_api_key_rpm_limit
     cache_creation_input_audio_token_cost
     cache_read_input_audio_token_cost input_cost_per_second output_cost_per_second input_cost_per_pixel
     output_cost_per_pixel input_cost_per_image output_cost_per_image input_cost_per_character
@@ -116,7 +116,7 @@ LITELLM_SETTINGS_PATTERN = re.compile(r"(?:prometheus|otel|langfuse|mcp|anthropi
 
 ROUTER_SETTINGS = _words("""
     redis_host redis_port redis_password redis_db redis_url redis_username redis_ssl cache_kwargs
-    enable_pre_call_check tag_routing_prefix provider_budget_config
+    enable_pre_call_check tag_routing_prefix
     cache_responses caching_groups client_ttl
     model_group_affinity_config default_priority polling_interval debug_level
     alerting_config assistants_config set_verbose router_general_settings search_tools guardrail_list routing_groups

@@ -29,6 +29,7 @@ _COLUMNS = {
     "team": ("team_id",),
     "user": ("user_id",),
     "customer": ("customer_id",),
+    "provider": ("provider",),
     "tag": (),
     "team_member": ("team_id", "user_id"),
     "model_per_team": ("team_id", "model"),
@@ -185,6 +186,8 @@ def forget_position(connection: Connection, name: str) -> None:
 def spent_nusd(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:
     """Nano-dollars of an owner's calls that ended from `from_ms` on and before `to_ms`; scopes as in `Allowance`."""
     to_ms = min(to_ms, MOST)
+    if scope == "deployment":
+        return _of_rows(connection, spend.c.deployment_id == owner, from_ms, to_ms)
     whose = _whose(connection, scope, owner)
     total = 0
     # The largest sums first; what they leave over at the edges comes from the next smaller, and at last from the rows.

@@ -52,6 +52,15 @@ class Door(Protocol):
         """Tokens that it was sent in the minute that is now, as far as they are counted."""
 
 
+class Purses(Protocol):
+    """Counts what is spent at deployments whose spend has a cap."""
+
+    async def open(self, deployment: Deployment, call: Call) -> Any:
+        """What is held until `close`. Raises UpstreamUnavailable where a budget has no room for the call."""
+
+    def close(self, held: Any, deployment: Deployment, cost_nusd: int) -> None: ...
+
+
 class Upstream:
     """Sends a call to the first candidate that answers."""
 
@@ -63,8 +72,11 @@ class Upstream:
         writes: Writes,
         rng: random.Random,
         door: Door,
+        purses: Purses | None = None,
     ) -> None:
+        """`purses`: None where no deployment has budgets."""
         self._door = door
+        self._purses = purses
         self._attempts = attempts
         self._settings = settings
         self._deadlines = deadlines
@@ -131,7 +143,7 @@ class Upstream:
         tried: list[Deployment] = []
         full: list[Deployment] = []
         busy: GatewayError | None = None
-        held = None
+        held = purse = None
         affinity = self.balance.affinity
         key = None
         if affinity is not None and group.lone is None:
@@ -146,6 +158,24 @@ class Upstream:
                 except DeploymentsBusy as refusal:
                     full.append(deployment)
                     busy = refusal if busy is None else min(busy, refusal, key=lambda each: each.retry_after_s or 0)
+                    continue
+            if deployment is not None and deployment.budgets and self._purses is not None:
+                refused: GatewayError | None = None
+                try:
+                    purse = await self._purses.open(deployment, call)
+                except GatewayError as spent:
+                    refused = spent
+                if (refused is not None or client.is_gone) and held is not None:
+                    self._door.leave(held, 0)
+                    held = None
+                if client.is_gone:
+                    if purse is not None:
+                        self._purses.close(purse, deployment, 0)
+                    outcome.ended = "client_gone"
+                    return None
+                if refused is not None:
+                    full.append(deployment)
+                    busy = busy or refused
                     continue
             if deployment is None:
                 return (
@@ -182,6 +212,9 @@ class Upstream:
                     usage = outcome.usage
                     self._door.leave(held, 0 if usage is None else usage.prompt_tokens + usage.completion_tokens)
                     held = None
+                if purse is not None and self._purses is not None:
+                    self._purses.close(purse, deployment, outcome.cost_nusd)
+                    purse = None
             if error is None or outcome.ended == "upstream_failed":
                 if key is not None and affinity is not None and outcome.ended == "complete":
                     affinity.note(group, deployment, key, self._deadlines.now)

@@ -27,6 +27,7 @@ from money.conftest import MAX_TOKENS, priced_config, wait_for_the_ledger
 IS_LONG = os.environ.get("ROUTEWRIGHT_LONG") == "1"
 OUTAGE_S = 60.0 if IS_LONG else 1.0
 LOCK_S = 10.0 if IS_LONG else 1.0
+KILLING_S = 60.0 if IS_LONG else 1.5
 RICH_KEY, NEW_KEY = secret("rich"), secret("new")
 
 
@@ -110,6 +111,30 @@ def test_postgres_that_stops_under_load_delays_rows_and_nothing_else(
         expected = len(clients.statuses) + 1
         eventually(lambda: spent_rows(lambda: psycopg.connect(address)) == expected, within_s=20, what="every row")
         assert eventually(lambda: paid_chat(gateway, NEW_KEY) == 200, within_s=10)
+
+
+def test_connections_killed_in_a_loop_lose_no_row_and_stop_no_request(
+    upstream: Upstream, own_postgres: Postgres
+) -> None:
+    """F26, L: whatever statement it is that breaks off, each call is one row afterwards."""
+    address = own_postgres.new_database()
+    with running(config_of(upstream), workers=2, environment={"DATABASE_URL": address}) as gateway:
+        wait_for_the_ledger(gateway)
+        assert paid_chat(gateway, RICH_KEY) == 200
+        before_mb, killed = resident_mb(gateway), 0
+        with Clients(gateway) as clients, psycopg.connect(own_postgres.address(), autocommit=True) as killer:
+            end_s = time.monotonic() + KILLING_S
+            while time.monotonic() < end_s:
+                time.sleep(0.05)
+                found = killer.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'routewright'"
+                )
+                killed += len(found.fetchall())
+        assert killed > KILLING_S
+        assert set(clients.statuses) == {200}
+        assert resident_mb(gateway) < before_mb + 20
+        expected = len(clients.statuses) + 1
+        eventually(lambda: spent_rows(lambda: psycopg.connect(address)) == expected, within_s=20, what="every row")
 
 
 def test_lock_on_the_ledger_s_table_holds_up_no_request(upstream: Upstream, own_postgres: Postgres) -> None:

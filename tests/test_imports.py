@@ -25,7 +25,7 @@ BASE = {
     "windows",
     "metered",
 }
-STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record"}
+STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record", "caching"}
 LEAVES = BASE | {"wire", "providers", "endpoints", "storage"}
 
 # What each part may import beside itself and `routewright` itself, whose only content is the version.
@@ -52,10 +52,12 @@ ALLOWED: dict[str, set[str]] = {
     "fallbacks": BASE,
     "catalog": BASE | {"providers", "eligibility", "fallbacks"},
     "routing": BASE | {"wire"},
+    "caching": BASE | {"wire"},
+    "around": LEAVES | STATIONS,
     "upstream": BASE | {"providers"},
     "learning": BASE | {"routing"},
     "orchestration": LEAVES | STATIONS,
-    "gateway": LEAVES | STATIONS | {"server", "orchestration"},
+    "gateway": LEAVES | STATIONS | {"server", "orchestration", "around"},
     "admin": LEAVES | STATIONS | {"reloading", "server", "management"},
     "app": LEAVES
     | STATIONS
@@ -71,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
         "customers",
         "guesses",
         "vitals",
+        "around",
     },
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},

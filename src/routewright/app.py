@@ -31,7 +31,9 @@ from routewright.admission.counters import Counters
 from routewright.admission.limits import Admission
 from routewright.admission.meters import Meters
 from routewright.admission.purses import Purses
+from routewright.around import Around
 from routewright.auth import KeyNotInMemory, Keys
+from routewright.caching.cache import Cache
 from routewright.catalog import Catalog
 from routewright.config.problems import ConfigError
 from routewright.config.stored import read_stored
@@ -217,6 +219,7 @@ class WorkerProcess:
             new_id,
             orchestrations(self.catalog.routes, self.catalog.group),
             Ledger(self.journal, PartMetrics(self.metrics)),
+            self._around_of(settings),
         )
         self.upstream.on_failure = self.metrics.count_failure
         self.upstream.balance.on_cooldown = self.metrics.count_cooldown
@@ -227,6 +230,7 @@ class WorkerProcess:
         self._delays = Delays(time.monotonic())
         self._metrics_page: MetricsPage | None = None
         self.probes = Probes(lambda: self.front.is_draining, self.routing, self.storage)
+        self.probes.cache_type = None if settings.cache is None else "local"
         application = Application(
             self.keys,
             self.gateway,
@@ -255,6 +259,7 @@ class WorkerProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloads_seen = counters.reloads
         self._config_loads_seen = counters.config_loads
+        self._flushes_seen = counters.flushes
         self._polled_s = 0.0
         self._refreshed_s = 0.0
         self._signals = 0
@@ -279,6 +284,14 @@ class WorkerProcess:
     def _limit_guesses(self, settings: Settings) -> None:
         limits = settings.limits
         self.guesses.configure(limits.max_wrong_keys_per_minute, limits.trusted_proxies, settings.server.workers)
+
+    def _around_of(self, settings: Settings, previous: Settings | None = None) -> Around:
+        """What is kept is kept on, unless who answers it, or how, has changed."""
+        if previous is not None and (previous.cache, previous.deployments, previous.routes) == (
+            settings.cache, settings.deployments, settings.routes,
+        ):  # fmt: skip
+            return Around(self.gateway.around.cache)
+        return Around(None if settings.cache is None else Cache(settings.cache))
 
     def _is_available(self, group: Group) -> bool:
         return self.upstream.balance.is_available(group, self.deadlines.now)
@@ -321,6 +334,8 @@ class WorkerProcess:
             spread_reload=self._spread_reload,
             reload_config=self._reload_config,
             spent=self._spent,
+            cache=lambda: self.gateway.around.cache,
+            spread_flush=self._spread_flush,
         )
         self._tell_control()
         return make_application(self._control)
@@ -340,11 +355,13 @@ class WorkerProcess:
         catalog = self._catalog_of(whole)
         routing = self._routers_of(whole, catalog, self.routing)
         made = orchestrations(catalog.routes, catalog.group)
+        around = self._around_of(settings, self.settings if stored == self._stored_models else None)
         self.keys.configure(whole)
         self.settings, self._stored_models = settings, stored
         self.catalog = self.gateway.catalog = catalog
         self.routing = self.gateway.routing = self.probes.routing = routing
-        self.gateway.orchestrations = made
+        self.gateway.orchestrations, self.gateway.around = made, around
+        self.probes.cache_type = None if settings.cache is None else "local"
         self.customers.configure(whole.end_user_budget, whole.tag_budgets)
         if _has_budgets(whole):
             self.storage.run()
@@ -491,6 +508,10 @@ class WorkerProcess:
         if self._counters.reloads != self._reloads_seen:
             self._reloads_seen = self._counters.reloads
             self._on_hangup()
+        if self._counters.flushes != self._flushes_seen:
+            self._flushes_seen = self._counters.flushes
+            if self.gateway.around.cache is not None:
+                self.gateway.around.cache.flush()
         if now - self._polled_s >= self.settings.router.reload_interval_s:
             self._polled_s = now
             self.routing.poll()
@@ -517,6 +538,10 @@ class WorkerProcess:
         self._delays.on_tick(now)
         self.snapshots.on_tick(now)
         self.feedback.poll(now)
+
+    def _spread_flush(self) -> None:
+        self._counters.flushes += 1
+        self._flushes_seen = self._counters.flushes
 
     def _spread_reload(self) -> None:
         self._counters.reloads += 1

@@ -66,6 +66,8 @@ class Keys:
                 dial=entry.dial,
                 limits=self._limits_of(digest, entry),
                 tags=entry.tags,
+                cache_controls=None if entry.cache_controls is None else frozenset(entry.cache_controls),
+                guardrails=entry.guardrails,
             )
         self._callers = callers
         self._recent.clear()

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from routewright.admission.limits import Admission, note_output
 from routewright.admission.meters import Reservation
+from routewright.around import Around, Visit
 from routewright.catalog import Catalog
 from routewright.errors import (
     BudgetExceeded,
@@ -71,6 +72,7 @@ class Gateway:
         new_id: Callable[[], str],
         orchestrations: Mapping[str | None, Orchestration],
         parts: Ledger,
+        around: Around,
     ) -> None:
         """`orchestrations`: of the routes that ask more than once. `parts`: where their single calls are settled."""
         self.catalog = catalog
@@ -80,6 +82,7 @@ class Gateway:
         self.ledger = ledger
         self._new_id = new_id
         self.orchestrations = orchestrations
+        self.around = around
         self._parts = parts
 
     async def infer(self, request: HttpRequest, client: Responder) -> None:
@@ -92,15 +95,22 @@ class Gateway:
         if speaks == "anthropic":
             outcome.fields += b"request-id: %b\r\n" % request.request_id.encode("ascii")
         reservation: Reservation | None = None
+        visit: Visit | None = None
         try:
             if self.ledger.journal.is_full:
                 raise StorageUnavailable("the journal can't be written; no request is taken that can't be recorded")
             call = outcome.call = PARSERS[endpoint](request)  # parse
             read_headers(call, request.headers)
             candidates = self.catalog.candidates(call, request.caller)
+            if self.around.is_any or call.wishes is not None:
+                visit = self.around.visit(call, candidates, request.caller, request.headers, client, outcome)
             if candidates.route in self.orchestrations and endpoint in IN_STEPS:
-                await self._ask_in_steps(call, candidates, client, outcome)
-                return
+                if visit is None:
+                    await self._ask_in_steps(call, candidates, client, outcome)
+                    return
+                if not visit.is_known():
+                    await self._ask_in_steps(call, candidates, visit.far, outcome)
+                    return
             while (reservation := self.admission.admit(request.caller, call, candidates)) is None:  # admit
                 await self.admission.learn()
                 if client.is_gone:
@@ -109,6 +119,12 @@ class Gateway:
             if reservation.budgets and self.ledger.journal.is_failing:
                 raise StorageUnavailable("the journal can't be written now, and this key's spend has to be on record")
             outcome.fields += reservation.fields
+            far = client
+            if visit is not None:
+                if visit.is_known():
+                    visit.give_known()
+                    return
+                far = visit.far
             decision = self.routing.decide(call, candidates)  # route
             if decision is None:
                 decision = await self.routing.decide_slowly(call, candidates)
@@ -117,7 +133,7 @@ class Gateway:
                     return
             outcome.decision = decision
             outcome.fields += decision.fields
-            await self.upstream.relay(call, decision, client, outcome)  # call the provider, stream back
+            await self.upstream.relay(call, decision, far, outcome)  # call the provider, stream back
         except GatewayError as error:
             self._refuse(client, outcome, error, speaks)
         except Exception:

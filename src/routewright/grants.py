@@ -31,6 +31,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and budgets of every owner that a call counts against, the key itself first."""
     model_allowances: dict[str, tuple[Allowance, ...]] = {}
     """The same for calls to one model."""
+    cache_controls: tuple[str, ...] | None = None
+    """What the key's requests may ask of the cache; None is all."""
+    guardrails: tuple[str, ...] = ()
+    """Names of the guardrails of key and team."""
     depends_on: tuple[str, ...] = ()
     """`kind:id` of all that it was made of; when one of them changes, it has to be asked for again."""
 

@@ -168,6 +168,10 @@ class KeySettings:
     """Its requests go to deployments with these tags, where `enable_tag_filtering` is on."""
     dial: tuple[float, float] | None = None
     """`min_quality` and `max_quality`: what the key may ask of a route lies between the two; None: 0..1."""
+    cache_controls: tuple[str, ...] | None = None
+    """`allowed_cache_controls`: what its requests may ask of the cache; None: all."""
+    guardrails: tuple[str, ...] = ()
+    """Names of guardrails that look at all of its requests."""
 
     def allowances(self, key_hash: str) -> tuple[list[Allowance], dict[str, list[Allowance]]]:
         """What the key may use in all, and of each model that has limits of its own."""
@@ -335,6 +339,26 @@ class RouterSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """Answers that are given again: LiteLLM's `cache` and `cache_params`."""
+
+    ttl_s: float = 600.0
+    """How long an answer is kept, where its request does not say."""
+    is_default_on: bool = True
+    """False: only requests that ask for it (`mode: default_off`)."""
+    endpoints: frozenset[str] | None = None
+    """Ours, from `supported_call_types`; None: all whose answers can be kept."""
+    namespace: str = ""
+    """Equal requests of gateways with other namespaces are others, where they share a store."""
+    scope: str = "team"
+    """Who shares answers: `team` (a key without one stands alone), `key` or `everyone`."""
+    max_memory_bytes: int = 64 * 1024 * 1024
+    """Of each worker."""
+    max_entry_bytes: int = 1024 * 1024
+    """Of one answer; a longer one is not kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """The process: where it listens, how many workers, how it ends."""
 
@@ -372,6 +396,8 @@ class Settings:
     """`general_settings.maximum_spend_logs_retention_period`: single calls are deleted after it; their sums stay."""
     alert_to_webhook_url: Secret | None = None
     """Where crossed budgets are told: `general_settings.alert_to_webhook_url`, or its `budget_alerts`."""
+    cache: CacheSettings | None = None
+    """None: there is none."""
     routes: tuple[RouteSettings, ...] = ()
     deployments: tuple[DeploymentSettings, ...] = ()
     allow_mock_response: bool = False

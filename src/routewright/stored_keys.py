@@ -118,6 +118,8 @@ class StoredKeys:
             endpoints=None if grant.endpoints is None else frozenset(grant.endpoints),
             aliases=grant.aliases or None,
             tags=grant.tags,
+            cache_controls=None if grant.cache_controls is None else frozenset(grant.cache_controls),
+            guardrails=grant.guardrails,
         )
         self._depends[digest] = grant.depends_on
         if grant.expires_at_ms is not None:

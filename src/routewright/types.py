@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from routewright.dialect import ClientDialect, Exchange
     from routewright.metered import UnitPrices
@@ -108,6 +110,10 @@ class Caller:
     """Names of the key's own for models."""
     tags: tuple[str, ...] = ()
     """Of the key and its team: its requests go where they lead, where deployments are chosen by tags."""
+    cache_controls: frozenset[str] | None = None
+    """Names of the cache controls that the key may use; None is all."""
+    guardrails: tuple[str, ...] = ()
+    """Names of guardrails that look at all of the key's requests."""
 
 
 class HttpRequest:
@@ -254,6 +260,7 @@ class Call:
         "user",
         "wants_json",
         "wants_usage",
+        "wishes",
         "without_fallbacks",
     )
 
@@ -296,6 +303,8 @@ class Call:
     mock: Mock | None
     user: str | None
     metadata_tags: tuple[str, ...]
+    wishes: Mapping[str, Any] | None
+    """`cache`, `caching` and `guardrails` as the client wrote them; None where it wrote none."""
 
 
 # --- where it may go ----------------------------------------------------------------------------------------------
@@ -661,6 +670,23 @@ class PartDecision(Decision):
         """Mean log-probability of the answer's tokens, where it was asked for."""
 
 
+class Notes(msgspec.Struct, omit_defaults=True):
+    """What the cache and the guardrails did for a request."""
+
+    cache_hit: bool = False
+    cache_key: str = ""
+    """Under which the answer is kept, or was found."""
+    saved_nusd: int = 0
+    """What the answer cost when it was made, where it was found in the cache."""
+    similarity: float = 0.0
+    """Cosine of the prompt to the one that the answer was given to, where that was another."""
+    guardrails: list[str] = []
+    """Names of those that looked at it."""
+    blocked_by: str = ""
+    found: dict[str, int] = {}
+    """What they found or masked, by kind; never what it was."""
+
+
 class Outcome:
     """How one request went; filled in on the way, read by the ledger."""
 
@@ -682,6 +708,7 @@ class Outcome:
         "fields",
         "first_byte_s",
         "is_priced",
+        "notes",
         "request_id",
         "started_s",
         "status",
@@ -719,6 +746,8 @@ class Outcome:
         self.first_byte_s = 0.0
         self.fields = b""
         """Header lines for the client that are known before an upstream is asked."""
+        self.notes: Notes | None = None
+        """Set where a cache or a guardrail had to do with it."""
 
     def bill(self, usage: Usage) -> None:
         """What the answer used, and so what it cost at the deployment that gave it."""

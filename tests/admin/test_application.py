@@ -52,6 +52,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
             keys=Keys(settings, lambda digest, entry: None),
             probes=Probes(lambda: False, routing),
             spread_reload=lambda: None,
+            cache=lambda: None,
+            spread_flush=lambda: None,
             reload_config=nothing,
             spent=nothing,
         )
@@ -142,6 +144,7 @@ def test_only_health_metrics_routes_and_pages_are_open() -> None:
     }  # fmt: skip
     assert by_access[Access.MASTER] == {
         "/router/info", "/router/reload", "/router/route", "/config/reload", "/provider/budgets",
+        "/cache/ping", "/cache/redis/info", "/cache/delete", "/cache/flushall",
     }  # fmt: skip
 
 

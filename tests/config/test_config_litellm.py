@@ -259,9 +259,12 @@ general_settings:
             WITH_DATABASE_AND_CACHE,
             ["openai/fake", "openai/fake", "openai/text-embedding-ada-002"],
             [
-                EFFECTLESS + "litellm_settings.cache_params, "
-                "general_settings.database_connection_pool_limit, general_settings.proxy_batch_write_at, "
-                "general_settings.pass_through_endpoints, litellm_settings.cache, litellm_settings.callbacks, "
+                'config.yaml:22: litellm_settings.cache_params.type: "redis" is not served here: each worker keeps '
+                "answers in its own memory",
+                EFFECTLESS + "litellm_settings.cache_params.host, litellm_settings.cache_params.port, "
+                "litellm_settings.cache_params.password, general_settings.database_connection_pool_limit, "
+                "general_settings.proxy_batch_write_at, "
+                "general_settings.pass_through_endpoints, litellm_settings.callbacks, "
                 "litellm_settings.json_logs, litellm_settings.max_internal_user_budget, "
                 "litellm_settings.default_team_settings",
             ],

@@ -16,6 +16,7 @@ import pytest
 
 from routewright.record import journal as module
 from routewright.record.journal import DecisionRecord, Journal, Record, read_journal
+from routewright.types import Notes
 
 
 def record(call_id: str, **changed: Any) -> Record:
@@ -125,9 +126,17 @@ def test_every_field_comes_back(kept: Kept) -> None:
     kept.journal.close()
     (back,) = read_journal(kept.folder)
     kept.journal = Journal(kept.folder, "next")
-    assert set(back) == set(Record.__struct_fields__)
+    assert set(back) == set(Record.__struct_fields__) - {"notes"}, "notes are left out where there are none"
     assert (back["user"], back["tags"], back["key_alias"]) == ("ü\n", ["t", "\u2028"], "team")
     assert back["decision"]["baseline_nusd"] == 9
+
+
+def test_what_cache_and_guardrails_did_comes_back(kept: Kept) -> None:
+    kept.append("a", notes=Notes(cache_hit=True, saved_nusd=7, found={"email": 2}))
+    kept.journal.close()
+    (back,) = read_journal(kept.folder)
+    kept.journal = Journal(kept.folder, "next")
+    assert back["notes"] == {"cache_hit": True, "saved_nusd": 7, "found": {"email": 2}}
 
 
 def test_records_are_for_the_owner_s_eyes_only(kept: Kept) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from routewright import __version__
+from routewright.admin.cache import add_cache
 from routewright.admin.config import add_config
 from routewright.admin.control import Control, ErrorBody, answer_error
 from routewright.admin.health import add_health
@@ -38,5 +39,6 @@ def make_application(control: Control) -> FastAPI:
         add_spend(app, control, prefix)
         add_tools(app, control, prefix)
         add_config(app, control, prefix)
+        add_cache(app, control, prefix)
     add_pages(app)
     return app

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from routewright.admin.exposition import MetricsPage
 from routewright.admin.probes import Probes
 from routewright.auth import Keys
+from routewright.caching.cache import Cache
 from routewright.catalog import Catalog
 from routewright.errors import GatewayError, error_headers, error_object
 from routewright.reloading import Difference
@@ -37,6 +38,10 @@ class Control:
     """Read the configuration again, here and in every other worker. Raises GatewayError; then nothing has changed."""
     spent: Callable[[Sequence[tuple[str, str, int, int]]], Awaitable[Sequence[int]]]
     """Nano-dollars that the ledger has of a scope and owner, from a moment on and before another (ms since 1970)."""
+    cache: Callable[[], Cache | None]
+    """The response cache of this worker."""
+    spread_flush: Callable[[], None]
+    """Tell the other workers to forget what they keep."""
     provider_budgets: Mapping[str, BudgetSettings] = field(default_factory=dict)
     deployments: Sequence[DeploymentSettings] = ()
     """What is served, by its settings."""

@@ -24,6 +24,8 @@ class Probes:
         self._is_draining = is_draining
         self.routing = routing
         self._storage = storage
+        self.cache_type: str | None = None
+        """Of the response cache, in LiteLLM's words."""
 
     def health(self) -> dict[str, Any]:
         return {"status": "healthy", "version": __version__}
@@ -41,7 +43,7 @@ class Probes:
         return {
             "status": "healthy",
             "db": "connected" if storage is not None and storage.is_connected else "Not connected",
-            "cache": None,
+            "cache": self.cache_type,
             "litellm_version": None,
             "version": __version__,
             "success_callbacks": [],

@@ -27,7 +27,20 @@ _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode("asci
 _EXAMPLE = """curl http://localhost:4000/v1/chat/completions \\
   -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   -d '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}'"""
-_TAG_ORDER = ("inference", "models", "router", "key", "team", "user", "customer", "budget", "model", "audit", "health")
+_TAG_ORDER = (
+    "inference",
+    "models",
+    "router",
+    "key",
+    "team",
+    "user",
+    "customer",
+    "budget",
+    "model",
+    "audit",
+    "cache",
+    "health",
+)
 
 
 def reference_page(document: dict[str, Any]) -> tuple[str, str]:

@@ -29,7 +29,7 @@ had; up to when the ledger is asked what was spent, and what was spent since; af
 made sure of; what running requests hold; and from FIRST_WORKER on how much of that each worker's requests do."""
 
 _HEADER = 8
-_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS, _SCRAPES = range(5)
+_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS, _SCRAPES, _FLUSHES = range(6)
 _CELL_BYTES = 8
 
 
@@ -153,3 +153,12 @@ class Counters:
     @scrapes.setter
     def scrapes(self, count: int) -> None:
         self.cells[_SCRAPES] = count
+
+    @property
+    def flushes(self) -> int:
+        """How often some worker was told to forget the answers it keeps; every worker looks at it."""
+        return self.cells[_FLUSHES]
+
+    @flushes.setter
+    def flushes(self, count: int) -> None:
+        self.cells[_FLUSHES] = count

@@ -49,6 +49,8 @@ def read_keys(top: Section, master_key: Secret | None) -> tuple[KeySettings, ...
             model_max_budget=budgets_by_name(entry, "model_max_budget"),
             dial=_key_dial(entry),
             tags=entry.names("tags") or (),
+            cache_controls=entry.names("allowed_cache_controls") or None,
+            guardrails=entry.names("guardrails") or (),
         )
         entry.finish()
         if text is not None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from routewright.config import schema
 from routewright.config.attempts import read_attempts
 from routewright.config.budgets import alert_webhook, budgets_by_name, kept_seconds, nano_dollars
+from routewright.config.caching import read_cache
 from routewright.config.deployments import Credentials, Deployments
 from routewright.config.embeddings import embeddings
 from routewright.config.front import MEGABYTE, front_limits
@@ -112,16 +113,15 @@ def _build(
     spend_kept_s = kept_seconds(general, "maximum_spend_logs_retention_period")
     general.know("maximum_spend_logs_retention_interval")  # it goes on all the time, a little at a time
 
-    cache = litellm.section("cache_params")
+    cache_params = litellm.section("cache_params")
     for section, stores in (
         (general, schema.SHARED_STORES),
         (router, schema.SHARED_STORES),
-        (cache, schema.CACHE_STORE),
+        (cache_params, schema.CACHE_STORE),
     ):
         for store in stores:
             _refuse_unset(section, store)
-    if cache.entries:
-        notes.unsupported["litellm_settings.cache_params"] = None
+    cache = read_cache(litellm, cache_params)
 
     general.finish(schema.GENERAL_SETTINGS)
     litellm.finish(schema.LITELLM_SETTINGS, schema.LITELLM_SETTINGS_PATTERN)
@@ -145,6 +145,7 @@ def _build(
         tag_budgets=tag_budgets,
         alert_to_webhook_url=webhook,
         spend_kept_s=spend_kept_s,
+        cache=cache,
         routes=routes,
         deployments=tuple(deployments.usable),
         allow_mock_response=allow_mock_response,

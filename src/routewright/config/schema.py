@@ -85,8 +85,8 @@ MODEL_INFO_METADATA = _words("""
 
 LITELLM_SETTINGS = _words("""
     modify_params set_verbose json_logs force_ipv4 success_callback failure_callback callbacks service_callbacks
-    audit_log_callbacks turn_off_message_logging redact_user_api_key_info redact_messages_in_exceptions cache
-    cache_params enable_caching_on_provider_specific_optional_params max_budget budget_duration default_team_settings
+    audit_log_callbacks turn_off_message_logging redact_user_api_key_info redact_messages_in_exceptions
+    enable_caching_on_provider_specific_optional_params max_budget budget_duration default_team_settings
     default_team_params default_internal_user_params max_internal_user_budget internal_user_budget_duration
     default_max_internal_user_budget upperbound_key_generate_params default_key_generate_params
     key_generation_settings public_model_groups public_model_groups_links mcp_aliases

@@ -90,8 +90,24 @@ def _grant(key: Row, team: Row | None, user: Row | None, member: Row | None, bud
         tags=tuple(dict.fromkeys([*(key["tags"] or ()), *((team or {}).get("tags") or ())])),
         allowances=tuple(each for each in allowances if _limits_anything(each)),
         model_allowances={model: tuple(own) for model, own in by_model.items()},
+        cache_controls=_cache_controls(key),
+        guardrails=tuple(dict.fromkeys([*_guardrails(key), *_guardrails(team)])),
         depends_on=tuple(dict.fromkeys(depends)),
     )
+
+
+def _cache_controls(key: Row) -> tuple[str, ...] | None:
+    """An empty list allows all, as with LiteLLM."""
+    allowed = (key["extra"] or {}).get("allowed_cache_controls")
+    return tuple(allowed) if allowed else None
+
+
+def _guardrails(row: Row | None) -> list[str]:
+    """LiteLLM keeps them in `metadata` too."""
+    if row is None:
+        return []
+    given = (row["extra"] or {}).get("guardrails") or (row["metadata"] or {}).get("guardrails")
+    return [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
 
 
 def _refusal(key: Row, team: Row | None) -> str | None:

@@ -21,6 +21,7 @@ from routewright.store.ledger import DAY_MS, FAILED
 from routewright.store.lineage import hashes_of
 from routewright.store.reports import by_line, logs, tag_totals, totals
 from routewright.store.rows import get
+from routewright.types import NUSD_PER_USD
 
 DEFAULT_LOGS, MAX_LOGS = 100, 1000
 MAX_DAYS = 3700
@@ -305,6 +306,7 @@ def _iso_day(day_at_ms: int) -> str:
 def _log(row: Mapping[str, Any]) -> dict[str, Any]:
     """A call, in LiteLLM's words; `cursor` is ours, and gets the page after it by `before`."""
     has_failed = row["ended"] in FAILED
+    notes = (row["extra"] or {}).get("notes", {})
     return {
         "request_id": row["request_id"],
         "call_id": row["call_id"],
@@ -342,9 +344,13 @@ def _log(row: Mapping[str, Any]) -> dict[str, Any]:
             "price_version": row["price_version"],
             "decision": (row["extra"] or {}).get("decision"),
             "units": (row["extra"] or {}).get("units"),
+            "saved_usd": notes.get("saved_nusd", 0) / NUSD_PER_USD,
+            "guardrails": notes.get("guardrails", []),
+            "blocked_by": notes.get("blocked_by"),
+            "found": notes.get("found", {}),
         },
-        "cache_hit": "False",
-        "cache_key": None,
+        "cache_hit": str(bool(notes.get("cache_hit"))),
+        "cache_key": notes.get("cache_key"),
         "request_tags": row["tags"] or [],
         "requester_ip_address": row["peer"],
         "session_id": row["session_id"],

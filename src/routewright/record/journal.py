@@ -20,6 +20,8 @@ from typing import Any
 
 import msgspec
 
+from routewright.types import Notes
+
 ROTATE_BYTES = 64 * 1024 * 1024
 MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
 SYNC_S = 1.0
@@ -94,6 +96,8 @@ class Record(msgspec.Struct, kw_only=True):
     user: str | None = None
     tags: tuple[str, ...] = ()
     decision: DecisionRecord | None = None
+    notes: Notes | msgspec.UnsetType = msgspec.UNSET
+    """What the cache and the guardrails did; left out where there was neither."""
 
 
 class MeteredRecord(Record):

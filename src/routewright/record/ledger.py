@@ -81,6 +81,8 @@ class Ledger:
             tags=call.metadata_tags + outcome.caller.tags if call is not None else (),
             decision=choice,
         )
+        if outcome.notes is not None:
+            record.notes = outcome.notes
         if type(usage) is not Usage:
             record = _with_units(record, usage)
         self.journal.append(record, then)

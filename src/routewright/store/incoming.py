@@ -109,6 +109,7 @@ class _Record(msgspec.Struct):
     tags: tuple[str, ...] = ()
     decision: msgspec.Raw = _NONE
     units: dict[str, float] = {}
+    notes: msgspec.Raw = _NONE
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -134,6 +135,9 @@ def read_record(line: bytes) -> Incoming:
     if one.units:
         units = f'"units":{_encode(one.units).decode()}'
         extra = f"{{{units}}}" if extra is None else f"{extra[:-1]},{units}}}"
+    if one.notes != _NONE:
+        notes = f'"notes":{bytes(one.notes).decode()}'
+        extra = f"{{{notes}}}" if extra is None else f"{extra[:-1]},{notes}}}"
     figures = (
         one.prompt_tokens, one.completion_tokens, one.cached_tokens, one.cache_creation_tokens, one.reasoning_tokens,
         one.audio_input_tokens + one.audio_output_tokens, one.cost_nusd,

@@ -40,6 +40,7 @@ EXTENSION_FIELDS = frozenset(
         "additional_drop_params", "allowed_openai_params", "max_retries", "stream_timeout",
     }
 )  # fmt: skip
+_WISHES = ("cache", "caching", "guardrails")
 _READ_FIRST = REFUSED_FIELDS | EXTENSION_FIELDS
 _READ_FIELDS = frozenset(
     {"stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "user", "metadata"}
@@ -215,6 +216,7 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None,
     call.allowed_region = call.session_id = call.mock = None
     call.user = None
     call.metadata_tags = ()
+    call.wishes = None
     if not _READ_FIRST.isdisjoint(body):
         refused = REFUSED_FIELDS.intersection(body)
         if refused:
@@ -313,6 +315,9 @@ def _take_extensions(call: Call, body: dict[str, Any]) -> None:
     tags = body.get("tags")
     if tags is not None:
         call.metadata_tags = _tags(tags, "tags")
+    wishes = {name: body[name] for name in _WISHES if body.get(name) is not None}
+    if wishes:
+        call.wishes = wishes
     for name in EXTENSION_FIELDS.intersection(body):
         del body[name]
 

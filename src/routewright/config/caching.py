@@ -1,0 +1,96 @@
+"""`litellm_settings.cache` and `cache_params`: LiteLLM's words for the response cache, and a few of ours."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from routewright.config.problems import nearest, shown
+from routewright.config.section import Section
+from routewright.settings import CacheSettings
+
+MEGABYTE = 1024 * 1024
+CALL_TYPES: dict[str, frozenset[str]] = {
+    "completion": frozenset({"chat", "messages", "generate_content"}),
+    "text_completion": frozenset({"completions"}),
+    "embedding": frozenset({"embeddings"}),
+    "responses": frozenset({"responses"}),
+    "anthropic_messages": frozenset({"messages"}),
+    "generate_content": frozenset({"generate_content"}),
+}
+"""LiteLLM's words, each with and without an `a` before it, and the endpoints that they mean here."""
+NOT_KEPT = frozenset({"transcription", "speech", "rerank", "image_generation", "moderation"})
+SCOPES = ("team", "key", "everyone")
+OWN_TYPES = frozenset({"local"})
+OTHER_TYPES = frozenset(
+    {"redis", "redis-semantic", "qdrant-semantic", "valkey-semantic", "s3", "gcs", "azure-blob", "disk"}
+)
+UNSUPPORTED = frozenset(
+    {"host", "port", "password", "url", "username", "ssl", "db", "max_connections", "redis_startup_nodes",
+     "service_name", "sentinel_nodes", "sentinel_password", "similarity_threshold", "disk_cache_dir",
+     "default_in_memory_ttl", "default_in_redis_ttl", "flush_size", "socket_timeout", "gcp_service_account",
+     "embedding_model", "max_size_in_memory"}
+)  # fmt: skip
+UNSUPPORTED_PATTERN = re.compile(r"(?:redis|qdrant|s3|gcs|azure|ssl|valkey)_[a-z0-9_]+\Z")
+
+
+def read_cache(litellm: Section, params: Section) -> CacheSettings | None:
+    """None where no cache is asked for; faults are noted."""
+    is_on = litellm.boolean("cache") or False
+    changes: dict[str, Any] = {}
+    _check_type(params)
+    ttl_s = params.number("ttl", above=True, most=366 * 86_400)
+    if ttl_s is not None:
+        changes["ttl_s"] = ttl_s
+    mode = _one_of(params, "mode", ("default_on", "default_off"))
+    if mode is not None:
+        changes["is_default_on"] = mode == "default_on"
+    scope = _one_of(params, "scope", SCOPES)
+    if scope is not None:
+        changes["scope"] = scope
+    namespace = params.text("namespace", most=256)
+    if namespace is not None:
+        changes["namespace"] = namespace
+    changes["endpoints"] = _endpoints(params)
+    most_mb = params.number("max_memory_mb", above=True, most=1 << 20)
+    if most_mb is not None:
+        changes["max_memory_bytes"] = max(1, int(most_mb * MEGABYTE))
+    most_kb = params.number("max_entry_kb", above=True, most=1 << 20)
+    if most_kb is not None:
+        changes["max_entry_bytes"] = max(1, int(most_kb * 1024))
+    params.finish(UNSUPPORTED, UNSUPPORTED_PATTERN)
+    return CacheSettings(**changes) if is_on else None
+
+
+def _check_type(params: Section) -> None:
+    kind = params.text("type")
+    if kind is None or kind in OWN_TYPES:
+        return
+    if kind in OTHER_TYPES:
+        params.warn("type", f'"{shown(kind)}" is not served here: each worker keeps answers in its own memory')
+    else:
+        params.error("type", "expected local", nearest(kind, [*OWN_TYPES, *OTHER_TYPES]))
+
+
+def _one_of(params: Section, name: str, words: tuple[str, ...]) -> str | None:
+    value = params.text(name)
+    if value is not None and value not in words:
+        params.error(name, f"expected {', '.join(words)}", nearest(value, list(words)))
+        return None
+    return value
+
+
+def _endpoints(params: Section) -> frozenset[str] | None:
+    words = params.names("supported_call_types")
+    if words is None:
+        return None
+    found: set[str] = set()
+    for word in words:
+        plain = word if word in CALL_TYPES or word in NOT_KEPT else word.removeprefix("a")
+        if plain in NOT_KEPT:
+            params.warn("supported_call_types", f"answers to {shown(word)} are not kept here")
+        elif plain in CALL_TYPES:
+            found |= CALL_TYPES[plain]
+        else:
+            params.error("supported_call_types", f'"{shown(word)}" is no type of call', nearest(word, [*CALL_TYPES]))
+    return frozenset(found)

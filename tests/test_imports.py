@@ -58,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "learning": BASE | {"routing"},
     "orchestration": LEAVES | STATIONS,
     "gateway": LEAVES | STATIONS | {"server", "orchestration", "around"},
+    "carriage": LEAVES | STATIONS | {"server", "gateway"},
     "admin": LEAVES | STATIONS | {"reloading", "server", "management"},
     "app": LEAVES
     | STATIONS
@@ -71,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
         "orchestration",
         "spending",
         "customers",
+        "carriage",
         "guesses",
         "vitals",
         "around",

@@ -34,6 +34,7 @@ from routewright.admission.purses import Purses
 from routewright.around import Around
 from routewright.auth import KeyNotInMemory, Keys
 from routewright.caching.cache import Cache
+from routewright.carriage.line import Carriage
 from routewright.catalog import Catalog
 from routewright.config.problems import ConfigError
 from routewright.config.stored import read_stored
@@ -67,6 +68,7 @@ from routewright.spending import CrossedBudgets, SpendOfStore
 from routewright.storage import KeeperSettings, Storage, wait_until_ended
 from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Group, Health, HttpRequest, Secret
+from routewright.upstream.carrier import Carrier
 from routewright.upstream.relay import Upstream
 from routewright.vitals import Delays, Vitals
 from routewright.writes import Writes
@@ -99,6 +101,7 @@ class Application:
         control: AsgiBridge,
         stored: StoredBridge,
         metrics: Metrics,
+        carriage: Carriage,
         guesses: Guesses,
     ) -> None:
         self._keys = keys
@@ -109,6 +112,7 @@ class Application:
         self._control = control
         self._stored = stored
         self._metrics = metrics
+        self._carriage = carriage
 
     def admit(self, request: HttpRequest) -> asyncio.Future[GatewayError | None] | None:
         endpoint, model = endpoints.find(request.path, request.method)
@@ -138,6 +142,8 @@ class Application:
     def handle(self, request: HttpRequest, client: HttpConnection) -> Coroutine[Any, Any, None]:
         if request.endpoint.is_proxied:
             return self._gateway.infer(request, client)
+        if request.endpoint.is_carried:
+            return self._carriage.carry(request, client)
         if request.endpoint.is_stored:
             return self._stored.handle(request, client)
         return self._bridges.get(request.endpoint.name, self._control).handle(request, client)
@@ -239,6 +245,12 @@ class WorkerProcess:
             AsgiBridge(self._load_control),
             StoredBridge(self.storage),
             self.metrics,
+            Carriage(
+                self.gateway,
+                Carrier(self.upstream, self.deadlines, self.admission),
+                new_id,
+                server.data_dir / RUN_FOLDER,
+            ),
             self.guesses,
         )
         self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)

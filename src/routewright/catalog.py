@@ -42,7 +42,19 @@ from routewright.types import (
 AUTO = "auto"
 DIALS = {"best": 1.0, "cheap": 0.0, "balanced": 0.5}
 """What may stand behind a route's name: `auto:best`."""
-NOT_ROUTED = frozenset({"embeddings", "images", "speech", "moderations", "rerank", "transcriptions", "image_edits"})
+NOT_ROUTED = frozenset(
+    {
+        "embeddings",
+        "images",
+        "speech",
+        "moderations",
+        "rerank",
+        "transcriptions",
+        "translations",
+        "image_edits",
+        "image_variations",
+    }
+)
 MAX_WILDCARD_MODELS = 1000
 NO_LIMIT = 1 << 62
 COUNTING = frozenset({"usage-based-routing", "usage-based-routing-v2"})

@@ -16,6 +16,10 @@ def _proxied(name: str, speaks: str = "openai") -> Endpoint:
     return Endpoint(name=name, methods=POST, access=Access.KEY, is_proxied=True, speaks=speaks)
 
 
+def _carried(name: str) -> Endpoint:
+    return Endpoint(name=name, methods=POST, access=Access.KEY, is_proxied=False, is_carried=True)
+
+
 def _control(name: str, methods: tuple[str, ...], access: Access) -> Endpoint:
     return Endpoint(name=name, methods=methods, access=access, is_proxied=False, takes_body=methods == POST)
 
@@ -31,6 +35,8 @@ COMPLETIONS = _proxied("completions")
 EMBEDDINGS = _proxied("embeddings")
 IMAGES = _proxied("images")
 SPEECH = _proxied("speech")
+TRANSCRIPTIONS = _carried("transcriptions")
+TRANSLATIONS = _carried("translations")
 RERANK = _proxied("rerank")
 GENERATE = _proxied("generate_content", "gemini")
 COUNT_CONTENT = _proxied("count_content", "gemini")
@@ -46,6 +52,10 @@ EXACT: dict[str, Endpoint] = {
     "/messages/count_tokens": _proxied("count_tokens", "anthropic"),
     "/images/generations": IMAGES,
     "/audio/speech": SPEECH,
+    "/images/edits": _carried("image_edits"),
+    "/images/variations": _carried("image_variations"),
+    "/audio/transcriptions": TRANSCRIPTIONS,
+    "/audio/translations": TRANSLATIONS,
     "/moderations": _proxied("moderations"),
     "/rerank": RERANK,
     "/v2/rerank": RERANK,

@@ -135,11 +135,11 @@ class Gateway:
             outcome.fields += decision.fields
             await self.upstream.relay(call, decision, far, outcome)  # call the provider, stream back
         except GatewayError as error:
-            self._refuse(client, outcome, error, speaks)
+            self.refuse(client, outcome, error, speaks)
         except Exception:
             log.exception("request %s failed", outcome.request_id)
             failure = InternalError("internal error; the log has it under this request id")
-            self._refuse(client, outcome, failure, speaks)
+            self.refuse(client, outcome, failure, speaks)
         finally:
             if reservation is not None:
                 ended_at_ms = outcome.ended_at_ms = int(time.time() * 1000)
@@ -170,7 +170,7 @@ class Gateway:
         decision = self.routing.decide(call, candidates)
         return await self.routing.decide_slowly(call, candidates) if decision is None else decision
 
-    def _refuse(self, client: Responder, outcome: Outcome, error: GatewayError, speaks: str) -> None:
+    def refuse(self, client: Responder, outcome: Outcome, error: GatewayError, speaks: str) -> None:
         """Answer with an error; nothing has gone to the client yet."""
         outcome.status = error.status
         outcome.error = error.code

@@ -30,6 +30,8 @@ class FrontLimits:
     max_fields: int = 100
     max_field_name_bytes: int = 256
     max_body_bytes: int = 10 * 1024 * 1024
+    max_upload_bytes: int = 512 * 1024 * 1024
+    """Of a body that is passed on as it comes: sound, pictures, files."""
     max_pipelined_bytes: int = 64 * 1024
     head_timeout_s: float = 10.0
     body_timeout_s: float = 60.0

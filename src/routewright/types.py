@@ -60,6 +60,8 @@ class Endpoint:
     takes_body: bool = True
     speaks: str = "openai"
     """The client dialect in which its errors are told."""
+    is_carried: bool = False
+    """Its body is handed on as it comes, and never held whole."""
     is_stored: bool = False
     """Speaks of what is stored: the store's process answers. Who may do what is decided there."""
 
@@ -131,6 +133,7 @@ class HttpRequest:
         "peer",
         "query",
         "request_id",
+        "upload",
     )
 
     method: str
@@ -144,6 +147,8 @@ class HttpRequest:
     caller: Caller
     model_in_path: str | None
     """What `/models/{id}`, `/engines/{id}/...` or `/key/{key}/regenerate` names, not decoded."""
+    upload: Any
+    """Set for endpoints that are carried: the body on its way, `server.upload.Upload`; None where there is none."""
     peer: str
     """Address of the socket's other end; never taken from a header."""
     request_id: str

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.gateway import Gateway, base_config, deployment, running
+from harness.taker import Taker
 from harness.upstream import Upstream
 
 NO_PRICE: dict[str, Any] = {"input_cost_per_token": None, "output_cost_per_token": None}
@@ -15,7 +16,14 @@ NO_PRICE: dict[str, Any] = {"input_cost_per_token": None, "output_cost_per_token
 
 
 @pytest.fixture(scope="module")
-def media(upstream: Upstream) -> Iterator[Gateway]:
+def taker() -> Iterator[Taker]:
+    server = Taker()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def media(upstream: Upstream, taker: Taker) -> Iterator[Gateway]:
     config = base_config(upstream, router_settings={"num_retries": 0})
     for name, provider, model, more in (
         ("picture", "openai", "dall-e-3", {}),
@@ -29,8 +37,9 @@ def media(upstream: Upstream) -> Iterator[Gateway]:
         ("cohere-rank", "cohere", "rerank-v3.5", {}),
         ("jina-rank", "jina_ai", "jina-reranker-v2", {"input_cost_per_token": 2e-8, "output_cost_per_token": 0}),
         ("voyage-rank", "voyage", "rerank-2.5", {"input_cost_per_token": 5e-8, "output_cost_per_token": 0}),
-        ("ears", "openai", "whisper-1", {}),
-        ("token-ears", "openai", "gpt-4o-transcribe", {}),
+        ("ears", "openai", "whisper-1", {"api_base": taker["ears"].api_base, "temperature": 0.5}),
+        ("token-ears", "openai", "gpt-4o-transcribe", {"api_base": taker["token-ears"].api_base}),
+        ("painter", "openai", "gpt-image-1", {"api_base": taker["painter"].api_base}),
         ("claude", "anthropic", "claude-sonnet-4-5", {}),
     ):
         entry = deployment(name, upstream, name, model=model, provider=provider, **{**NO_PRICE, **more})
@@ -40,8 +49,10 @@ def media(upstream: Upstream) -> Iterator[Gateway]:
     config["model_list"] += [
         deployment("two-voices", upstream, "voice-first", model="tts-1", order=1, **NO_PRICE),
         deployment("two-voices", upstream, "voice-second", model="tts-1", order=2, **NO_PRICE),
-        deployment("two-ears", upstream, "ears-first", model="whisper-1", order=1, **NO_PRICE),
-        deployment("two-ears", upstream, "ears-second", model="whisper-1", order=2, **NO_PRICE),
+        *[
+            deployment("two-ears", upstream, f"ears-{place}", model="whisper-1", order=place, api_base=base, **NO_PRICE)
+            for place, base in ((1, "http://127.0.0.1:1/v1"), (2, taker["ears-second"].api_base))
+        ],
     ]
     config["keys"] += [
         {"key": "sk-poor-1", "alias": "poor", "max_budget": 0.05},

@@ -25,6 +25,10 @@ def described(app: FastAPI) -> dict[str, Any]:
         ("/v1/responses", "OpenAI's Responses, plain or streamed; nothing is kept", ("model", "input")),
         ("/v1/images/generations", "Pictures, whole or in the making", ("model", "prompt")),
         ("/v1/audio/speech", "Speech", ("model", "input")),
+        ("/v1/images/edits", "Pictures from pictures, by a form", ("model", "image", "prompt")),
+        ("/v1/images/variations", "Pictures like a picture, by a form", ("model", "image")),
+        ("/v1/audio/transcriptions", "What was said, by a form with sound", ("model", "file")),
+        ("/v1/audio/translations", "The same in English", ("model", "file")),
         ("/v1/moderations", "Moderation", ("input",)),
         ("/v1/rerank", "A ranking of documents", ("model", "query", "documents")),
         ("/v2/rerank", "The same, at Cohere's path", ("model", "query", "documents")),
@@ -56,6 +60,8 @@ def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any
         "contents": {"type": "array", "items": {"type": "object"}, "description": "The conversation"},
         "prompt": {"description": "A string, strings, tokens or token lists"},
         "input": {"description": "A string, strings, tokens or token lists"},
+        "file": {"type": "string", "format": "binary"},
+        "image": {"type": "string", "format": "binary"},
         "query": {"type": "string", "description": "What the documents are compared with"},
         "documents": {"type": "array", "items": {}, "description": "Strings, or objects with a text"},
         "stream": {"type": "boolean", "description": "Answer with server-sent events"},
@@ -72,7 +78,7 @@ def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {
+                "multipart/form-data" if {"file", "image"}.intersection(required) else "application/json": {
                     "schema": {
                         "type": "object",
                         "required": list(required),

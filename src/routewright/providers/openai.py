@@ -29,6 +29,13 @@ PATHS = {
     "speech": "/audio/speech",
     "moderations": "/moderations",
 }
+CARRIED_PATHS = {
+    "transcriptions": "/audio/transcriptions",
+    "translations": "/audio/translations",
+    "image_edits": "/images/edits",
+    "image_variations": "/images/variations",
+}
+"""Their heads say nothing of the body, and have no empty line."""
 MAX_TOKENS_BELIEVED = 100_000_000
 """A usage figure above this is no usage figure."""
 stream_type = b"text/event-stream"
@@ -62,8 +69,16 @@ def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str
         else:
             target = base + path
         heads[endpoint] = head(target, fields)
+    for endpoint, path in CARRIED_PATHS.items():
+        heads[endpoint] = carried_head(heads["chat"], path)
     heads["rerank"] = head(rerank_path(settings.provider, settings.api_base), fields)
     return heads
+
+
+def carried_head(chat_head: bytes, path: str) -> bytes:
+    """The head of a chat with another path, up to where the body's own lines begin."""
+    head = chat_head.replace(PATHS["chat"].encode(), path.encode(), 1)
+    return head.replace(b"content-type: application/json\r\n", b"", 1).removesuffix(b"content-length: ")
 
 
 def request_bytes(call: Call, deployment: Deployment) -> bytes:

@@ -26,6 +26,7 @@ from routewright.errors import (
 )
 from routewright.flow import Flow
 from routewright.server.head import MAX_EMPTY_LINES, NO_HEAD, Head, HeadMemo, HeadProbe, caller_request_id
+from routewright.server.upload import CHECK_S, Upload
 from routewright.settings import FrontLimits
 from routewright.types import HttpRequest
 from routewright.writes import Writes
@@ -123,6 +124,8 @@ class _State(Enum):
     HEAD = auto()
     ADMIT = auto()
     BODY = auto()
+    UPLOAD = auto()
+    """Served already, while its body is still coming."""
     BUSY = auto()
     LINGER = auto()
     CLOSED = auto()
@@ -153,6 +156,7 @@ class HttpConnection(asyncio.Protocol):
         "_streams",
         "_transport",
         "_unsent",
+        "_upload",
         "_worker",
         "deadline",
         "is_gone",
@@ -183,6 +187,7 @@ class HttpConnection(asyncio.Protocol):
         self._resume_reading = False
         self._streams = False
         self._unsent = b""
+        self._upload: Upload | None = None
         self.deadline = 0.0
         self.is_gone = False
         self.on_gone: Callable[[], None] | None = None
@@ -216,7 +221,7 @@ class HttpConnection(asyncio.Protocol):
         else:
             worker.per_address.pop(self._peer, None)
         self._forget_body()
-        was_busy = self._state is _State.BUSY
+        was_busy = self._state is _State.BUSY or self._state is _State.UPLOAD
         self._state = _State.CLOSED
         self.is_gone = True
         if was_busy and self.on_gone is not None:
@@ -240,7 +245,7 @@ class HttpConnection(asyncio.Protocol):
         if self._state in (_State.BUSY, _State.ADMIT) and not self._request.endpoint.is_proxied:
             self._closes = True  # a short answer still reaches a client that has only finished sending
             return True
-        if self._state is _State.BUSY:
+        if self._state is _State.BUSY or self._state is _State.UPLOAD:
             self.is_gone = True
             if self.on_gone is not None:
                 self.on_gone()
@@ -259,6 +264,8 @@ class HttpConnection(asyncio.Protocol):
             self.deadline = self._worker.deadlines.now + self._worker.limits.idle_timeout_s
         elif self._state is _State.LINGER:
             self.deadline = self._worker.deadlines.now + LINGER_S
+        elif self._state is _State.UPLOAD:
+            self.deadline = self._worker.deadlines.now + CHECK_S
         if self.on_pause is not None:
             self.on_pause(False)
 
@@ -273,6 +280,9 @@ class HttpConnection(asyncio.Protocol):
                 self._close()
         elif state is _State.BODY:
             self._check_body_pace(now)
+        elif state is _State.UPLOAD and self._upload is not None:
+            self.deadline = now + CHECK_S
+            self._upload.check_pace()
         elif state is _State.LINGER:
             self._close()
 
@@ -287,6 +297,8 @@ class HttpConnection(asyncio.Protocol):
                     data = self._consume_head(data)
                 elif self._state is _State.BODY:
                     data = self._consume_body(data)
+                elif self._state is _State.UPLOAD:
+                    data = self._consume_upload(data)
                 elif self._state is _State.BUSY or self._state is _State.ADMIT:
                     self._backlog = data
                     break
@@ -395,6 +407,9 @@ class HttpConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         """The key is good: read the body, if there is one."""
         worker, head = self._worker, self._head
+        if self._request.endpoint.is_carried:
+            self._begin_upload()
+            return
         if not head.is_chunked and not self._content_length:
             self._run()
             return
@@ -412,6 +427,43 @@ class HttpConnection(asyncio.Protocol):
         self._chunked = ChunkedReader() if head.is_chunked else None
         self._body_started_s = worker.deadlines.now
         self.deadline = worker.deadlines.now + min(SLOW_BODY_GRACE_S, limits.body_timeout_s)
+
+    def _begin_upload(self) -> None:
+        """Serve the request now; who serves it says when its body is wanted."""
+        head, limits = self._head, self._worker.limits
+        if head.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise FrontError(415, "unsupported_media_type", "compressed request bodies are not taken")
+        if self._content_length > limits.max_upload_bytes:
+            raise FrontError(413, "request_too_large", f"the body may have at most {limits.max_upload_bytes} bytes")
+        self._upload = self._request.upload = None
+        if head.is_chunked or self._content_length:
+            length = None if head.is_chunked else self._content_length
+            self._upload = self._request.upload = Upload(self, length, limits)
+            self.set_reading(False)
+        self._run()
+
+    def set_reading(self, is_wanted: bool) -> None:
+        """As the reader of an upload has room."""
+        if is_wanted:
+            if self._head.expects_continue and self._upload is not None and not self._upload.received:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._resume_reading = False
+            self._transport.resume_reading()
+        elif not self._transport.is_closing():
+            self._resume_reading = True
+            self._transport.pause_reading()
+
+    def _consume_upload(self, data: bytes) -> bytes:
+        upload = self._upload
+        assert upload is not None
+        rest = upload.feed(data)
+        if upload.is_complete and self._state is _State.UPLOAD:
+            self._state = _State.BUSY
+            self.deadline = 0.0
+            if self._resume_reading:
+                self._resume_reading = False
+                self._transport.resume_reading()
+        return rest
 
     def _check_media(self, head: Head) -> None:
         media_type = head.headers.get(b"content-type")
@@ -459,13 +511,16 @@ class HttpConnection(asyncio.Protocol):
         """The request is whole: hand it to the application, from this very call."""
         self._state = _State.BUSY
         self.deadline = 0.0
+        if self._upload is not None:
+            self._state = _State.UPLOAD
+            self.deadline = self._worker.deadlines.now + CHECK_S
         self._held = None
         self._streams = False
         Flow(self._worker.application.handle(self._request, self), self._crashed)
 
     def _crashed(self, error: BaseException) -> None:
         log.error("request %s failed", self._request.request_id, exc_info=error)
-        if self._state is not _State.BUSY:
+        if self._state is not _State.BUSY and self._state is not _State.UPLOAD:
             return
         if self._streams or self.is_gone:
             self._close()
@@ -552,6 +607,8 @@ class HttpConnection(asyncio.Protocol):
         self.on_gone = None
         self.on_pause = None
         self._forget_body()
+        if self._upload is not None:
+            self._end_upload()
         if self._state is not _State.BUSY:
             return
         self._held = None
@@ -580,6 +637,15 @@ class HttpConnection(asyncio.Protocol):
         elif self._backlog and not self._consuming:
             data, self._backlog = self._backlog, b""
             self._consume(data)
+
+    def _end_upload(self) -> None:
+        """The request is answered. A body that has not come whole is not read on: its connection ends."""
+        upload, self._upload = self._upload, None
+        assert upload is not None
+        upload.close()
+        if self._state is _State.UPLOAD:
+            self._state = _State.BUSY
+            self._closes = True
 
     def _framed(self, data: bytes) -> bytes:
         if self._head.is_http_1_0 or not data:

@@ -50,7 +50,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = ("_buffer", "_chunked", "_has_bytes", "_interim", "_is_paused", "_keeps_alive", "_max_head_bytes",
                  "_on_closed", "_on_idle", "_remaining", "_state", "_transport", "_unsent", "_writes", "idle_since_s",
-                 "is_closed", "is_used", "sink")  # fmt: skip
+                 "is_closed", "is_sending", "is_used", "on_pause", "sink")  # fmt: skip
 
     def __init__(
         self,
@@ -78,6 +78,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_used = False
         """It has carried a response before, so it may have gone stale."""
         self.is_closed = False
+        self.is_sending = False
+        """The request's body is still on its way."""
+        self.on_pause: Callable[[bool], None] | None = None
+        """While a body is sent: called with True when the upstream takes no more, with False when it does again."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -90,10 +94,33 @@ class UpstreamConnection(asyncio.Protocol):
         self._unsent = request
         self._writes.add(self)
 
+    def begin(self, head: bytes, sink: Sink, on_pause: Callable[[bool], None]) -> None:
+        """Send a request's head; its body follows by `write`."""
+        self.send(b"", sink)
+        self.is_sending = True
+        self.on_pause = on_pause
+        self._transport.write(head)
+
+    def write(self, data: bytes, is_last: bool) -> None:
+        """More of the request's body, framed as its head says."""
+        if is_last:
+            self.is_sending = False
+            self.on_pause = None
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self.on_pause is not None:
+            self.on_pause(True)
+
+    def resume_writing(self) -> None:
+        if self.on_pause is not None:
+            self.on_pause(False)
+
     def write_now(self) -> None:
         """Send the request at the turn's end, unless nobody wants its answer any more."""
         unsent, self._unsent = self._unsent, b""
-        if self.sink is not None and not self._transport.is_closing():
+        if unsent and self.sink is not None and not self._transport.is_closing():
             self._transport.write(unsent)
 
     def pause(self) -> None:
@@ -263,7 +290,7 @@ class UpstreamConnection(asyncio.Protocol):
         sink, self.sink = self.sink, None
         self._state = _IDLE
         self.is_used = True
-        if self._keeps_alive and not self.is_closed:
+        if self._keeps_alive and not self.is_closed and not self.is_sending:
             if self._is_paused:
                 self.resume()
             self._on_idle(self)

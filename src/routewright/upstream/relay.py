@@ -26,6 +26,7 @@ from routewright.providers.dialects import mocked
 from routewright.settings import AttemptSettings, UpstreamSettings
 from routewright.types import Call, Decision, Deployment, Group, Mock, Outcome, Responder
 from routewright.upstream.attempt import Attempt
+from routewright.upstream.carry import Carry
 from routewright.upstream.connection import UpstreamConnection
 from routewright.upstream.credentials import Credentials
 from routewright.upstream.health import Balance
@@ -99,6 +100,10 @@ class Upstream:
         self.balance.configure(attempts)
         self._policies = RetryPolicies.of(attempts)
 
+    @property
+    def settings(self) -> UpstreamSettings:
+        return self._settings
+
     async def relay(self, call: Call, decision: Decision, client: Responder, outcome: Outcome) -> None:
         """Returns when the answer's end is held by `client`, or the client has left. Raises the last GatewayError.
 
@@ -131,7 +136,8 @@ class Upstream:
     def end_all(self, error: GatewayError) -> None:
         """End every running attempt with `error`: an answer that has begun says so to its client."""
         self._ending = error
-        for attempt in self._deadlines.members(Attempt):
+        running: list[Attempt | Carry] = [*self._deadlines.members(Attempt), *self._deadlines.members(Carry)]
+        for attempt in running:
             attempt.end(error)
         for is_over in list(self._waiting):
             is_over.set(None)
@@ -253,7 +259,7 @@ class Upstream:
             while True:
                 connection = pool.take() if attempt is None else None
                 if connection is None:
-                    connection = await self._connect(pool, client)
+                    connection = await self.connect(pool, client)
                     if connection is None:
                         outcome.ended = "client_gone"
                         health.is_probed = False
@@ -286,7 +292,7 @@ class Upstream:
             health.is_probed = False
         return error
 
-    async def _connect(self, pool: Pool, client: Responder) -> UpstreamConnection | None:
+    async def connect(self, pool: Pool, client: Responder) -> UpstreamConnection | None:
         """A new connection, or None where the client has left meanwhile; then the connection waits in the pool."""
         task = asyncio.get_running_loop().create_task(pool.connect())
         is_over = self._interruptible(client)

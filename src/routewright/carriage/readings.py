@@ -1,0 +1,130 @@
+"""What is read of an answer on its way by: its kind, and what it used."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from routewright.errors import GatewayError, UpstreamBadResponse
+from routewright.metered import MeteredCall, MeteredUsage, Units
+from routewright.providers import openai
+from routewright.providers.head import provider_fields
+from routewright.providers.media import Figures, figures_of, picture_usage
+from routewright.types import Deployment, Outcome, Usage
+
+MAX_LOOKED_AT_BYTES = 1024 * 1024
+"""Of an answer in JSON, which is looked at whole; a longer one is only passed on."""
+TAIL_BYTES = 16 * 1024
+MAX_SECONDS_BELIEVED = 1_000_000.0
+BYTES_PER_SECOND = 16_000
+"""Of sound whose length nobody tells: 128 kbit/s."""
+_KINDS = re.compile(
+    rb"(?:application/json|text/plain|text/event-stream|text/vtt|text/srt|application/x-subrip)(?:\s*;[ -~]{0,128})?"
+)
+_LAST_TIME = re.compile(rb"-->\s*(?:(\d{1,4}):)?(\d{2}):(\d{2})[.,](\d{1,3})")
+_decode = msgspec.json.Decoder().decode
+
+
+class Looked:
+    """The beginning of an answer, as far as it may be looked at, and its end."""
+
+    __slots__ = ("_is_too_long", "_pieces", "_size", "tail")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._is_too_long = False
+        self.tail = b""
+
+    def feed(self, data: bytes) -> None:
+        self.tail = data[-TAIL_BYTES:] if len(data) >= TAIL_BYTES else (self.tail + data)[-TAIL_BYTES:]
+        self._size += len(data)
+        if self._size > MAX_LOOKED_AT_BYTES:
+            self._pieces.clear()
+        else:
+            self._pieces.append(data)
+
+    def object(self) -> dict[str, Any]:
+        """The answer as JSON, or the last event's; empty where it is neither, or too long."""
+        text = b"".join(self._pieces)
+        if text[:64].lstrip()[:1] != b"{":
+            start = self.tail.rfind(b"\ndata: {")
+            text = self.tail[start + 7 :].split(b"\n", 1)[0] if start >= 0 else b""
+            if not text and self.tail.startswith(b"data: {"):
+                text = self.tail[6:].split(b"\n", 1)[0]
+        try:
+            found = _decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+            return {}
+        return found if type(found) is dict else {}
+
+
+class FormReading:
+    """The answer to a form with a file: a transcript, or pictures."""
+
+    def __init__(
+        self, call: MeteredCall, deployment: Deployment, outcome: Outcome, file_bytes: Callable[[], int], kind: str
+    ) -> None:
+        self._call = call
+        self._deployment = deployment
+        self._outcome = outcome
+        self._file_bytes = file_bytes
+        self._kind = kind
+        self._looked = Looked()
+
+    def begin(self, status: int, headers: Mapping[bytes, bytes]) -> bytes | None:
+        if status != 200:
+            return None
+        media_type = headers.get(b"content-type", b"")
+        if _KINDS.fullmatch(media_type.lower()) is None:
+            raise UpstreamBadResponse("the upstream's answer is of a kind that this endpoint has not")
+        return b"content-type: %b\r\nx-content-type-options: nosniff\r\n%b%b" % (
+            media_type, self._deployment.reply_fields, provider_fields(headers, self._deployment),
+        )  # fmt: skip
+
+    def feed(self, data: bytes) -> None:
+        self._looked.feed(data)
+
+    def error_of(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> GatewayError:
+        return openai.error_of(status, headers, body, self._deployment, time.time())
+
+    def usage(self, *, is_whole: bool) -> Usage | None:
+        answer = self._looked.object() if is_whole else {}
+        figures = figures_of(answer.get("usage"))
+        if self._kind == "pictures":
+            data = answer.get("data")
+            count = len(data) if type(data) is list else self._call.units.images
+            return picture_usage(figures, self._call, count)
+        seconds = self._seconds(answer, figures) if is_whole else None
+        is_told = seconds is not None
+        if seconds is None:
+            seconds = self._file_bytes() / BYTES_PER_SECOND
+        units = Units(seconds=seconds)
+        told = figures.usage(units) if figures is not None else None
+        if told is not None:
+            return told
+        return MeteredUsage(units=units, is_estimated=not is_told)
+
+    def _seconds(self, answer: dict[str, Any], figures: Figures | None) -> float | None:
+        """How long the sound was, by the provider's word or by the last subtitle's end."""
+        if figures is not None and figures.type == "duration":
+            return _believed(figures.seconds)
+        if answer:
+            return _believed(answer.get("duration"))
+        ends = list(_LAST_TIME.finditer(self._looked.tail))
+        if not ends:
+            return None
+        hours, minutes, seconds, part = ends[-1].groups()
+        return _believed(int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(part) / 10 ** len(part))
+
+
+def _believed(value: Any) -> float | None:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        return None
+    return seconds if 0 < seconds <= MAX_SECONDS_BELIEVED else None

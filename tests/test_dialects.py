@@ -40,6 +40,9 @@ def many(upstream: Upstream) -> Iterator[Gateway]:
         deployment("gemini", upstream, "gemini", provider="gemini", model="gemini-2.5-flash"),
         deployment("nova", upstream, "nova", provider="bedrock", model="amazon.nova-pro-v1:0", api_key=None,
                    aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key=secret("nova"), aws_region_name="us-east-1"),
+        deployment("command", upstream, "command", provider="cohere", model="command-a-03-2025"),
+        deployment("llama", upstream, "llama", provider="ollama_chat", model="llama3.1",
+                   api_base=upstream["llama"].api_base.removesuffix("/v1")),
         deployment("lenient", upstream, "lenient", drop_params=True, **claude),
     ]  # fmt: skip
     with running(config) as started:
@@ -459,7 +462,7 @@ def google(many: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[genai.Cli
     client.close()
 
 
-@pytest.mark.parametrize("model", ["gemini", "gpt-4o", "claude", "nova", "auto"])
+@pytest.mark.parametrize("model", ["gemini", "gpt-4o", "claude", "nova", "command", "llama", "auto"])
 def test_google_s_client_gets_its_answer(model: str, google: genai.Client, many: Gateway) -> None:
     config = genai.types.GenerateContentConfig(system_instruction="Be brief.", max_output_tokens=50)
     before = len(many.journal())
@@ -471,7 +474,7 @@ def test_google_s_client_gets_its_answer(model: str, google: genai.Client, many:
     assert record["cost_nusd"] > 0
 
 
-@pytest.mark.parametrize("model", ["gemini", "gpt-4o", "claude"])
+@pytest.mark.parametrize("model", ["gemini", "gpt-4o", "claude", "command", "llama"])
 def test_google_s_client_streams(model: str, google: genai.Client) -> None:
     chunks = list(google.models.generate_content_stream(model=model, contents="Say hello"))
     assert "".join(chunk.text or "" for chunk in chunks) == f"Hello from {model}"
@@ -525,7 +528,7 @@ RESPONSES_TOOL = {"type": "function", "name": "weather", "parameters": TOOLS[0][
                   "strict": False}  # fmt: skip
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "claude", "gemini", "nova", "auto"])
+@pytest.mark.parametrize("model", ["gpt-4o", "claude", "gemini", "nova", "command", "llama", "auto"])
 def test_responses(model: str, client: openai.OpenAI, many: Gateway) -> None:
     raw = client.responses.with_raw_response.create(model=model, input="Say hello", instructions="Be brief.")
     response = raw.parse()
@@ -536,7 +539,7 @@ def test_responses(model: str, client: openai.OpenAI, many: Gateway) -> None:
     assert record["cost_nusd"] > 0
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "claude", "gemini", "nova"])
+@pytest.mark.parametrize("model", ["gpt-4o", "claude", "gemini", "nova", "command", "llama"])
 def test_responses_stream(model: str, client: openai.OpenAI) -> None:
     with client.responses.stream(model=model, input="Say hello") as stream:
         kinds = [event.type for event in stream]

@@ -34,7 +34,7 @@ def test_a_good_file_shows_what_would_be_served(tmp_path: Path) -> None:
     assert lines[:2] == ["config.yaml: good", "models: 2, deployments: 2"]
     assert [line.split() for line in lines[2:4]] == [
         ["gpt-4o", "openai/gpt-4o", "https://api.openai.com/v1", "chat", "$2.5", "/", "$10", "per", "Mtok", "first"],
-        ["local", "ollama/llama3", "http://localhost:11434/v1", "chat", "no", "price", lines[3].split()[-1]],
+        ["local", "ollama/llama3", "http://localhost:11434", "chat", "no", "price", lines[3].split()[-1]],
     ]
     assert lines[4:] == [
         "routes: 2",

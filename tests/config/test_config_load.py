@@ -451,7 +451,7 @@ def test_without_api_key_the_providers_own_variable_counts() -> None:
 def test_a_self_hosted_server_needs_no_key() -> None:
     text = "model_list: [{model_name: m, litellm_params: {model: %s, input_cost_per_token: 0}}]"
     assert only(text % "ollama/llama3").api_key is None
-    assert only(text % "ollama/llama3").api_base == "http://localhost:11434/v1"
+    assert only(text % "ollama/llama3").api_base == "http://localhost:11434"
     assert only(text % "openai/x, api_base: http://vllm/v1").api_key is None
 
 

@@ -46,7 +46,8 @@ def test_a_model_is_split_into_provider_and_name_as_litellm_does(
         ("openai", "http://vllm:8000/v1/", "http://vllm:8000/v1"),
         ("openai", "http://vllm:8000", "http://vllm:8000"),
         ("openai", "http://vllm:8000/v1/chat/completions", "http://vllm:8000/v1"),
-        ("ollama", "http://localhost:11434", "http://localhost:11434/v1"),
+        ("ollama", "http://localhost:11434/api/chat", "http://localhost:11434"),
+        ("cohere", "https://api.cohere.ai/v1/chat", "https://api.cohere.ai/v2"),
         ("ollama", "http://localhost:11434/v1", "http://localhost:11434/v1"),
         ("mistral", "https://api.mistral.ai", "https://api.mistral.ai/v1"),
         ("azure", "https://x.openai.azure.com/", "https://x.openai.azure.com"),
@@ -106,7 +107,7 @@ def test_the_names_of_models_are_those_of_the_provider() -> None:
     ],
 )
 def test_a_provider_that_speaks_the_dialect_is_known(name: str) -> None:
-    own = name in ("azure", "anthropic", "gemini", "bedrock")
+    own = name in ("azure", "anthropic", "gemini", "bedrock", "cohere", "ollama")
     assert PROVIDERS[name].dialect == (name if own else "openai")
     assert name not in UNSPOKEN
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import anthropic, bedrock, dialect, gemini
+from harness import anthropic, bedrock, cohere, dialect, gemini, ollama
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,19 @@ class Deployment:
             if ":stream" in request.path:
                 return self._streamed(gemini.text_events(["Hello", " from", f" {self.name}"]))
             whole = gemini.response({"text": f"Hello from {self.name}"})
+            return [Send(dialect.response(200, dialect.to_json(whole)))]
+        if path.endswith("v2/chat"):
+            if asked["stream"]:
+                return self._streamed(cohere.text_events(["Hello", " from", f" {self.name}"]))
+            whole = cohere.response(cohere.text(f"Hello from {self.name}"))
+            return [Send(dialect.response(200, dialect.to_json(whole)))]
+        if path.endswith("api/chat"):
+            if asked["stream"]:
+                lines = ollama.text_lines(["Hello", " from", f" {self.name}"])
+                return [Send(b"".join(dialect.chunked_stream(lines, ollama.STREAM_HEADERS)))]
+            return [Send(dialect.response(200, dialect.to_json(ollama.response(f"Hello from {self.name}"))))]
+        if path.endswith("/embed"):
+            whole = cohere.embeddings(asked) if "texts" in asked else ollama.embeddings(asked)
             return [Send(dialect.response(200, dialect.to_json(whole)))]
         if path.endswith(":rawPredict"):
             count = path.endswith("count-tokens:rawPredict")

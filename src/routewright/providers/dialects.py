@@ -15,12 +15,16 @@ from routewright.providers import (
     anthropic_native,
     bedrock,
     bedrock_answers,
+    cohere,
+    cohere_answers,
     gemini,
     gemini_answers,
     gemini_native,
     media,
     mistral,
     mock,
+    ollama,
+    ollama_answers,
     openai,
     openai_translated,
     rerank,
@@ -87,8 +91,12 @@ _NO_OTHERS: Mapping[str, Exchange] = dict.fromkeys(_OTHERS, _UNSERVED)
 _OPENAI_TRANSLATED = openai_translated.Translated(time.time)
 _ANTHROPIC = anthropic_answers.Translated(time.time)
 _GEMINI = gemini_answers.Translated(time.time)
+_COHERE = cohere_answers.Translated(time.time)
+_OLLAMA = ollama_answers.Translated(time.time)
 _VERTEX_CLAUDE = vertex.Claude(time.time)
 _VERTEX_EMBEDDINGS = vertex.Embeddings()
+_TALKS = ("chat", "messages", "generate_content", "responses")
+"""Endpoints whose answer is a conversation's next turn."""
 _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
     "openai": {
         "chat": openai,
@@ -120,8 +128,28 @@ _EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
         **_OWN_COUNTS,
         "count_content": gemini_native.Count(),
     },
+    "cohere": {
+        **dict.fromkeys(_TALKS, _COHERE),
+        "completions": _UNSERVED,
+        "embeddings": cohere_answers.Embeddings(),
+        **_OWN_COUNTS,
+    },
+    "ollama": {
+        **dict.fromkeys(_TALKS, _OLLAMA),
+        "completions": openai,
+        "embeddings": ollama_answers.Embeddings(),
+        **_OWN_COUNTS,
+    },
 }
-_HEADS = {"openai": openai.request_heads, "anthropic": anthropic.request_heads, "gemini": gemini.request_heads}
+_HEADS = {
+    "openai": openai.request_heads,
+    "anthropic": anthropic.request_heads,
+    "gemini": gemini.request_heads,
+    "cohere": cohere.request_heads,
+    "ollama": ollama.request_heads,
+}
+_DOORS_OF_OPENAI = {"gemini": "/openai", "cohere": "/compatibility/v1", "ollama": "/v1"}
+"""What an address ends with where the provider serves OpenAI's dialect beside its own."""
 
 
 def mocked(text: str) -> dict[str, Exchange]:
@@ -160,7 +188,7 @@ def _converse(
 ) -> Mapping[str, Exchange]:
     signer = bedrock.Signer(settings, upstream_model, time.time, credential)
     converse = bedrock_answers.Translated(signer, time.time)
-    served: dict[str, Exchange] = dict.fromkeys(("chat", "messages", "generate_content", "responses"), converse)
+    served: dict[str, Exchange] = dict.fromkeys(_TALKS, converse)
     return {"completions": _UNSERVED, "embeddings": _UNSERVED, **_OWN_COUNTS, **served}
 
 
@@ -170,8 +198,10 @@ def _spoken(settings: DeploymentSettings, upstream_model: str) -> tuple[Mapping[
         own = vertex.exchanges(upstream_model, _EXCHANGES, _VERTEX_CLAUDE, _VERTEX_EMBEDDINGS)
         return own, vertex.request_heads(settings, upstream_model)
     dialect = provider.dialect if provider is not None else "openai"
-    if dialect not in _HEADS or settings.api_base.endswith("/openai"):
-        dialect = "openai"  # Azure, whose paths and key are all that tells it apart; Google's door for OpenAI's dialect
+    if dialect not in _HEADS:
+        dialect = "openai"  # Azure, whose paths and key are all that tells it apart
+    elif dialect in _DOORS_OF_OPENAI and settings.api_base.endswith(_DOORS_OF_OPENAI[dialect]):
+        dialect = "openai"
     if settings.provider == "mistral":
         return {**_EXCHANGES["openai"], "chat": mistral}, openai.request_heads(settings, upstream_model)
     return _EXCHANGES[dialect], _HEADS[dialect](settings, upstream_model)

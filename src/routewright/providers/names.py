@@ -24,7 +24,7 @@ class Provider:
     base_env: tuple[str, ...] = ()
     """Variables that may hold the address."""
     dialect: str = "openai"
-    """`openai`, `azure`, `anthropic`, `gemini`, `vertex` or `bedrock`."""
+    """`openai`, `azure`, `anthropic`, `gemini`, `vertex`, `bedrock`, `cohere` or `ollama`."""
     needs_key: bool = True
     """False: self-hosted servers, which mostly ask for none."""
     bare_path: str = ""
@@ -103,10 +103,11 @@ _PROVIDERS = (
     ),
     Provider(
         "cohere",
-        "https://api.cohere.ai/compatibility/v1",
+        "https://api.cohere.com/v2",
         ("COHERE_API_KEY", "CO_API_KEY"),
         ("COHERE_API_BASE",),
-        bare_path="/compatibility/v1",
+        dialect="cohere",
+        bare_path="/v2",
         prices_as="cohere",
     ),
     _hosted("groq", "https://api.groq.com/openai/v1", prices_as="groq"),
@@ -178,7 +179,9 @@ _PROVIDERS = (
         prices_as="databricks",
     ),
     _self_hosted("hosted_vllm", None),
-    _self_hosted("ollama", "http://localhost:11434/v1", path="/v1"),
+    Provider(
+        "ollama", "http://localhost:11434", ("OLLAMA_API_KEY",), ("OLLAMA_API_BASE",), dialect="ollama", needs_key=False
+    ),
     _self_hosted("lm_studio", "http://localhost:1234/v1", path="/v1"),
     _self_hosted("llamafile", "http://127.0.0.1:8080/v1", path="/v1"),
     _self_hosted("xinference", "http://127.0.0.1:9997/v1", path="/v1"),
@@ -301,6 +304,12 @@ def complete_base(provider: Provider, api_base: str) -> str:
     if provider.dialect == "anthropic" and parts.path:
         base = base.removesuffix("/messages")
         return base if base.endswith("/v1") else base + "/v1"
+    if provider.dialect in ("cohere", "ollama"):  # LiteLLM's addresses may name the endpoint, or an older version
+        for ending in ("/chat", "/embed", "/api"):
+            base = base.removesuffix(ending)
+        if provider.dialect == "cohere" and base.endswith("/v1") and not base.endswith("/compatibility/v1"):
+            base = f"{base[:-3]}/v2"
+        parts = urlsplit(base)
     for ending in ("/chat/completions", "/completions", "/embeddings", "/rerank"):
         if provider.dialect != "azure" and parts.path.endswith(ending):
             return base[: -len(ending)]

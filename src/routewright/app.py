@@ -8,6 +8,7 @@ import dataclasses
 import gc
 import itertools
 import logging
+import math
 import os
 import random
 import secrets
@@ -61,8 +62,9 @@ from routewright.reloading import ConfigWatch, Difference, difference, in_force
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
 from routewright.server.asgi import AsgiApplication, AsgiBridge
+from routewright.server.handover import Successor, inherited, say_ready, take_sockets, tell_service_manager, when_ready
 from routewright.server.protocol import HttpConnection, Worker
-from routewright.server.workers import Supervisor, listening_sockets, raise_file_limit
+from routewright.server.workers import STOPS, Supervisor, listening_sockets, raise_file_limit
 from routewright.settings import JOURNAL_FOLDER, BudgetSettings, DeploymentSettings, Settings
 from routewright.spending import CrossedBudgets, SpendOfStore
 from routewright.storage import KeeperSettings, Storage, wait_until_ended
@@ -172,8 +174,18 @@ def id_source() -> Callable[[], str]:
 class WorkerProcess:
     """One worker: its loop, its parts, and how it ends."""
 
-    def __init__(self, settings: Settings, counters: Counters, worker: int, load: Load | None = None) -> None:
-        """`load` reads the configuration again; None where there is no file behind it."""
+    def __init__(
+        self,
+        settings: Settings,
+        counters: Counters,
+        worker: int,
+        load: Load | None = None,
+        *,
+        on_ready: Callable[[], None] = lambda: None,
+        start_successor: Callable[[], Successor] | None = None,
+    ) -> None:
+        """`load` reads the configuration again; None where there is no file behind it. `on_ready` is called when it
+        serves. `start_successor`: where this is the gateway's only process, and no supervisor does that."""
         self.settings = settings
         """What the configuration says; what is served has the store's models as well."""
         self._load = load
@@ -184,6 +196,10 @@ class WorkerProcess:
         self._reasons_told: set[str] = set()
         self._healths: dict[str, Health] = {}
         self._counters = counters
+        self._slot = counters.slot(worker)
+        self._on_ready = on_ready
+        self._start_successor = start_successor
+        self._successor: Successor | None = None
         server = settings.server
         new_id = id_source()
         writes = Writes()
@@ -207,7 +223,7 @@ class WorkerProcess:
         self.upstream = Upstream(
             settings.attempts, settings.upstream, self.deadlines, writes, rng, self.admission, self.purses
         )
-        self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker)
+        self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker, slot=self._slot)
         self.catalog = self._catalog_of(settings)
         self.routing = self._routers_of(settings, self.catalog)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
@@ -230,7 +246,7 @@ class WorkerProcess:
         self.upstream.on_failure = self.metrics.count_failure
         self.upstream.balance.on_cooldown = self.metrics.count_cooldown
         self.snapshots = Snapshots(
-            server.data_dir / RUN_FOLDER, worker, server.workers, counters.run_id, self.metrics,
+            server.data_dir / RUN_FOLDER, self._slot, counters.slots(), counters.run_id, self.metrics,
             lambda: counters.scrapes,
         )  # fmt: skip
         self._delays = Delays(time.monotonic())
@@ -275,6 +291,7 @@ class WorkerProcess:
         self._polled_s = 0.0
         self._refreshed_s = 0.0
         self._signals = 0
+        self.has_successor = False
         self._drain_until_s = 0.0
         self.deadlines.every_tick(self._on_tick)
 
@@ -466,7 +483,10 @@ class WorkerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+        loop.add_signal_handler(signal.SIGUSR1, self._leave)
+        if self._start_successor is not None:
+            loop.add_signal_handler(signal.SIGUSR2, self._hand_over)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         self.deadlines.sweep()
         self.deadlines.start(loop)
         self.journal.start(loop)
@@ -485,6 +505,7 @@ class WorkerProcess:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        self._on_ready()
         await self._ended
         self.deadlines.stop()
         self.upstream.pools.close()
@@ -493,6 +514,7 @@ class WorkerProcess:
         await asyncio.sleep(0)
         self.routing.close()
         self.journal.close()
+        self._counters.note_end(self._slot)
         self.feedback.save()
         await self.storage.close()
         self.snapshots.write()
@@ -511,12 +533,50 @@ class WorkerProcess:
             self._drain_until_s = time.monotonic()
             self._end_if_drained(time.monotonic())
 
+    def _hand_over(self) -> None:
+        """Start a successor, and leave once it serves."""
+        if self._successor is not None or self._signals or self.front.is_leaving or self._start_successor is None:
+            return
+        try:
+            successor = self._successor = self._start_successor()
+        except OSError as error:
+            log.error("no successor can be started: %s", error.strerror)
+            return
+        asyncio.get_running_loop().add_reader(successor.fd, self._look_at_successor)
+
+    def _look_at_successor(self) -> None:
+        successor = self._successor
+        found = None if successor is None else successor.look()
+        if successor is None or found is None:
+            return
+        asyncio.get_running_loop().remove_reader(successor.fd)
+        successor.close()
+        if found:
+            self.has_successor = True
+            log.info("process %d serves", successor.pid)
+            tell_service_manager(f"MAINPID={successor.pid}")
+            self._leave()
+            return
+        self._successor = None
+        self._run_soon(asyncio.to_thread(successor.give_up))
+
+    def _leave(self) -> None:
+        """A successor takes new connections: end with the last answer, however long that takes."""
+        if self._signals or self.front.is_leaving:
+            return
+        self._server.close()
+        self.front.leave()
+        self._drain_until_s = math.inf
+        log.info("leaving: %d requests are running", self.front.busy()[1])
+
     def _on_hangup(self) -> None:
         self.routing.reload_soon()  # what is refused is logged, and told by /router/info
 
     def _on_tick(self, now: float) -> None:
-        if self._signals:
+        if self._signals or self.front.is_leaving:
             self._end_if_drained(now)
+        if self._successor is not None and not self.has_successor:
+            self._look_at_successor()  # it may take too long
         if self._counters.reloads != self._reloads_seen:
             self._reloads_seen = self._counters.reloads
             self._on_hangup()
@@ -541,12 +601,13 @@ class WorkerProcess:
         self.guesses.on_tick(now)
         self.customers.on_tick(now)
         self.alerts.on_tick(now)
-        if self.settings.server.workers > 1:
+        if self._counters.are_shared:
             self.journal.flush()
         self.admission.on_tick(is_all_written=not self.journal.is_failing)
         if now - self._refreshed_s >= REFRESH_S:
             self._refreshed_s = now
             self.admission.refresh(is_shared=self.settings.database_url is not None)
+            self._counters.look_for_dead()
         self._delays.on_tick(now)
         self.snapshots.on_tick(now)
         self.feedback.poll(now)
@@ -618,29 +679,54 @@ def serve(settings: Settings, load: Load | None = None) -> int:
 
     `load` reads the same configuration again, as it is then.
     """
+    # Until it can be obeyed it must not end this process, as it would by default.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     server = settings.server
     server.data_dir.mkdir(parents=True, exist_ok=True)
-    sockets = listening_sockets(server.host, server.port, server.workers)
-    counters = Counters(server.workers)
+    before = inherited()
+    if before is None:
+        sockets = listening_sockets(server.host, server.port, server.workers)
+        counters = Counters(server.workers)
+    else:
+        sockets = take_sockets(before.listeners)
+        if len(sockets) == 1:
+            sockets *= server.workers
+        if len(sockets) != server.workers:
+            raise ValueError("the number of workers can't be changed by a handover")
+        counters = Counters(server.workers, inherited=before.counters)
     if not settings.keys and settings.master_key is None:
         log.warning("no key is configured: whoever reaches this port may use every model")
     scheme = "https" if server.tls_cert else "http"
     log.info("serving on %s://%s:%d", scheme, server.host, sockets[0].getsockname()[1])
+
+    ready = before.ready if before is not None else when_ready(server.workers)
+
+    def on_ready() -> None:
+        say_ready(ready)
+
+    def start_successor() -> Successor:
+        counters.share()
+        return Successor(sockets, counters.fd, server.workers)
+
+    has_successor = False
     try:
-        return _run(settings, counters, sockets, load)
+        if server.workers == 1:
+            only = WorkerProcess(settings, counters, 0, load, on_ready=on_ready, start_successor=start_successor)
+            status = only.run(sockets[0])
+            has_successor = only.has_successor
+            return status
+
+        def run_worker(worker: int, listener: socket.socket) -> int:
+            current = settings
+            if counters.config_loads and load is not None:  # this worker takes the place of one that died
+                with contextlib.suppress(ConfigError, ValueError):
+                    current = in_force(settings, load())
+            return WorkerProcess(current, counters, worker, load, on_ready=on_ready).run(listener)
+
+        supervisor = Supervisor(run_worker, sockets, counters.forget_worker, start_successor)
+        status = supervisor.run()
+        has_successor = supervisor.has_successor
+        return status
     finally:
-        wait_until_ended(server.data_dir / RUN_FOLDER)
-
-
-def _run(settings: Settings, counters: Counters, sockets: list[socket.socket], load: Load | None) -> int:
-    if settings.server.workers == 1:
-        return WorkerProcess(settings, counters, 0, load).run(sockets[0])
-
-    def run_worker(worker: int, listener: socket.socket) -> int:
-        current = settings
-        if counters.config_loads and load is not None:  # this worker takes the place of one that died
-            with contextlib.suppress(ConfigError, ValueError):
-                current = in_force(settings, load())
-        return WorkerProcess(current, counters, worker, load).run(listener)
-
-    return Supervisor(run_worker, sockets, counters.forget_worker).run()
+        if not has_successor:  # else the store's process is the successor's by now
+            wait_until_ended(server.data_dir / RUN_FOLDER)

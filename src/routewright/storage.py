@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from routewright import __version__
 from routewright.errors import GatewayError, StorageUnavailable
 from routewright.grants import Change
 from routewright.settings import STORED_MARK
@@ -106,6 +107,8 @@ class Hello(msgspec.Struct, tag="hello"):
     fingerprint: str
     seen: int = 0
     """The last change it knows of; 0 for one that keeps nothing yet."""
+    version: str = ""
+    """Of the program. While one version hands over to another, the store's process serves workers of both."""
 
 
 class Ask(msgspec.Struct, tag="ask"):
@@ -355,7 +358,7 @@ class Storage:
                 answer.set_exception(_LineBroke())
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(frame(Hello(self._fingerprint, self._seen)))
+        writer.write(frame(Hello(self._fingerprint, self._seen, __version__)))
         welcome = _decode(await read_frame(reader))
         if not isinstance(welcome, Welcome) or welcome.fingerprint != self._fingerprint:
             return  # it was started with other settings, and ends now; the next one is ours

@@ -48,7 +48,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
             catalog=catalog,
             routing=routing,
             feedback=Feedback(folder, 0),
-            metrics_page=MetricsPage(Snapshots(folder, 0, 1, 1, Metrics()), lambda: 1),
+            metrics_page=MetricsPage(Snapshots(folder, 0, range(1), 1, Metrics()), lambda: 1),
             keys=Keys(settings, lambda digest, entry: None),
             probes=Probes(lambda: False, routing),
             spread_reload=lambda: None,

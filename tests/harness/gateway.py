@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,6 +111,8 @@ class Gateway:
     ) -> None:
         self.port = free_port()
         self.database_url: str | None = None
+        self.successors: list[psutil.Process] = []
+        """Main processes that took over from the one before."""
         self._records: list[dict[str, Any]] = []
         self._read_to: dict[Path, int] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="routewright-test-")
@@ -228,8 +232,8 @@ class Gateway:
         return self.output_file.read_text(errors="replace")
 
     def processes(self) -> list[psutil.Process]:
-        """The process started here and all its descendants."""
-        own = psutil.Process(self.process.pid)
+        """The process started here, or the one it has handed over to, and all its descendants."""
+        own = self.successors[-1] if self.successors else psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
     def serving_processes(self) -> list[psutil.Process]:
@@ -248,8 +252,30 @@ class Gateway:
 
     # --- ending ---
 
+    def hand_over(self, *, within_s: float = START_TIMEOUT_S) -> psutil.Process:
+        """Have it start a successor; when that serves and the old process takes nothing new, the old one's handle."""
+        old = self.processes()[0]
+
+        def started() -> list[str]:
+            return re.findall(r"handing over to process (\d+)", self.output())
+
+        before = len(started())
+        old.send_signal(signal.SIGUSR2)
+
+        def found() -> list[str]:
+            return started()[before:]
+
+        eventually(lambda: bool(found()), within_s=within_s, what="a successor")
+        new = psutil.Process(int(found()[0]))
+        eventually(lambda: f"process {new.pid} serves" in self.output(), within_s=within_s, what="it to serve")
+        self.successors.append(new)
+        return old
+
     def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        if self.successors:
+            self.successors[-1].terminate()
+        else:
+            self.process.send_signal(signal.SIGTERM)
 
     def wait(self, timeout_s: float = 15.0) -> int:
         return self.process.wait(timeout_s)
@@ -268,6 +294,7 @@ class Gateway:
     def stop(self) -> None:
         """End it if it still runs, and look for secrets and tracebacks in all it wrote."""
         try:
+            self._stop_successors()
             if self.process.poll() is None:
                 self.terminate()
                 try:
@@ -283,6 +310,13 @@ class Gateway:
             assert len(set(calls)) == len(calls), "a call was recorded twice"
         finally:
             self._folder.cleanup()
+
+    def _stop_successors(self) -> None:
+        for process in reversed(self.successors):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+                process.wait(15)
+        self.successors.clear()
 
     def search_for_secrets(self) -> None:
         """K in RELIABILITY.md: nothing that the gateway wrote holds a credential."""

@@ -177,7 +177,7 @@ def test_gauges_are_added_up_or_the_greatest_counts(tmp_path: Path) -> None:
             return [summed, worst]
 
         each.gauges = gauges
-    snapshots = [Snapshots(tmp_path, worker, 2, 7, metrics) for worker, metrics in enumerate(workers)]
+    snapshots = [Snapshots(tmp_path, worker, range(2), 7, metrics) for worker, metrics in enumerate(workers)]
     for each in snapshots:
         each.write()
     for each in snapshots:
@@ -269,7 +269,7 @@ def everything(snapshots: Snapshots) -> Samples:
 
 def test_workers_read_what_the_others_have_left(tmp_path: Path) -> None:
     one, two = counted(ended(), ended("n")), counted(ended())
-    snapshots = [Snapshots(tmp_path, worker, 2, 7, metrics) for worker, metrics in enumerate((one, two))]
+    snapshots = [Snapshots(tmp_path, worker, range(2), 7, metrics) for worker, metrics in enumerate((one, two))]
     for each in snapshots:
         each.write()
     assert everything(snapshots[0]) == everything(snapshots[1]) == samples(one, two)
@@ -278,7 +278,9 @@ def test_workers_read_what_the_others_have_left(tmp_path: Path) -> None:
 def test_scrape_has_every_worker_say_what_it_has_counted_by_now(tmp_path: Path) -> None:
     asked = 0
     one, two = Metrics(), Metrics()
-    snapshots = [Snapshots(tmp_path, worker, 2, 7, each, lambda: asked) for worker, each in enumerate((one, two))]
+    snapshots = [
+        Snapshots(tmp_path, worker, range(2), 7, each, lambda: asked) for worker, each in enumerate((one, two))
+    ]
     for each in snapshots:
         each.on_tick(1000.0)
     two.count(ended(), NOW)
@@ -293,31 +295,31 @@ def test_scrape_has_every_worker_say_what_it_has_counted_by_now(tmp_path: Path) 
 
 def test_successor_of_a_worker_goes_on_from_its_counters(tmp_path: Path) -> None:
     """F15: a counter never goes back."""
-    Snapshots(tmp_path, 0, 2, 7, counted(ended(), ended())).write()
+    Snapshots(tmp_path, 0, range(2), 7, counted(ended(), ended())).write()
     successor = Metrics()
-    snapshots = Snapshots(tmp_path, 0, 2, 7, successor)
+    snapshots = Snapshots(tmp_path, 0, range(2), 7, successor)
     successor.count(ended(), NOW)
     assert everything(snapshots).of("litellm_input_tokens_metric_total", model="m") == 30
     snapshots.write()
-    third = Snapshots(tmp_path, 0, 2, 7, Metrics())
+    third = Snapshots(tmp_path, 0, range(2), 7, Metrics())
     assert everything(third).of("litellm_input_tokens_metric_total", model="m") == 30
     assert everything(third).of("litellm_request_total_latency_metric_count", model="m") == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"\xc1" * 100])
 def test_spoiled_snapshot_counts_as_none(content: bytes, tmp_path: Path) -> None:
-    snapshots = Snapshots(tmp_path, 0, 2, 7, counted(ended()))
+    snapshots = Snapshots(tmp_path, 0, range(2), 7, counted(ended()))
     (tmp_path / "metrics-1.msgpack").write_bytes(content)
     assert everything(snapshots).of("litellm_requests_metric_total") == 1
 
 
 def test_snapshot_of_another_start_counts_as_none(tmp_path: Path) -> None:
-    Snapshots(tmp_path, 1, 2, 7, counted(ended())).write()
-    assert not everything(Snapshots(tmp_path, 0, 2, 8, Metrics()))
+    Snapshots(tmp_path, 1, range(2), 7, counted(ended())).write()
+    assert not everything(Snapshots(tmp_path, 0, range(2), 8, Metrics()))
 
 
 def test_one_worker_leaves_no_file(tmp_path: Path) -> None:
-    snapshots = Snapshots(tmp_path / "run", 0, 1, 7, counted(ended()))
+    snapshots = Snapshots(tmp_path / "run", 0, range(1), 7, counted(ended()))
     snapshots.write()
     assert not (tmp_path / "run").exists()
     assert everything(snapshots).of("litellm_requests_metric_total") == 1

@@ -1,5 +1,8 @@
 """Rows of whole numbers that all workers of a machine share, found by the name of what they count.
 
+A gateway that hands over to its successor shares them with it, so that both count as one while the last calls of the
+old one run. Each has slots of its own for its workers, by which one can tell whose what is held is.
+
 The rows lie in memory that every worker maps; one lock guards them all, so that a call is counted for each of its
 owners or for none. It is a lock on a byte of the file, which the kernel lets go of when its holder dies. Rows come and
 go while the gateway runs: a name's row is one of the few that its hash points to, and the one that nobody has used for
@@ -8,6 +11,7 @@ longest makes room when these are taken.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import mmap
@@ -28,42 +32,86 @@ TAG, WINDOW, FIRST, SECOND, TOUCHED, LATEST, ASKED, SINCE, SURE, HELD, FIRST_WOR
 had; up to when the ledger is asked what was spent, and what was spent since; after how many deaths of workers that was
 made sure of; what running requests hold; and from FIRST_WORKER on how much of that each worker's requests do."""
 
-_HEADER = 8
-_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS, _SCRAPES, _FLUSHES = range(6)
+GENERATIONS = 4
+"""Gateways that may share the rows: the one that serves, and those before it whose last streams still run."""
+
+_HEADER = 16
+_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS, _SCRAPES, _FLUSHES, _LAYOUT, _HASH_KEY = range(8)
 _CELL_BYTES = 8
+_ALL_WRITTEN = 1 << 62
+"""Of a slot that nobody has: nothing will ever be written by it."""
 
 
 class Counters:
     """The shared rows; made before the `workers` processes are forked."""
 
-    def __init__(self, workers: int, rows: int = ROWS) -> None:
+    def __init__(self, workers: int, rows: int = ROWS, *, inherited: int | None = None) -> None:
+        """`inherited`: descriptor of the rows of the gateway that hands over to this one. Raises ValueError where they
+        are laid out in another way, or where too many gateways still use them."""
         self.run_id = secrets.randbits(63)
         """The same in all workers, another at each start."""
         self.workers = workers
-        self.width = FIRST_WORKER + workers
+        self._slots = workers * GENERATIONS
+        self.width = FIRST_WORKER + self._slots
         self._rows = rows
-        self._hash_key = secrets.token_bytes(16)
-        """Nobody can choose a name whose row is another's."""
-        self.fd: int | None = None
         self._wrote = _HEADER + rows * self.width
         """Behind the rows: up to when all that each worker has settled is on disk, in monotonic milliseconds."""
-        size = (self._wrote + workers) * _CELL_BYTES
-        if workers > 1:
-            # A file without a name: nothing is left behind, and forked workers share both pages and the lock.
-            with tempfile.TemporaryFile() as file:
-                file.truncate(size)
-                self.fd = os.dup(file.fileno())
-            self.cells = memoryview(mmap.mmap(self.fd, size)).cast("q")
-        else:
-            self.cells = memoryview(mmap.mmap(-1, size)).cast("q")
+        size = (self._wrote + self._slots) * _CELL_BYTES
+        # A file without a name: nothing is left behind, and forked workers share both pages and the lock.
+        self.fd = _unnamed_file(size) if inherited is None else inherited
+        if os.fstat(self.fd).st_size != size:
+            raise ValueError("the rows have another size")
+        self.cells = memoryview(mmap.mmap(self.fd, size)).cast("q")
+        layout = rows << 20 | self._slots
+        if inherited is None:
+            self.cells[_LAYOUT] = layout
+            for at in (_HASH_KEY, _HASH_KEY + 1):
+                self.cells[at] = secrets.randbits(63)
+            for slot in range(self._slots):
+                self.cells[self._wrote + slot] = _ALL_WRITTEN
+        elif self.cells[_LAYOUT] != layout:
+            raise ValueError("the rows have another layout")
+        self._hash_key = bytes(self.cells[_HASH_KEY : _HASH_KEY + 2])
+        """Nobody can choose a name whose row is another's."""
+        self._lock_fd: int | None = self.fd if workers > 1 or inherited is not None else None
+        """None: there is one process, which needs no lock."""
+        self._generation = self._take_generation()
+
+    def _take_generation(self) -> int:
+        """Slots that no living gateway has; held by a lock that ends with this process."""
+        for generation in range(GENERATIONS):
+            with contextlib.suppress(OSError):
+                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1 + generation)
+                for worker in range(self.workers):
+                    if self.cells[self._wrote + generation * self.workers + worker] != _ALL_WRITTEN:
+                        self._forget_slot(generation * self.workers + worker)
+                return generation
+        raise ValueError(f"{GENERATIONS} gateways share the rows already: their last streams still run")
+
+    def slot(self, worker: int) -> int:
+        """Where a worker of this gateway is counted, from 0 on."""
+        return self._generation * self.workers + worker
+
+    def slots(self) -> range:
+        """Of the workers of this gateway."""
+        return range(self.slot(0), self.slot(0) + self.workers)
+
+    @property
+    def are_shared(self) -> bool:
+        """Another process may count here too."""
+        return self._lock_fd is not None
+
+    def share(self) -> None:
+        """From now on another process counts here too."""
+        self._lock_fd = self.fd
 
     def lock(self) -> None:
-        if self.fd is not None:
-            fcntl.lockf(self.fd, fcntl.LOCK_EX, 1)
+        if self._lock_fd is not None:
+            fcntl.lockf(self._lock_fd, fcntl.LOCK_EX, 1)
 
     def unlock(self) -> None:
-        if self.fd is not None:
-            fcntl.lockf(self.fd, fcntl.LOCK_UN, 1)
+        if self._lock_fd is not None:
+            fcntl.lockf(self._lock_fd, fcntl.LOCK_UN, 1)
 
     def tag(self, *names: str) -> int:
         """The number that a row is known by, never 0; names are scope and owner, and for money the window."""
@@ -102,14 +150,20 @@ class Counters:
 
     def forget_worker(self, worker: int) -> None:
         """A worker that died holds nothing any more: its parallel requests and its reservations ended with it."""
+        slot = self.slot(worker)
+        self._forget_slot(slot)
+        self.note_written(slot, 0)  # its successor is about to begin
+
+    def _forget_slot(self, slot: int) -> None:
         self.lock()
         try:
             cells, width = self.cells, self.width
             for base in range(_HEADER, self._wrote, width):
                 if cells[base]:
-                    cells[base + FIRST_WORKER + worker] = 0
+                    cells[base + FIRST_WORKER + slot] = 0
                     # Summed anew: it may have died between the two.
                     cells[base + HELD] = sum(cells[base + FIRST_WORKER : base + width])
+            cells[self._wrote + slot] = _ALL_WRITTEN
             cells[_DEATHS] += 1
         finally:
             self.unlock()
@@ -119,13 +173,29 @@ class Counters:
         """How many workers have died so far: each may have counted what it did not live to write down."""
         return self.cells[_DEATHS]
 
-    def note_written(self, worker: int, now_ms: int) -> None:
+    def note_written(self, slot: int, now_ms: int) -> None:
         """All that a worker has settled before this monotonic moment is on disk."""
-        self.cells[self._wrote + worker] = now_ms
+        self.cells[self._wrote + slot] = now_ms
+
+    def note_end(self, slot: int) -> None:
+        """A worker has ended, and all it settled is on disk."""
+        self.cells[self._wrote + slot] = _ALL_WRITTEN
 
     def all_written(self, since_ms: int) -> bool:
         """Whether every worker has said so of a moment that is no earlier."""
-        return min(self.cells[self._wrote : self._wrote + self.workers]) >= since_ms
+        return min(self.cells[self._wrote : self._wrote + self._slots]) >= since_ms
+
+    def look_for_dead(self) -> None:
+        """Clear the slots of gateways before this one that have ended without a word."""
+        for generation in range(GENERATIONS):
+            slots = range(generation * self.workers, (generation + 1) * self.workers)
+            if generation == self._generation or all(self.cells[self._wrote + s] == _ALL_WRITTEN for s in slots):
+                continue
+            with contextlib.suppress(OSError):
+                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1 + generation)
+                for slot in slots:
+                    self._forget_slot(slot)
+                fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, 1 + generation)
 
     @property
     def reloads(self) -> int:
@@ -162,3 +232,13 @@ class Counters:
     @flushes.setter
     def flushes(self, count: int) -> None:
         self.cells[_FLUSHES] = count
+
+
+def _unnamed_file(size: int) -> int:
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("routewright-counters", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.truncate(fd, size)
+    return fd

@@ -88,8 +88,9 @@ class Admission:
     ) -> None:
         self._counters = counters
         self._cells = counters.cells
-        self._held = FIRST_WORKER + worker
-        self._worker = worker
+        self._slot = counters.slot(worker)
+        self._held = FIRST_WORKER + self._slot
+        counters.note_written(self._slot, 0)
         self._source: SpendSource = source or NoSource()
         self._doubts = Doubts(counters, self._source)
         self._monotonic = monotonic
@@ -568,10 +569,10 @@ class Admission:
 
     def on_tick(self, *, is_all_written: bool) -> None:
         """`is_all_written`: all that was settled here is on disk."""
-        if self._counters.workers > 1:
+        if self._counters.are_shared:
             monotonic_ms = int(self._monotonic() * 1000)
             if is_all_written:
-                self._counters.note_written(self._worker, monotonic_ms)
+                self._counters.note_written(self._slot, monotonic_ms)
             self._doubts.on_tick(int(self._wall() * 1000), monotonic_ms)
 
     def refresh(self, *, is_shared: bool = True) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from routewright import __version__
 from routewright.errors import GatewayError, InternalError, StorageUnavailable
 from routewright.keeper.alerts import Alerts
 from routewright.keeper.operations import OPERATIONS, Tools
@@ -55,6 +56,7 @@ class Worker:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
+        self.version = ""
         self.seen = 0
         self.moved = asyncio.Event()
 
@@ -169,6 +171,7 @@ class Keeper:
                     log.error("a gateway with other settings wants this data folder's store; it is in use")
                 await writer.drain()
                 return
+            worker.version = hello.version
             self._workers.add(worker)
             self._had_worker = True
             worker.send(frame(Touch(self._spread.is_connected)))
@@ -199,6 +202,9 @@ class Keeper:
                 self._alone_since_s = time.monotonic()
                 if is_bye:
                     self._ended.set()
+            elif all(other.version != __version__ for other in self._workers):
+                # An upgrade is over: those that are left start the store's process anew, from their own version.
+                self._ended.set()
 
     def _catch_up(self, worker: Worker, seen: int) -> None:
         """Tell a worker what has changed since it last heard of anything."""

@@ -39,13 +39,14 @@ class Snapshots:
         self,
         folder: Path,
         worker: int,
-        workers: int,
+        workers: range,
         run_id: int,
         metrics: Metrics,
         scrapes: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`run_id` is the same in all workers of one start of the gateway, and in no other. `scrapes`: how often
-        somebody has asked for everybody's counters."""
+        """`worker` and `workers` are slots, which no two processes have at one time. `run_id` is the same in all
+        workers of one start of the gateway, and in no other. `scrapes`: how often somebody has asked for everybody's
+        counters."""
         self._folder = folder
         self._worker = worker
         self._workers = workers
@@ -54,7 +55,7 @@ class Snapshots:
         self._run_id = run_id
         self._scrapes = scrapes
         self._scrape = -1
-        if workers > 1:
+        if len(workers) > 1:
             folder.mkdir(parents=True, exist_ok=True)
             before = self._read(worker)
             if before is not None:
@@ -64,12 +65,12 @@ class Snapshots:
         return self._folder / f"metrics-{worker}.msgpack"
 
     def on_tick(self, now: float) -> None:
-        if self._workers > 1 and (now - self._written_s >= EVERY_S or self._scrapes() != self._scrape):
+        if len(self._workers) > 1 and (now - self._written_s >= EVERY_S or self._scrapes() != self._scrape):
             self._written_s = now
             self.write()
 
     def write(self) -> None:
-        if self._workers == 1:
+        if len(self._workers) == 1:
             return
         self._scrape = self._scrapes()
         stored = _Stored(self._run_id, self._scrape, self._metrics.raw())
@@ -90,7 +91,7 @@ class Snapshots:
 
     def are_fresh(self, scrape: int) -> bool:
         """Whether every other worker has answered the scrape of this number."""
-        return all(self._scrape_of(worker) >= scrape for worker in range(self._workers) if worker != self._worker)
+        return all(self._scrape_of(worker) >= scrape for worker in self._workers if worker != self._worker)
 
     def _scrape_of(self, worker: int) -> int:
         try:
@@ -104,7 +105,7 @@ class Snapshots:
         whole = Metrics()
         gauges = {gauge.name: gauge for gauge in self._metrics.gauges()} if self._metrics.gauges is not None else {}
         whole.absorb(self._metrics.raw())
-        for worker in range(self._workers):
+        for worker in self._workers:
             stored = self._read(worker) if worker != self._worker else None
             if stored is None:
                 continue

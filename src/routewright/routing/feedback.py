@@ -102,10 +102,11 @@ def log_path(folder: Path, number: int) -> Path:
 class Feedback:
     """One worker's part of it."""
 
-    def __init__(self, folder: Path, worker: int) -> None:
+    def __init__(self, folder: Path, worker: int, *, slot: int | None = None) -> None:
+        """`slot`: what this worker's choices are kept under, if not its number; no two processes at once have it."""
         self._folder = folder
         self._saves = worker == 0
-        self.choices = Choices(folder, worker)
+        self.choices = Choices(folder, worker if slot is None else slot)
         self._learners: dict[str, Learner] = {}
         self._thread_lock = threading.Lock()
         self._rated: dict[str, float] = {}

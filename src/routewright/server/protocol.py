@@ -37,6 +37,7 @@ LINGER_S = 1.0
 LINGER_BYTES = 64 * 1024
 SLOW_BODY_GRACE_S = 5.0
 WRITE_HIGH_WATER = 64 * 1024
+LEAVE_IDLE_S = 3.0
 
 REASONS = {
     100: "Continue", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 301: "Moved Permanently",
@@ -104,6 +105,8 @@ class Worker:
         self.per_address: dict[str, int] = {}
         self.bytes_in_flight = 0
         self.is_draining = False
+        self.is_leaving = False
+        """Each connection ends with the answer to its next request, at the latest `LEAVE_IDLE_S` after it has none."""
         self.max_connections = 1 << 30
 
     def connection(self) -> HttpConnection:
@@ -115,9 +118,16 @@ class Worker:
 
     def drain(self) -> None:
         """Take no new request; what runs goes on, idle connections end."""
-        self.is_draining = True
+        self.is_draining = self.is_leaving = True
         for connection in list(self.connections):
             connection.end_if_idle()
+
+    def leave(self) -> None:
+        """Somebody else takes new connections: end those that are here as their clients can bear it best. One that is
+        idle may just be about to be used, so it is given a moment for one more request, which is answered."""
+        self.is_leaving = True
+        for connection in list(self.connections):
+            connection.end_if_idle_for(LEAVE_IDLE_S)
 
 
 class _State(Enum):
@@ -559,7 +569,7 @@ class HttpConnection(asyncio.Protocol):
         if self._head.is_http_1_0:
             self._closes = True
             head = status_line(status) + fields + b"connection: close\r\n\r\n"
-        elif self._closes or self._worker.is_draining:
+        elif self._closes or self._worker.is_leaving:
             self._closes = True
             head = status_line(status) + fields + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
         else:
@@ -591,7 +601,7 @@ class HttpConnection(asyncio.Protocol):
         head = self._head
         has_body = status >= 200 and status not in (204, 304)
         length = b"content-length: %d\r\n" % len(body) if has_body else b""
-        if close or self._closes or self._worker.is_draining:
+        if close or self._closes or self._worker.is_leaving:
             self._closes = True
             connection = b"connection: close\r\n\r\n"
         elif head.is_http_1_0:
@@ -628,7 +638,9 @@ class HttpConnection(asyncio.Protocol):
         # What is said of the next request must not carry this one's id, method or length.
         self._head, self._content_length, self._request = NO_HEAD, 0, _NO_REQUEST
         if not self._is_paused:
-            self.deadline = self._worker.deadlines.now + self._worker.limits.idle_timeout_s
+            worker = self._worker
+            idle_s = worker.limits.idle_timeout_s if not worker.is_leaving else LEAVE_IDLE_S
+            self.deadline = worker.deadlines.now + idle_s
         if self._resume_reading:
             self._resume_reading = False
             self._transport.resume_reading()
@@ -658,6 +670,11 @@ class HttpConnection(asyncio.Protocol):
         """Close a connection that has no request on it."""
         if self._state is _State.HEAD and not self._backlog:
             self._close()
+
+    def end_if_idle_for(self, seconds: float) -> None:
+        """Close a connection that has had no request on it for so long from now on."""
+        if self._state is _State.HEAD and not self._backlog and not self._is_paused:
+            self.deadline = min(self.deadline, self._worker.deadlines.now + seconds)
 
     def cut(self) -> None:
         """End now, whatever is going on; `on_gone` is called by the loss of the connection."""

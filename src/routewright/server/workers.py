@@ -14,12 +14,16 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
+
+from routewright.server.handover import Successor, tell_service_manager
 
 BACKLOG = 4096
 RESTARTS_TOO_FAST = 5
 TOO_FAST_S = 2.0
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 log = logging.getLogger("routewright")
 
 
@@ -59,17 +63,25 @@ def raise_file_limit() -> int:
 
 
 class Supervisor:
-    """Forks the workers, restarts those that die, and ends them all on a signal."""
+    """Forks the workers, restarts those that die, and ends them all on a signal.
+
+    SIGUSR2 starts a successor; once it serves, or on SIGUSR1, the workers leave: they take no more connections, and end
+    with their last answer.
+    """
 
     def __init__(
         self,
         run_worker: Callable[[int, socket.socket], int],
         sockets: list[socket.socket],
         forget_worker: Callable[[int], None],
+        start_successor: Callable[[], Successor],
     ) -> None:
         self._run_worker = run_worker
         self._sockets = sockets
         self._forget_worker = forget_worker
+        self._start_successor = start_successor
+        self._successor: Successor | None = None
+        self.has_successor = False
         self._pids: dict[int, int] = {}
         self._started_s: dict[int, float] = {}
         self._fast_deaths = 0
@@ -80,6 +92,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._pass_on)
+        signal.signal(signal.SIGUSR2, self._hand_over)
+        signal.signal(signal.SIGUSR1, self._leave)
         for worker in range(len(self._sockets)):
             self._fork(worker)
         failed = 0
@@ -112,16 +126,18 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         # A stop that came before the child had its own handlers would be the supervisor's in the child.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
-        pid = os.fork()
-        if pid:
-            self._pids[pid] = worker
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        pid = 0 if self._is_stopping else os.fork()
+        if pid or self._is_stopping:
+            if pid:
+                self._pids[pid] = worker
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             return
         status = 1
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
             self._close_sockets(all_but=self._sockets[worker])
             status = self._run_worker(worker, self._sockets[worker])
         except BaseException:
@@ -139,6 +155,31 @@ class Supervisor:
         self._is_stopping = True
         self._close_sockets()  # else new connections would wait for a worker that takes none
         self._pass_on(number, frame)
+
+    def _hand_over(self, number: int, frame: object) -> None:
+        if self._successor is not None or self._is_stopping:
+            return
+        try:
+            successor = self._successor = self._start_successor()
+        except OSError as error:
+            log.error("no successor can be started: %s", error.strerror)
+            return
+        threading.Thread(target=self._wait_for, args=(successor,), name="handover", daemon=True).start()
+
+    def _wait_for(self, successor: Successor) -> None:
+        if successor.wait():
+            self.has_successor = True
+            log.info("process %d serves", successor.pid)
+            tell_service_manager(f"MAINPID={successor.pid}")
+            os.kill(os.getpid(), signal.SIGUSR1)
+        else:
+            successor.give_up()
+            successor.close()
+            self._successor = None
+
+    def _leave(self, number: int, frame: object) -> None:
+        if not self._is_stopping:
+            self._stop(signal.SIGUSR1, frame)
 
     def _pass_on(self, number: int, frame: object) -> None:
         for pid in list(self._pids):

@@ -1,0 +1,252 @@
+"""A gateway hands over to a successor: nothing is refused, nothing cut, limits and the ledger go on as one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import routewright
+from harness.dialect import chat_events, chunked_stream
+from harness.gateway import MASTER_KEY, TEAM_KEY, TIGHT_KEY, Gateway, base_config, eventually, running
+from harness.upstream import Send, Until, Upstream
+from harness.wire import request_bytes
+
+CHAT = "/v1/chat/completions"
+LONG = bool(os.environ.get("ROUTEWRIGHT_LONG"))
+HANDOVERS = 20 if LONG else 2
+STREAMS = 200 if LONG else 20
+
+
+def chat_request(model: str = "gpt-4o", **fields: object) -> bytes:
+    body = {"model": model, "messages": [{"role": "user", "content": "x"}], **fields}
+    return request_bytes("POST", CHAT, key=TEAM_KEY, body=json.dumps(body).encode())
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Crowd:
+    """Clients that each keep a connection and ask again and again; every answer must be whole."""
+
+    def __init__(self, gateway: Gateway, clients: int, pause_s: float) -> None:
+        self._gateway = gateway
+        self._pause_s = pause_s
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+        self.answered = 0
+        self.failures: list[str] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Crowd:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self) -> None:
+        client = None
+        try:
+            while not self._is_over.is_set():
+                if client is None:
+                    client = self._gateway.connect()
+                client.send(chat_request())
+                reply = client.reply()
+                if reply.status != 200:
+                    raise AssertionError(f"{reply.status} {reply.text[:200]}")
+                with self._lock:
+                    self.answered += 1
+                if reply.headers.get("connection") == "close":
+                    client.close()
+                    client = None
+                time.sleep(self._pause_s)
+        except (OSError, AssertionError) as error:
+            self.failures.append(repr(error))
+        finally:
+            if client is not None:
+                client.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_handovers_refuse_nobody_and_cut_no_stream(workers: int, upstream: Upstream) -> None:
+    """Requests on connections that are kept go on all the time; streams that began before a handover end after it; and
+    every answer is in the ledger once."""
+    talker = upstream["one-000"]
+    talker.forget()
+    pieces = chunked_stream(chat_events(["Hel", "lo"]))
+    config = base_config(upstream, ones=1)
+    with running(config, workers=workers) as gateway:
+        streams = 0
+        with Crowd(gateway, clients=10, pause_s=0.02) as crowd:
+            for _ in range(HANDOVERS):
+                go_on = threading.Event()
+                talker.plays(*map(Send, pieces[:3]), Until(go_on), *map(Send, pieces[3:]))
+                clients = [gateway.connect() for _ in range(STREAMS)]
+                try:
+                    for client in clients:
+                        client.send(chat_request("one-000", stream=True))
+                    for client in clients:
+                        client.wait_for(b'"Hel"')
+                    old = gateway.hand_over()
+                    before = crowd.answered
+                    eventually(lambda at=before: crowd.answered > at + 50, what="requests to go on")  # type: ignore[misc]
+                    assert not has_ended(old), "it did not wait for its streams"
+                    go_on.set()
+                    for client in clients:
+                        reply = client.reply()
+                        assert (reply.text, reply.events[-1]) == ("Hello", "[DONE]")
+                    streams += len(clients)
+                    eventually(lambda process=old: has_ended(process), within_s=20, what="the old one's end")  # type: ignore[misc]
+                finally:
+                    go_on.set()
+                    for client in clients:
+                        client.close()
+        assert not crowd.failures
+        eventually(
+            lambda: len(gateway.journal()) == crowd.answered + streams, within_s=10, what="a record of every answer"
+        )
+        records = gateway.journal()
+        assert len({record["call_id"] for record in records}) == len(records)
+        assert {record["status"] for record in records} == {200}
+    talker.forget()
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_limits_go_on_across_a_handover(workers: int, upstream: Upstream) -> None:
+    """A minute's requests are counted as one, and what runs in the old process holds its place in the new one."""
+    go_on = threading.Event()
+    config = base_config(upstream, ones=1)
+    config["keys"].append({"key": "sk-parallel-0123456789", "max_parallel_requests": 1})
+    talker = upstream["one-000"]
+    talker.forget()
+    pieces = chunked_stream(chat_events(["Hel", "lo"]))
+    talker.plays(*map(Send, pieces[:3]), Until(go_on), *map(Send, pieces[3:]))
+    with running(config, workers=workers) as gateway:
+        tight = [gateway.chat(key=TIGHT_KEY).status for _ in range(50)]
+        allowed = tight.count(200)
+        assert 0 < allowed < 50
+        with gateway.connect() as client:
+            body = json.dumps({"model": "one-000", "stream": True, "messages": [{"role": "user", "content": "x"}]})
+            client.send(request_bytes("POST", CHAT, key="sk-parallel-0123456789", body=body.encode()))
+            client.wait_for(b'"Hel"')
+            old = gateway.hand_over()
+            assert gateway.chat(key=TIGHT_KEY).status == 429
+            assert gateway.chat(key="sk-parallel-0123456789").status == 429
+            go_on.set()
+            assert client.reply().text == "Hello"
+        eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
+        assert gateway.chat(key="sk-parallel-0123456789").status == 200
+    talker.forget()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_successor_that_does_not_come_up_changes_nothing(workers: int, upstream: Upstream) -> None:
+    """A faulty file, seen by the new process first: the old one goes on, and the next attempt succeeds."""
+    with running(base_config(upstream), workers=workers) as gateway:
+        whole = gateway.config_file.read_text()
+        gateway.config_file.write_text(whole + "\nno_such_section: 1\n")
+        os.kill(gateway.process.pid, signal.SIGUSR2)
+        eventually(lambda: "the new process does not serve" in gateway.output(), within_s=20, what="it to give up")
+        assert gateway.chat().status == 200
+        gateway.config_file.write_text(whole)
+        old = gateway.hand_over()
+        assert gateway.chat().status == 200
+        eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
+
+
+def test_what_a_killed_predecessor_held_is_given_back(upstream: Upstream) -> None:
+    """Its last stream had the one place; nobody is left to return it but the successor."""
+    go_on = threading.Event()
+    config = base_config(upstream, ones=1)
+    key = "sk-parallel-0123456789"
+    config["keys"].append({"key": key, "max_parallel_requests": 1})
+    talker = upstream["one-000"]
+    talker.forget()
+    pieces = chunked_stream(chat_events(["Hel", "lo"]))
+    talker.plays(*map(Send, pieces[:3]), Until(go_on), *map(Send, pieces[3:]))
+    try:
+        with running(config) as gateway, gateway.connect() as client:
+            body = json.dumps({"model": "one-000", "stream": True, "messages": [{"role": "user", "content": "x"}]})
+            client.send(request_bytes("POST", CHAT, key=key, body=body.encode()))
+            client.wait_for(b'"Hel"')
+            old = gateway.hand_over()
+            assert gateway.chat(key=key).status == 429
+            old.kill()
+            eventually(lambda: gateway.chat(key=key).status == 200, within_s=15, what="the place to be free")
+    finally:
+        go_on.set()
+        talker.forget()
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_service_manager_is_told(workers: int, upstream: Upstream, tmp_path: Path) -> None:
+    """systemd's Type=notify: ready once every worker serves, and who the main process is after a handover."""
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(address))
+        line.settimeout(20)
+        with running(base_config(upstream), workers=workers, environment={"NOTIFY_SOCKET": str(address)}) as gateway:
+            assert line.recv(1000) == b"READY=1"
+            gateway.hand_over()
+            assert line.recv(1000) == b"MAINPID=%d" % gateway.successors[-1].pid
+
+
+def test_upgrade_serves_the_new_version_from_its_store_s_process_to_its_front(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """What is installed under the same name is another version: stored keys are known all the time, and once the old
+    workers have ended nothing of the old version is left."""
+    now = tmp_path / "now"
+    for version in ("0.0.1", "0.0.2"):
+        copy = tmp_path / version / "routewright"
+        shutil.copytree(Path(routewright.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        own = copy / "__init__.py"
+        own.write_text(re.sub(r'__version__ = "[^"]+"', f'__version__ = "{version}"', own.read_text()))
+    now.symlink_to(tmp_path / "0.0.1")
+    with running(base_config(upstream), workers=2, environment={"PYTHONPATH": str(now)}) as gateway:
+        assert gateway.request("GET", "/health").json["version"] == "0.0.1"
+        made = gateway.request("POST", "/key/generate", {}, key=MASTER_KEY)
+        key = made.json["key"]
+        before = stores_process(gateway)
+        now.unlink()
+        now.symlink_to(tmp_path / "0.0.2")
+        old = gateway.hand_over()
+        assert gateway.chat(key=key).status == 200
+        eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
+        eventually(lambda: has_ended(before), within_s=20, what="the end of the old store's process")
+        assert gateway.request("GET", "/health").json["version"] == "0.0.2"
+        fresh = gateway.request("POST", "/key/generate", {}, key=MASTER_KEY).json["key"]
+        assert [gateway.chat(key=each).status for each in (key, fresh)] == [200, 200]
+        assert stores_process(gateway) != before
+
+
+def stores_process(gateway: Gateway) -> psutil.Process:
+    folder = str(gateway.data_dir)
+    found = [each for each in psutil.process_iter() if is_store_of(each, folder)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def is_store_of(process: psutil.Process, folder: str) -> bool:
+    try:
+        line = process.cmdline()
+    except psutil.Error:
+        return False
+    return "routewright.keeper" in line and any(part.startswith(folder) for part in line)

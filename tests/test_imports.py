@@ -24,6 +24,7 @@ BASE = {
     "signatures",
     "windows",
     "metered",
+    "logs",
 }
 STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record", "caching"}
 LEAVES = BASE | {"wire", "providers", "endpoints", "storage"}

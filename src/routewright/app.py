@@ -24,7 +24,7 @@ from urllib.parse import parse_qs
 import msgspec
 import uvloop
 
-from routewright import endpoints
+from routewright import endpoints, logs
 from routewright.admin.probes import NAMES as PROBE_NAMES
 from routewright.admin.probes import Probes
 from routewright.admin.stored import StoredBridge
@@ -54,10 +54,12 @@ from routewright.gateway import Gateway
 from routewright.grants import Change, Grant, Grants
 from routewright.guesses import Guesses
 from routewright.orchestration.make import orchestrations
+from routewright.record.exports import Exports
 from routewright.record.journal import Journal
 from routewright.record.ledger import Ledger
 from routewright.record.metrics import Metrics, PartMetrics
 from routewright.record.snapshots import Snapshots
+from routewright.record.tracing import Tracer
 from routewright.reloading import ConfigWatch, Difference, difference, in_force
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
@@ -111,6 +113,7 @@ class Application:
         self._gateway = gateway
         self._bridges = {**dict.fromkeys(PROBE_NAMES, probes), "metrics": page}
         """Those that do not need the whole control plane."""
+        self.metrics_need_key = False
         self._control = control
         self._stored = stored
         self._metrics = metrics
@@ -121,8 +124,11 @@ class Application:
         request.endpoint = endpoint
         request.model_in_path = model
         headers = request.headers if endpoint.speaks != "gemini" else google_key_moved(request)
+        access = endpoint.access
+        if access == Access.OPEN and endpoint.name == "metrics" and self.metrics_need_key:
+            access = Access.KEY
         try:
-            caller = request.caller = self._keys.authenticate(headers, endpoint.access)
+            caller = request.caller = self._keys.authenticate(headers, access)
         except KeyNotInMemory as cold:
             if self._guesses.failing:
                 self._guesses.check(request.peer, request.headers, None)
@@ -232,6 +238,7 @@ class WorkerProcess:
         """Someone will ask what was spent, or an earlier start has left records: have its process ready."""
         self.journal = Journal(folder, f"{stamp}-{os.getpid()}-{worker}-{secrets.token_hex(4)}")
         self.ledger = Ledger(self.journal, self.metrics)
+        self.exports = Exports(self.metrics.count_exported)
         self.gateway = Gateway(
             self.catalog,
             self.admission,
@@ -243,6 +250,7 @@ class WorkerProcess:
             Ledger(self.journal, PartMetrics(self.metrics)),
             self._around_of(settings),
         )
+        self._tell(settings)
         self.upstream.on_failure = self.metrics.count_failure
         self.upstream.balance.on_cooldown = self.metrics.count_cooldown
         self.snapshots = Snapshots(
@@ -253,7 +261,7 @@ class WorkerProcess:
         self._metrics_page: MetricsPage | None = None
         self.probes = Probes(lambda: self.front.is_draining, self.routing, self.storage)
         self.probes.cache_type = None if settings.cache is None else "local"
-        application = Application(
+        application = self._application = Application(
             self.keys,
             self.gateway,
             AsgiBridge(lambda: self.probes),
@@ -269,6 +277,7 @@ class WorkerProcess:
             ),
             self.guesses,
         )
+        application.metrics_need_key = settings.metrics_need_key
         self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)
         self.metrics.gauges = Vitals(
             worker=worker,
@@ -369,6 +378,13 @@ class WorkerProcess:
         self._tell_control()
         return make_application(self._control)
 
+    def _tell(self, settings: Settings) -> None:
+        """Who is told of requests after their end."""
+        logs.configure(level=settings.logs.level, as_json=settings.logs.as_json)
+        self.journal.on_written = self.exports.configure(settings.logs, settings.exports, settings.traces)
+        traces = settings.traces
+        self.gateway.tracer = None if traces is None else Tracer(traces, random.Random())  # noqa: S311 - no secret
+
     def _tell_control(self) -> None:
         if self._control is not None:
             self._control.catalog, self._control.routing = self.catalog, self.routing
@@ -386,6 +402,9 @@ class WorkerProcess:
         made = orchestrations(catalog.routes, catalog.group)
         around = self._around_of(settings, self.settings if stored == self._stored_models else None)
         self.keys.configure(whole)
+        self._application.metrics_need_key = settings.metrics_need_key
+        if (settings.logs, settings.exports, settings.traces) != _told(self.settings):
+            self._tell(settings)
         self.settings, self._stored_models = settings, stored
         self.catalog = self.gateway.catalog = catalog
         self.routing = self.gateway.routing = self.probes.routing = routing
@@ -517,6 +536,7 @@ class WorkerProcess:
         self._counters.note_end(self._slot)
         self.feedback.save()
         await self.storage.close()
+        self.exports.close()
         self.snapshots.write()
         return 0
 
@@ -570,6 +590,12 @@ class WorkerProcess:
         log.info("leaving: %d requests are running", self.front.busy()[1])
 
     def _on_hangup(self) -> None:
+        """SIGHUP: read everything again that a file says."""
+        self._reload_routers()
+        if self._load is not None:
+            self._run_soon(self._follow_config())
+
+    def _reload_routers(self) -> None:
         self.routing.reload_soon()  # what is refused is logged, and told by /router/info
 
     def _on_tick(self, now: float) -> None:
@@ -579,7 +605,7 @@ class WorkerProcess:
             self._look_at_successor()  # it may take too long
         if self._counters.reloads != self._reloads_seen:
             self._reloads_seen = self._counters.reloads
-            self._on_hangup()
+            self._reload_routers()
         if self._counters.flushes != self._flushes_seen:
             self._flushes_seen = self._counters.flushes
             if self.gateway.around.cache is not None:
@@ -609,6 +635,7 @@ class WorkerProcess:
             self.admission.refresh(is_shared=self.settings.database_url is not None)
             self._counters.look_for_dead()
         self._delays.on_tick(now)
+        self.exports.on_tick()
         self.snapshots.on_tick(now)
         self.feedback.poll(now)
 
@@ -634,6 +661,10 @@ class WorkerProcess:
     def _end(self) -> None:
         if not self._ended.done():
             self._ended.set_result(None)
+
+
+def _told(settings: Settings) -> tuple[object, object, object]:
+    return settings.logs, settings.exports, settings.traces
 
 
 def _has_budgets(settings: Settings) -> bool:

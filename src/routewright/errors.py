@@ -316,6 +316,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 CLEAN_TEXT_LIMIT = 500
 
 
+def clean_secrets(text: str) -> str:
+    """Nothing that looks like a credential; everything else as it is."""
+    return _SECRET_SHAPES.sub(lambda found: f"{found.group(1) or ''}***", text)
+
+
 def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
     """Make an upstream's text fit to be shown: no credential, address or control character; at most 500 characters."""
     for secret in secrets:

@@ -22,6 +22,7 @@ from routewright.errors import (
 )
 from routewright.orchestration.steps import IN_STEPS, ClientLeft, Steps
 from routewright.record.ledger import Ledger
+from routewright.record.tracing import Tracer
 from routewright.routing.live import LiveRouters
 from routewright.server.protocol import field_lines
 from routewright.types import Call, Candidates, Decision, HttpRequest, Outcome, Responder
@@ -84,6 +85,8 @@ class Gateway:
         self.orchestrations = orchestrations
         self.around = around
         self._parts = parts
+        self.tracer: Tracer | None = None
+        """None: no request is traced."""
 
     async def infer(self, request: HttpRequest, client: Responder) -> None:
         """Carry one inference request from the client's bytes to the client's bytes."""
@@ -101,6 +104,8 @@ class Gateway:
                 raise StorageUnavailable("the journal can't be written; no request is taken that can't be recorded")
             call = outcome.call = PARSERS[endpoint](request)  # parse
             read_headers(call, request.headers)
+            if self.tracer is not None:
+                outcome.trace = self.tracer.begin(request.headers, call_id, outcome.started_s)
             candidates = self.catalog.candidates(call, request.caller)
             if self.around.is_any or call.wishes is not None:
                 visit = self.around.visit(call, candidates, request.caller, request.headers, client, outcome)

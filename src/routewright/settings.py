@@ -374,6 +374,51 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is said while serving."""
+
+    level: str = "INFO"
+    """`general_settings.log_level`, else LITELLM_LOG, else DEBUG where `set_verbose` is on."""
+    as_json: bool = False
+    """`litellm_settings.json_logs` or JSON_LOGS: one object a line."""
+    access: bool | None = None
+    """`general_settings.access_log`: one line a request. None: where lines are JSON, or a person reads along."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings:
+    """Somebody who is told of every request after its end."""
+
+    name: str
+    """As the configuration calls it; in logs and metrics."""
+    kind: str
+    """`webhook`, `langfuse` or `objects`."""
+    url: str
+    """May hold a credential, so it is never printed."""
+    headers: tuple[tuple[str, Secret], ...] = ()
+    options: tuple[tuple[str, Secret], ...] = ()
+    """For an object store: what fsspec takes for it."""
+    wants_success: bool = True
+    wants_failure: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """Spans to an OpenTelemetry collector."""
+
+    url: str
+    """Whole, with its `/v1/traces`."""
+    headers: tuple[tuple[str, Secret], ...] = ()
+    is_protobuf: bool = True
+    """`http/protobuf`, which needs the extra `otel`; else `http/json`."""
+    sampling: float = 1.0
+    """Share of requests whose caller has not decided."""
+    follows_caller: bool = True
+    """A `traceparent` says whether its trace is sampled."""
+    resource: tuple[tuple[str, str], ...] = (("service.name", "routewright"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of it."""
 
@@ -400,6 +445,13 @@ class Settings:
     """Where crossed budgets are told: `general_settings.alert_to_webhook_url`, or its `budget_alerts`."""
     cache: CacheSettings | None = None
     """None: there is none."""
+    logs: LogSettings = field(default_factory=LogSettings)
+    exports: tuple[ExportSettings, ...] = ()
+    """`litellm_settings.success_callback`, `failure_callback` and `callbacks`."""
+    traces: TraceSettings | None = None
+    """The callback `otel`; None: no request is traced."""
+    metrics_need_key: bool = False
+    """`litellm_settings.require_auth_for_metrics_endpoint`."""
     routes: tuple[RouteSettings, ...] = ()
     deployments: tuple[DeploymentSettings, ...] = ()
     allow_mock_response: bool = False

@@ -717,6 +717,7 @@ class Outcome:
         "request_id",
         "started_s",
         "status",
+        "trace",
         "usage",
     )
 
@@ -746,6 +747,8 @@ class Outcome:
         self.fallbacks = 0
         self.fell_back_on: str | None = None
         """The error for which the candidate before the last was given up."""
+        self.trace: Any = None
+        """What `record/tracing.py` notes of a traced request; opaque to everybody else."""
         self.asked_s = 0.0
         """When the deployment that was asked last was asked; monotonic."""
         self.first_byte_s = 0.0

@@ -230,7 +230,8 @@ general_settings:
             [
                 "no price is known for anthropic-claude, vllm-models: their requests count as free; "
                 "set input_cost_per_token and output_cost_per_token",
-                EFFECTLESS + "general_settings.alerting, litellm_settings.success_callback",
+                "callback langfuse needs the variables LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY; left out",
+                EFFECTLESS + "general_settings.alerting",
             ],
             id="load balancing",
         ),
@@ -264,8 +265,8 @@ general_settings:
                 EFFECTLESS + "litellm_settings.cache_params.host, litellm_settings.cache_params.port, "
                 "litellm_settings.cache_params.password, general_settings.database_connection_pool_limit, "
                 "general_settings.proxy_batch_write_at, "
-                "general_settings.pass_through_endpoints, litellm_settings.callbacks, "
-                "litellm_settings.json_logs, litellm_settings.max_internal_user_budget, "
+                "general_settings.pass_through_endpoints, "
+                "litellm_settings.max_internal_user_budget, "
                 "litellm_settings.default_team_settings",
             ],
             id="database and cache",
@@ -306,8 +307,9 @@ general_settings:
             GUARDRAILS_AND_TOOLS,
             ["openai/gpt-4o"],
             [
-                EFFECTLESS + "general_settings.enable_jwt_auth, general_settings.litellm_jwtauth, "
-                "litellm_settings.upperbound_key_generate_params, guardrails, mcp_servers, callback_settings",
+                EFFECTLESS + "callback_settings.otel, general_settings.enable_jwt_auth, "
+                "general_settings.litellm_jwtauth, "
+                "litellm_settings.upperbound_key_generate_params, guardrails, mcp_servers",
             ],
             id="guardrails and tools",
         ),

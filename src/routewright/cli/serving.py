@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
-import sys
 from pathlib import Path
 
+from routewright import logs
 from routewright.cli.options import Commands, add_config, add_data_dir, add_lenient, command, fail, in_range
 
 log = logging.getLogger("routewright")
@@ -45,10 +46,7 @@ def _serve(options: argparse.Namespace) -> int:
     from routewright.config.environment import with_environment
     from routewright.settings import ServerSettings, Settings
 
-    level = logging.DEBUG if options.debug else logging.INFO
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
-    )
+    logs.configure()
     if (options.tls_cert is None) != (options.tls_key is None):
         fail("--tls-cert and --tls-key go together")
     if options.config is None:
@@ -65,12 +63,18 @@ def _serve(options: argparse.Namespace) -> int:
 
     def load() -> Settings:
         settings = load_settings(options.config, environ=os.environ, lenient=options.lenient_config, server=server)
-        return with_environment(settings, os.environ)
+        settings = with_environment(settings, os.environ)
+        if options.debug:
+            settings = dataclasses.replace(settings, logs=dataclasses.replace(settings.logs, level="DEBUG"))
+        return settings
 
     try:
         settings = load()
     except (ConfigError, ValueError) as error:
         fail(str(error))
+    logs.configure(level=settings.logs.level, as_json=settings.logs.as_json)
+    # The store's process, which is a child, says what it has to say in the same way.
+    os.environ[logs.FOR_CHILDREN] = f"{settings.logs.level} {'json' if settings.logs.as_json else 'text'}"
     for warning in settings.warnings:
         log.warning(warning)
     try:

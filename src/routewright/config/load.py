@@ -21,6 +21,7 @@ from routewright.config.model_names import ModelNames
 from routewright.config.problems import ConfigError, in_file_order, shown
 from routewright.config.routes import read_routes
 from routewright.config.section import Notes, Section, kind, variable_of
+from routewright.config.signals import read_exports, read_logs
 from routewright.config.source import Node, parse_text, read_tree
 from routewright.config.strategies import read_strategy, with_strategy
 from routewright.settings import BudgetSettings, FrontLimits, KeySettings, ServerSettings, Settings, UpstreamSettings
@@ -113,6 +114,10 @@ def _build(
     spend_kept_s = kept_seconds(general, "maximum_spend_logs_retention_period")
     general.know("maximum_spend_logs_retention_interval")  # it goes on all the time, a little at a time
 
+    logs = read_logs(general, litellm, notes.environ)
+    exports, traces = read_exports(top, litellm, notes.environ)
+    metrics_need_key = litellm.boolean("require_auth_for_metrics_endpoint") or False
+
     cache_params = litellm.section("cache_params")
     for section, stores in (
         (general, schema.SHARED_STORES),
@@ -146,6 +151,10 @@ def _build(
         alert_to_webhook_url=webhook,
         spend_kept_s=spend_kept_s,
         cache=cache,
+        logs=logs,
+        exports=exports,
+        traces=traces,
+        metrics_need_key=metrics_need_key,
         routes=routes,
         deployments=tuple(deployments.usable),
         allow_mock_response=allow_mock_response,

@@ -14,7 +14,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 TOP_LEVEL = _words("""
-    guardrails mcp_servers mcp_tools callback_settings vector_store_registry prompts search_tools files_settings
+    guardrails mcp_servers mcp_tools vector_store_registry prompts search_tools files_settings
     finetune_settings assistant_settings agent_list policies policy_attachments sandbox_settings skills
     default_vertex_config cache_params
 """)
@@ -84,7 +84,7 @@ MODEL_INFO_METADATA = _words("""
 """Tells something to people and asks nothing of a gateway."""
 
 LITELLM_SETTINGS = _words("""
-    modify_params set_verbose json_logs force_ipv4 success_callback failure_callback callbacks service_callbacks
+    modify_params force_ipv4 service_callbacks
     audit_log_callbacks turn_off_message_logging redact_user_api_key_info redact_messages_in_exceptions
     enable_caching_on_provider_specific_optional_params max_budget budget_duration default_team_settings
     default_team_params default_internal_user_params max_internal_user_budget internal_user_budget_duration
@@ -95,7 +95,7 @@ LITELLM_SETTINGS = _words("""
     enable_end_user_cost_tracking_prometheus_only disable_add_transform_inline_image_block
     use_chat_completions_url_for_anthropic_messages disable_hf_tokenizer_download enable_json_schema_validation
     enable_key_alias_format_validation disable_copilot_system_to_assistant LITELLM_DISABLE_STOP_SEQUENCE_LIMIT
-    telemetry add_user_information_to_llm_headers s3_callback_params gcs_pub_sub_use_v1 datadog_params
+    telemetry add_user_information_to_llm_headers gcs_pub_sub_use_v1 datadog_params
     datadog_llm_observability_params arize_params post_call_rules pre_call_rules input_callback
     forward_traceparent_to_llm_provider store_audit_logs disable_stop_sequence_limit ssl_certificate
     ssl_security_level ssl_ecdh_curve aiohttp_trust_env disable_aiohttp_transport disable_aiohttp_trust_env
@@ -106,7 +106,7 @@ LITELLM_SETTINGS = _words("""
     extra_spend_tag_headers allowed_openai_params retry check_provider_endpoint use_client blocked_user_list
     banned_keywords_list guardrails detect_prompt_injection prompt_injection_params content_policy_fallback
     default_redis_ttl default_redis_batch_cache_expiry default_in_memory_ttl generic_logger_headers
-    global_prompt_directory global_bitbucket_config responses_api_deployment_check require_auth_for_metrics_endpoint
+    global_prompt_directory global_bitbucket_config responses_api_deployment_check
     reasoning_auto_summary redact_standard_logging_payload callback_settings email store_model_in_db
     token_counter drop_unsupported_params budget_alert_ttl forward_llm_provider_auth_headers
     routing_strategy

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
 
 import msgspec
 
+from routewright import logs
 from routewright.storage import KeeperSettings, take_lock
 
 
@@ -23,9 +25,8 @@ def main() -> int:
     lock = take_lock(run_dir)
     if lock is None:
         return 0
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
-    )
+    level, _, form = os.environ.get(logs.FOR_CHILDREN, "INFO").partition(" ")
+    logs.configure(level=level, as_json=form == "json")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from routewright.keeper.process import Keeper  # costs half a second, which a second process need not pay
 

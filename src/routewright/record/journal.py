@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from routewright.record.tracing import TraceRecord
 from routewright.types import Notes
 
 ROTATE_BYTES = 64 * 1024 * 1024
@@ -98,6 +99,8 @@ class Record(msgspec.Struct, kw_only=True):
     decision: DecisionRecord | None = None
     notes: Notes | msgspec.UnsetType = msgspec.UNSET
     """What the cache and the guardrails did; left out where there was neither."""
+    trace: TraceRecord | msgspec.UnsetType = msgspec.UNSET
+    """Of a traced request; left out of all others."""
 
 
 class MeteredRecord(Record):
@@ -126,6 +129,8 @@ class Journal:
         """Something was written since the start."""
         self._failing_since_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.on_written: Callable[[list[bytes]], None] | None = None
+        """Told of every turn's lines; never waits."""
         self._syncer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-sync")
         self._sync_handle: asyncio.TimerHandle | None = None
         self._encode = msgspec.json.Encoder().encode
@@ -164,6 +169,8 @@ class Journal:
         waiting, self._waiting = self._waiting, []
         if lines:
             self._write(b"\n".join(lines) + b"\n")
+            if self.on_written is not None:
+                self.on_written(lines)
         for then in waiting:
             try:
                 then()

@@ -11,6 +11,7 @@ import msgspec
 from routewright.errors import clean_text
 from routewright.metered import MeteredUsage
 from routewright.record.journal import DecisionRecord, Journal, MeteredRecord, Record
+from routewright.record.tracing import TraceRecord
 from routewright.types import Decision, Deployment, OnlineDecision, Outcome, PartDecision, Usage
 
 _NOTHING = Usage()
@@ -80,6 +81,7 @@ class Ledger:
             user=call.user if call is not None else None,
             tags=call.metadata_tags + outcome.caller.tags if call is not None else (),
             decision=choice,
+            trace=msgspec.UNSET if outcome.trace is None else _trace(outcome),
         )
         if outcome.notes is not None:
             record.notes = outcome.notes
@@ -99,6 +101,12 @@ def _is_priced(outcome: Outcome, deployment: Deployment | None) -> bool:
     if outcome.is_priced is not None:
         return outcome.is_priced
     return deployment is not None and deployment.is_priced
+
+
+def _trace(outcome: Outcome) -> TraceRecord | msgspec.UnsetType:
+    """What was noted of a sampled trace; a part's attempts stand in its request's record."""
+    trace = outcome.trace
+    return msgspec.UNSET if trace is None or trace.record is None or trace.call_id != outcome.call_id else trace.record
 
 
 def _milliseconds(seconds: float) -> float:

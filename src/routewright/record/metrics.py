@@ -156,7 +156,16 @@ class Metrics:
         self._cooled_down = Counter(
             "litellm_deployment_cooled_down", "Times that a deployment was left alone after failures", OF_DEPLOYMENT
         )
+        self._exported = Counter(
+            "routewright_exported_records", "Records that went to the log, a callback or a collector", ("receiver",)
+        )
+        self._lost = Counter(
+            "routewright_export_lost_records",
+            "Records that a log, a callback or a collector did not get",
+            ("receiver",),
+        )
         self._counters = (
+            self._exported, self._lost,
             self.front_errors, self._parts, self._fallbacks, self._fell_back, self._fell_through, self._failures,
             self._cooled_down,
         )  # fmt: skip
@@ -166,6 +175,11 @@ class Metrics:
     def count_failure(self, deployment: Deployment, error: GatewayError) -> None:
         """An attempt that its upstream did not answer well."""
         self._failures.add((*labels_of(deployment), known_code(error.code)))
+
+    def count_exported(self, receiver: str, sent: int, lost: int) -> None:
+        """Records that left by an outbox, and those that will not."""
+        self._exported.add((receiver,), sent)
+        self._lost.add((receiver,), lost)
 
     def count_cooldown(self, deployment: Deployment) -> None:
         self._cooled_down.add(labels_of(deployment))

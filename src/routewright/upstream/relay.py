@@ -249,6 +249,9 @@ class Upstream:
         if not request:
             Attempt(call, deployment, exchange, client, outcome, self._settings, self._deadlines.now).answer_alone()
             return None
+        trace = outcome.trace
+        if trace is not None:
+            request = trace.begin(deployment, request)
         outcome.attempts += 1
         health = deployment.health
         self.balance.begin(deployment, group)
@@ -282,6 +285,8 @@ class Upstream:
             health.in_flight -= 1
         if self.balance.latencies is not None:
             _note_latency(self.balance.latencies, deployment, outcome, error, started_s, is_stream=call.is_stream)
+        if trace is not None:
+            trace.end(outcome.error if error is None else error.code)
         if error is not None:
             self.balance.failed(deployment, group, error, self._deadlines.now)
             if self.on_failure is not None:

@@ -1,0 +1,132 @@
+"""Which requests are traced, and what is noted of them on the way: W3C Trace Context in and out.
+
+Source: W3C Trace Context, level 1 (traceparent, tracestate). A trace that the caller began goes on under its id; one
+that is not sampled is passed on as it came. What is noted becomes spans after the end of the request, elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from routewright.settings import TraceSettings
+from routewright.types import Deployment
+
+_PARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?\Z")
+_NO_TRACE, _NO_SPAN = b"0" * 32, b"0" * 16
+MOST_STATE_BYTES = 512
+"""More than the 512 that everybody has to pass on is nobody's right."""
+SAMPLED = 1
+
+
+class AttemptRecord(msgspec.Struct, omit_defaults=True):
+    """One request to an upstream, as its span will tell it."""
+
+    span_id: str
+    deployment: str
+    provider: str
+    upstream_model: str
+    host: str
+    port: int
+    from_ms: float
+    """Since the request came."""
+    to_ms: float = 0.0
+    error: str = ""
+
+
+class TraceRecord(msgspec.Struct, omit_defaults=True):
+    """What a traced request's record has more than others."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str = ""
+    state: str = ""
+    attempts: list[AttemptRecord] = []
+
+
+class Trace:
+    """One request that is traced, or whose trace is passed on."""
+
+    __slots__ = ("_fields", "_rng", "_started_s", "call_id", "record")
+
+    def __init__(
+        self, record: TraceRecord | None, fields: bytes, rng: random.Random, call_id: str, started_s: float
+    ) -> None:
+        self.record = record
+        """None: not sampled; `fields` go upstream as they are."""
+        self.call_id = call_id
+        """Whose spans these are; the calls behind a request note their attempts in its trace."""
+        self._fields = fields
+        self._rng = rng
+        self._started_s = started_s
+
+    def begin(self, deployment: Deployment, request: bytes) -> bytes:
+        """An upstream is asked: the request with its trace's fields."""
+        record, fields = self.record, self._fields
+        if record is not None:
+            span_id = f"{self._rng.getrandbits(64) or 1:016x}"
+            _, host, port = deployment.origin
+            record.attempts.append(
+                AttemptRecord(
+                    span_id, deployment.id, deployment.provider, deployment.upstream_model, host, port,
+                    _milliseconds(time.monotonic() - self._started_s),
+                )
+            )  # fmt: skip
+            fields = b"traceparent: 00-%b-%b-01\r\n%b" % (record.trace_id.encode(), span_id.encode(), fields)
+        cut = request.index(b"\r\n") + 2
+        return b"%b%b%b" % (request[:cut], fields, request[cut:])
+
+    def end(self, error: str | None) -> None:
+        """The upstream that was asked last has answered, or has not."""
+        if self.record is not None:
+            attempt = self.record.attempts[-1]
+            attempt.to_ms = _milliseconds(time.monotonic() - self._started_s)
+            attempt.error = error or ""
+
+
+class Tracer:
+    """Decides for each request."""
+
+    def __init__(self, settings: TraceSettings, rng: random.Random) -> None:
+        self._share = settings.sampling
+        self._follows_caller = settings.follows_caller
+        self._rng = rng
+
+    def begin(self, headers: Mapping[bytes, bytes], call_id: str, started_s: float) -> Trace | None:
+        """None: nothing is noted, and nothing passed on."""
+        came = headers.get(b"traceparent")
+        if came is None:
+            if self._rng.random() >= self._share:
+                return None
+            return Trace(TraceRecord(self._id(128), self._id(64)), b"", self._rng, call_id, started_s)
+        found = _PARENT.match(came)
+        if (
+            found is None
+            or found[1] == b"ff"
+            or found[2] == _NO_TRACE
+            or found[3] == _NO_SPAN
+            or (found[1] == b"00" and len(came) != 55)
+        ):
+            if self._rng.random() >= self._share:
+                return None
+            return Trace(TraceRecord(self._id(128), self._id(64)), b"", self._rng, call_id, started_s)
+        state = headers.get(b"tracestate", b"")
+        if len(state) > MOST_STATE_BYTES or not state.isascii():
+            state = b""
+        fields = b"tracestate: %b\r\n" % state if state else b""
+        is_sampled = int(found[4], 16) & SAMPLED if self._follows_caller else self._rng.random() < self._share
+        if not is_sampled:
+            return Trace(None, b"traceparent: %b\r\n%b" % (came[:55], fields), self._rng, call_id, started_s)
+        record = TraceRecord(found[2].decode(), self._id(64), found[3].decode(), state.decode())
+        return Trace(record, fields, self._rng, call_id, started_s)
+
+    def _id(self, bits: int) -> str:
+        return f"{self._rng.getrandbits(bits) or 1:0{bits // 4}x}"
+
+
+def _milliseconds(seconds: float) -> float:
+    return int(seconds * 1e6) / 1e3

@@ -57,14 +57,16 @@ ALLOWED: dict[str, set[str]] = {
     "around": LEAVES | STATIONS,
     "upstream": BASE | {"providers"},
     "learning": BASE | {"routing"},
+    "health_checks": LEAVES | STATIONS,
     "orchestration": LEAVES | STATIONS,
     "gateway": LEAVES | STATIONS | {"server", "orchestration", "around"},
     "carriage": LEAVES | STATIONS | {"server", "gateway"},
-    "admin": LEAVES | STATIONS | {"reloading", "server", "management"},
+    "admin": LEAVES | STATIONS | {"health_checks", "reloading", "server", "management"},
     "app": LEAVES
     | STATIONS
     | {
         "config",
+        "health_checks",
         "reloading",
         "server",
         "gateway",

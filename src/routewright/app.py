@@ -33,7 +33,7 @@ from routewright.admission.limits import Admission
 from routewright.admission.meters import Meters
 from routewright.admission.purses import Purses
 from routewright.around import Around
-from routewright.auth import KeyNotInMemory, Keys
+from routewright.auth import KEY_HEADERS, KeyNotInMemory, Keys
 from routewright.caching.cache import Cache
 from routewright.carriage.line import Carriage
 from routewright.catalog import Catalog
@@ -53,6 +53,7 @@ from routewright.errors import (
 from routewright.gateway import Gateway
 from routewright.grants import Change, Grant, Grants
 from routewright.guesses import Guesses
+from routewright.health_checks import HealthChecks
 from routewright.orchestration.make import orchestrations
 from routewright.record.exports import Exports
 from routewright.record.journal import Journal
@@ -147,6 +148,19 @@ class Application:
             raise PermissionDenied("this key may not call this endpoint")
         return None
 
+    def _recognise_master(self, request: HttpRequest) -> None:
+        """On an open path that has more to say to the master. A wrong key is a guess here too, and no error."""
+        try:
+            caller = self._keys.authenticate(request.headers, Access.MASTER)
+            if self._guesses.failing:
+                self._guesses.check(request.peer, request.headers, caller.key_hash)
+            request.caller = caller
+        except UnknownKey:
+            with contextlib.suppress(GatewayError):
+                self._guesses.note_wrong(request.peer, request.headers)
+        except (GatewayError, KeyNotInMemory):
+            pass
+
     def handle(self, request: HttpRequest, client: HttpConnection) -> Coroutine[Any, Any, None]:
         if request.endpoint.is_proxied:
             return self._gateway.infer(request, client)
@@ -154,6 +168,8 @@ class Application:
             return self._carriage.carry(request, client)
         if request.endpoint.is_stored:
             return self._stored.handle(request, client)
+        if request.endpoint.name == "health" and request.headers.keys() & KEY_HEADERS:
+            self._recognise_master(request)
         return self._bridges.get(request.endpoint.name, self._control).handle(request, client)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
@@ -259,7 +275,20 @@ class WorkerProcess:
         )  # fmt: skip
         self._delays = Delays(time.monotonic())
         self._metrics_page: MetricsPage | None = None
-        self.probes = Probes(lambda: self.front.is_draining, self.routing, self.storage)
+        self.health_checks = HealthChecks(
+            server.data_dir / RUN_FOLDER,
+            is_asking=worker == 0,
+            upstream=self.upstream,
+            ledger=Ledger(self.journal, PartMetrics(self.metrics)),
+            new_id=new_id,
+        )
+        self._tell_health_checks()
+        self.probes = Probes(
+            lambda: self.front.is_draining,
+            self.routing,
+            self.storage,
+            lambda: self.health_checks.endpoints(self.deadlines.now),
+        )
         self.probes.cache_type = None if settings.cache is None else "local"
         application = self._application = Application(
             self.keys,
@@ -374,6 +403,7 @@ class WorkerProcess:
             spent=self._spent,
             cache=lambda: self.gateway.around.cache,
             spread_flush=self._spread_flush,
+            health_checks=self.health_checks,
         )
         self._tell_control()
         return make_application(self._control)
@@ -384,6 +414,11 @@ class WorkerProcess:
         self.journal.on_written = self.exports.configure(settings.logs, settings.exports, settings.traces)
         traces = settings.traces
         self.gateway.tracer = None if traces is None else Tracer(traces, random.Random())  # noqa: S311 - no secret
+
+    def _tell_health_checks(self) -> None:
+        settings = self.settings
+        served = (*settings.deployments, *self._stored_models)
+        self.health_checks.configure(settings.health_checks, settings.attempts, self.catalog, served)
 
     def _tell_control(self) -> None:
         if self._control is not None:
@@ -419,6 +454,7 @@ class WorkerProcess:
         self._limit_guesses(whole)
         self._watch.files = settings.config_files
         served = {each.id for each in whole.deployments}
+        self._tell_health_checks()
         self._healths = {name: health for name, health in self._healths.items() if name in served}
         self.upstream.credentials.keep_only(
             each.credential for each in whole.deployments if each.credential is not None
@@ -527,6 +563,7 @@ class WorkerProcess:
         self._on_ready()
         await self._ended
         self.deadlines.stop()
+        self.health_checks.stop()
         self.upstream.pools.close()
         for connection in list(self.front.connections):
             connection.cut()
@@ -622,6 +659,7 @@ class WorkerProcess:
             self._run_soon(self._refresh_models())
         if self.journal.has_records:
             self.storage.run()
+        self.health_checks.on_tick(now)
         self.storage.on_tick(now)
         self.keys.on_tick()
         self.guesses.on_tick(now)

@@ -18,7 +18,7 @@ MAX_RECENT_KEYS = 10_000
 STORED_PREFIX = b"sk-"
 
 # Where a key may stand, first wins: `x-litellm-api-key` is for clients whose Authorization belongs to something else.
-_KEY_HEADERS = (b"x-litellm-api-key", b"authorization", b"x-api-key", b"api-key", b"ocp-apim-subscription-key")
+KEY_HEADERS = (b"x-litellm-api-key", b"authorization", b"x-api-key", b"api-key", b"ocp-apim-subscription-key")
 
 
 def hash_of(key: bytes) -> str:
@@ -76,9 +76,9 @@ class Keys:
             master = settings.master_key.reveal().encode()
             self._master = hashlib.sha256(master).digest()
             self._master_caller = Caller(key_hash=hash_of(master), alias="master", is_master=True, models=None)
-        self._headers: tuple[bytes, ...] = _KEY_HEADERS
+        self._headers: tuple[bytes, ...] = KEY_HEADERS
         if settings.key_header_name:
-            self._headers = (*_KEY_HEADERS, settings.key_header_name.lower().encode("ascii"))
+            self._headers = (*KEY_HEADERS, settings.key_header_name.lower().encode("ascii"))
         self.is_open = self._master is None and not self._callers
         """There is no key at all: anybody may call the inference endpoints, nobody the master's."""
 

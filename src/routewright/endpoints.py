@@ -64,6 +64,8 @@ EXACT: dict[str, Endpoint] = {
     "/health/liveliness": _control("liveliness", GET, Access.OPEN),
     "/health/liveness": _control("liveliness", GET, Access.OPEN),
     "/health/readiness": _control("readiness", GET, Access.OPEN),
+    "/health/latest": _control("health_latest", GET, Access.MASTER),
+    "/health/history": _control("health_history", GET, Access.MASTER),
     "/metrics": _control("metrics", GET, Access.OPEN),
     "/routes": _control("routes", GET, Access.OPEN),
     "/router/info": _control("router_info", GET, Access.MASTER),

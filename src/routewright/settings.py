@@ -143,6 +143,11 @@ class DeploymentSettings:
     quality: float | None = None
     """`model_info.quality`, 0..1."""
     tags: tuple[str, ...] = ()
+    health_check_model: str | None = None
+    """`model_info.health_check_*`: what is asked for in place of the deployment's own model, how long, how much."""
+    health_check_timeout_s: float | None = None
+    health_check_max_tokens: int | None = None
+    skips_health_check: bool = False
     region: str | None = None
     """`region_name`, else the provider's own word for it."""
     budget: BudgetSettings | None = None
@@ -311,6 +316,17 @@ class AttemptSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheckSettings:
+    """`general_settings.background_health_checks` and its kin."""
+
+    interval_s: float = 300.0
+    tells_details: bool = True
+    """Names, addresses and errors to the master; else ids only."""
+    at_once: int = 8
+    """Deployments that are asked at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingsSettings:
     """An OpenAI-compatible embeddings endpoint, for routers whose features are `remote`."""
 
@@ -455,6 +471,8 @@ class Settings:
     routes: tuple[RouteSettings, ...] = ()
     deployments: tuple[DeploymentSettings, ...] = ()
     allow_mock_response: bool = False
+    health_checks: HealthCheckSettings | None = None
+    """None: deployments are known by traffic alone."""
     warnings: tuple[str, ...] = ()
     """What the start says: keys not supported, deployments without a credential, models without a price."""
     config_path: Path | None = None

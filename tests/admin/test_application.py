@@ -56,6 +56,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
             spread_flush=lambda: None,
             reload_config=nothing,
             spent=nothing,
+            health_checks=None,
         )
     )
 
@@ -145,6 +146,7 @@ def test_only_health_metrics_routes_and_pages_are_open() -> None:
     assert by_access[Access.MASTER] == {
         "/router/info", "/router/reload", "/router/route", "/config/reload", "/provider/budgets",
         "/cache/ping", "/cache/redis/info", "/cache/delete", "/cache/flushall",
+        "/health/latest", "/health/history",
     }  # fmt: skip
 
 

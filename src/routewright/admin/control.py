@@ -15,6 +15,7 @@ from routewright.auth import Keys
 from routewright.caching.cache import Cache
 from routewright.catalog import Catalog
 from routewright.errors import GatewayError, error_headers, error_object
+from routewright.health_checks import HealthChecks
 from routewright.reloading import Difference
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
@@ -42,6 +43,7 @@ class Control:
     """The response cache of this worker."""
     spread_flush: Callable[[], None]
     """Tell the other workers to forget what they keep."""
+    health_checks: HealthChecks
     provider_budgets: Mapping[str, BudgetSettings] = field(default_factory=dict)
     deployments: Sequence[DeploymentSettings] = ()
     """What is served, by its settings."""

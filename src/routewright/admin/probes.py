@@ -20,7 +20,15 @@ NAMES = frozenset({"health", "liveliness", "readiness"})
 class Probes:
     """The answers; each raises GatewayError where it would be no."""
 
-    def __init__(self, is_draining: Callable[[], bool], routing: LiveRouters, storage: Storage | None = None) -> None:
+    def __init__(
+        self,
+        is_draining: Callable[[], bool],
+        routing: LiveRouters,
+        storage: Storage | None = None,
+        deployments: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        """`deployments`: what the master is told of them, beside that the gateway is well."""
+        self._deployments = deployments
         self._is_draining = is_draining
         self.routing = routing
         self._storage = storage
@@ -59,7 +67,10 @@ class Probes:
         """ASGI: the front has found the endpoint, so its name is one of `NAMES`."""
         status, headers = 200, [("content-type", "application/json")]
         try:
-            body = getattr(self, scope["state"]["request"].endpoint.name)()
+            request = scope["state"]["request"]
+            body = getattr(self, request.endpoint.name)()
+            if request.endpoint.name == "health" and request.caller.is_master:
+                body |= self._deployments()
         except GatewayError as error:
             status, headers, body = error.status, error_headers(error), error_object(error)
         lines = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]

@@ -14,6 +14,7 @@ from routewright.config.aws import read_aws
 from routewright.config.budgets import budget
 from routewright.config.entra import read_entra
 from routewright.config.google import read_vertex
+from routewright.config.health_checks import of_deployment
 from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Notes, Section, kind, plain, url_fault, variable_of
@@ -155,7 +156,7 @@ class Deployments:
         headers = self._headers(params)
         numbers = self._numbers(entry, params)
         price = _price(params, info)
-        about = self._about(info)
+        about, health_check = self._about(info), of_deployment(info)
         own_budget = budget(params)
         mock_response = params.text("mock_response", most=65_536)
         region = next(
@@ -284,7 +285,7 @@ class Deployments:
             budget=own_budget if own_budget.max_budget_nusd is not None else None,
             region=aws.region if region is None and aws is not None else region,
             mock_response=mock_response,
-            **{**numbers, **about, **_completed(about, known_as, context_window)},
+            **{**numbers, **about, **health_check, **_completed(about, known_as, context_window)},
         )
 
     def _skip(self, params: Section, key: str, where: str, why: str) -> None:

@@ -16,6 +16,7 @@ from routewright.config.caching import read_cache
 from routewright.config.deployments import Credentials, Deployments
 from routewright.config.embeddings import embeddings
 from routewright.config.front import MEGABYTE, front_limits
+from routewright.config.health_checks import read_health_checks
 from routewright.config.keys import check_key_models, read_keys
 from routewright.config.model_names import ModelNames
 from routewright.config.problems import ConfigError, in_file_order, shown
@@ -92,6 +93,7 @@ def _build(
         general.error("litellm_key_header_name", "no header can be called so")
     limits = front_limits(general, limits or FrontLimits())
     upstream = _upstream(general, litellm, router, upstream or UpstreamSettings())
+    health_checks = read_health_checks(general)
     allow_mock_response = general.boolean("allow_mock_response") or False
     drops_unsupported = litellm.boolean("drop_params") or False
 
@@ -158,6 +160,7 @@ def _build(
         routes=routes,
         deployments=tuple(deployments.usable),
         allow_mock_response=allow_mock_response,
+        health_checks=health_checks,
         warnings=_warnings(notes, master_key, keys, deployments, upstream),
     )
 

@@ -69,8 +69,7 @@ REFUSED_DEFAULTS = _words("model messages prompt input stream")
 """Would replace what the client asks for, rather than complete it."""
 
 MODEL_INFO = _words("""
-    access_groups team_id team_public_model_name tier health_check_model health_check_timeout health_check_voice
-    health_check_max_tokens disable_background_health_check access_windows internal_router_model
+    access_groups team_id team_public_model_name tier health_check_voice access_windows internal_router_model
     enable_tag_filtering allow_fail_open blocked discoverable ptu_count cost_per_ptu_per_hour ptu_effective_from
     ptu_effective_to regional_processing_uplift_multiplier
 """)
@@ -140,7 +139,6 @@ GENERAL_SETTINGS = _words("""
     maximum_spend_logs_cleanup_cron proxy_batch_write_at proxy_batch_polling_interval
     proxy_budget_rescheduler_min_time proxy_budget_rescheduler_max_time allow_requests_on_db_unavailable
     user_api_key_cache_ttl max_parallel_requests global_max_parallel_requests infer_model_from_keys
-    background_health_checks health_check_interval health_check_details health_check_concurrency
     use_shared_health_check alerting alerting_threshold
     alert_types alerting_args spend_report_frequency custom_auth custom_auth_run_common_checks
     custom_sso custom_key_generate custom_key_update custom_ui_sso_sign_in_handler enable_jwt_auth litellm_jwtauth

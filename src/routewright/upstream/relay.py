@@ -133,6 +133,12 @@ class Upstream:
             outcome.fell_back_on = error.code
         raise error or UpstreamUnavailable("no deployment can take this request now")
 
+    async def check(
+        self, call: Call, group: Group, deployment: Deployment, client: Responder, outcome: Outcome
+    ) -> GatewayError | None:
+        """Ask this one, whether it rests or not; what it shows counts as any other request's."""
+        return await self._try_deployment(call, group, deployment, client, outcome)
+
     def end_all(self, error: GatewayError) -> None:
         """End every running attempt with `error`: an answer that has begun says so to its client."""
         self._ending = error

@@ -82,8 +82,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},
+    "doctor": LEAVES | STATIONS | {"config", "store"},
     "vitals": LEAVES | STATIONS,
-    "cli": LEAVES | STATIONS | {"accounts", "management", "config", "app", "demo", "explain", "learning", "server"},
+    "cli": LEAVES
+    | STATIONS
+    | {"accounts", "management", "config", "app", "demo", "explain", "learning", "server", "doctor"},
     "accounts": BASE | {"store"},
     "__main__": {"cli"},
     "__init__": set(),

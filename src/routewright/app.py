@@ -289,6 +289,7 @@ class WorkerProcess:
             self.storage,
             lambda: self.health_checks.endpoints(self.deadlines.now),
         )
+        self.probes.callbacks = _callbacks(settings)
         self.probes.cache_type = None if settings.cache is None else "local"
         application = self._application = Application(
             self.keys,
@@ -440,6 +441,7 @@ class WorkerProcess:
         self._application.metrics_need_key = settings.metrics_need_key
         if (settings.logs, settings.exports, settings.traces) != _told(self.settings):
             self._tell(settings)
+            self.probes.callbacks = _callbacks(settings)
         self.settings, self._stored_models = settings, stored
         self.catalog = self.gateway.catalog = catalog
         self.routing = self.gateway.routing = self.probes.routing = routing
@@ -699,6 +701,11 @@ class WorkerProcess:
     def _end(self) -> None:
         if not self._ended.done():
             self._ended.set_result(None)
+
+
+def _callbacks(settings: Settings) -> tuple[str, ...]:
+    names = [each.name for each in settings.exports if each.wants_success]
+    return tuple(names if settings.traces is None else [*names, "otel"])
 
 
 def _told(settings: Settings) -> tuple[object, object, object]:

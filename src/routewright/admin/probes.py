@@ -32,6 +32,8 @@ class Probes:
         self._is_draining = is_draining
         self.routing = routing
         self._storage = storage
+        self.callbacks: tuple[str, ...] = ()
+        """Who is told of requests after their end, by the names of the configuration."""
         self.cache_type: str | None = None
         """Of the response cache, in LiteLLM's words."""
 
@@ -54,7 +56,7 @@ class Probes:
             "cache": self.cache_type,
             "litellm_version": None,
             "version": __version__,
-            "success_callbacks": [],
+            "success_callbacks": list(self.callbacks),
             "router": "warning" if self.routing.warnings or self.routing.last_error else "ready",
         }
 

@@ -1,4 +1,4 @@
-"""Serving, and what is looked at before: serve, check-config, demo, route."""
+"""Serving, and what is looked at before: serve, check-config, doctor, demo, route."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MAX_WORKERS = 256
 def add(commands: Commands) -> None:
     _add_serve(commands)
     _add_check_config(commands)
+    _add_doctor(commands)
     _add_demo(commands)
     _add_route(commands)
 
@@ -100,6 +101,25 @@ def _check_config(options: argparse.Namespace) -> int:
         options.file,
         lenient=options.lenient_config,
         more=lambda settings: placement_lines(settings, options.data_dir),
+    )
+
+
+def _add_doctor(commands: Commands) -> None:
+    about = "Look for what would keep this machine from serving well, and say what to do about it."
+    parser = command(commands, "doctor", about)
+    add_config(parser)
+    add_data_dir(parser)
+    parser.add_argument("--workers", "--num_workers", type=in_range(1, MAX_WORKERS), default=1, help="as for serve")
+    parser.add_argument("--offline", action="store_true", help="reach for nobody")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from routewright.doctor.examine import doctor
+
+    return doctor(
+        options.config, options.data_dir, workers=options.workers, is_offline=options.offline, as_json=options.json
     )
 
 

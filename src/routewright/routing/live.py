@@ -72,9 +72,7 @@ class LiveRouters:
         named = route.router
         if named is None:
             return self._settings.artefact_path or PACKAGED
-        if os.sep in named or named.endswith(".safetensors"):
-            return Path(named)
-        return self._routers_folder / f"{named.removeprefix('llmrouter-')}.safetensors"
+        return router_path(named, self._routers_folder)
 
     def _start(self) -> None:
         """Load what can be loaded; a router that can't is replaced by the packaged one, and says so."""
@@ -343,6 +341,13 @@ class LiveRouters:
                 for name, plan in self._plans.items()
             },
         }
+
+
+def router_path(named: str, folder: Path) -> Path:
+    """The file that a route's `router` means: a path, or a router's name in the folder of routers."""
+    if os.sep in named or named.endswith(".safetensors"):
+        return Path(named)
+    return folder / f"{named.removeprefix('llmrouter-')}.safetensors"
 
 
 def _online_decision(plan: RoutePlan, rating: Rating, ordered: list[Group], candidates: Candidates) -> Decision:

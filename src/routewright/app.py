@@ -36,6 +36,7 @@ from routewright.around import Around
 from routewright.auth import KEY_HEADERS, KeyNotInMemory, Keys
 from routewright.caching.cache import Cache
 from routewright.carriage.line import Carriage
+from routewright.carriage.targets import Targets
 from routewright.catalog import Catalog
 from routewright.config.problems import ConfigError
 from routewright.config.stored import read_stored
@@ -43,6 +44,7 @@ from routewright.customers import Customers
 from routewright.deadlines import Deadlines
 from routewright.errors import (
     Conflict,
+    FrontError,
     GatewayError,
     InvalidRequest,
     PermissionDenied,
@@ -119,9 +121,18 @@ class Application:
         self._stored = stored
         self._metrics = metrics
         self._carriage = carriage
+        self._find = endpoints.find
+
+    def pass_through(self, targets: Targets, key_header: str | None) -> None:
+        """Let requests pass through to these."""
+        self._carriage.targets, self._carriage.key_header = targets, key_header
+        self._find = self._carriage.find_first if targets.overrides else endpoints.find
 
     def admit(self, request: HttpRequest) -> asyncio.Future[GatewayError | None] | None:
-        endpoint, model = endpoints.find(request.path, request.method)
+        try:
+            endpoint, model = self._find(request.path, request.method)
+        except FrontError as error:
+            endpoint, model = self._carriage.find(request.path, request.method, error), None
         request.endpoint = endpoint
         request.model_in_path = model
         headers = request.headers if endpoint.speaks != "gemini" else google_key_moved(request)
@@ -308,6 +319,8 @@ class WorkerProcess:
             self.guesses,
         )
         application.metrics_need_key = settings.metrics_need_key
+        self._application = application
+        application.pass_through(Targets(settings, self.catalog.groups()), settings.key_header_name)
         self.front = Worker(application, settings.limits, self.deadlines, new_id, writes)
         self.metrics.gauges = Vitals(
             worker=worker,
@@ -447,6 +460,7 @@ class WorkerProcess:
         self.routing = self.gateway.routing = self.probes.routing = routing
         self.gateway.orchestrations, self.gateway.around = made, around
         self.probes.cache_type = None if settings.cache is None else "local"
+        self._application.pass_through(Targets(whole, catalog.groups()), whole.key_header_name)
         self.customers.configure(whole.end_user_budget, whole.tag_budgets)
         if _has_budgets(whole):
             self.storage.run()

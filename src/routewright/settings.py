@@ -435,6 +435,24 @@ class TraceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassThroughSettings:
+    """A path of ours behind which an address lies."""
+
+    path: str
+    target: str
+    headers: tuple[tuple[str, str | Secret], ...] = ()
+    """Sent with every request."""
+    needs_key: bool = True
+    """`auth`; where the file says nothing a key is asked for, since the target gets our headers."""
+    forwards_headers: bool = False
+    """The client's own go on, but for its credential and what belongs to its connection."""
+    includes_subpaths: bool = False
+    """What follows the path is appended to the target."""
+    cost_usd: float | None = None
+    """Of one request; None: unpriced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of it."""
 
@@ -468,6 +486,7 @@ class Settings:
     """The callback `otel`; None: no request is traced."""
     metrics_need_key: bool = False
     """`litellm_settings.require_auth_for_metrics_endpoint`."""
+    pass_through: tuple[PassThroughSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     deployments: tuple[DeploymentSettings, ...] = ()
     allow_mock_response: bool = False

@@ -265,7 +265,6 @@ general_settings:
                 EFFECTLESS + "litellm_settings.cache_params.host, litellm_settings.cache_params.port, "
                 "litellm_settings.cache_params.password, general_settings.database_connection_pool_limit, "
                 "general_settings.proxy_batch_write_at, "
-                "general_settings.pass_through_endpoints, "
                 "litellm_settings.max_internal_user_budget, "
                 "litellm_settings.default_team_settings",
             ],

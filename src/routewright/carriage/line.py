@@ -8,21 +8,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from routewright import endpoints
 from routewright.admission.meters import Reservation
 from routewright.carriage.form import Form
-from routewright.carriage.readings import FormReading
+from routewright.carriage.headers import forwarded_lines, passed_query
+from routewright.carriage.readings import FormReading, PassReading
+from routewright.carriage.targets import Targets
+from routewright.catalog import may_use
 from routewright.errors import (
+    FrontError,
     GatewayError,
     InternalError,
     InvalidRequest,
     MissingField,
+    ModelAccessDenied,
     StorageUnavailable,
     UnsupportedField,
 )
 from routewright.gateway import Gateway
 from routewright.metered import MeteredCall, Units
 from routewright.server.upload import Upload
-from routewright.types import Call, Candidates, Deployment, HttpRequest, Outcome, Responder
+from routewright.types import Call, Candidates, Deployment, Endpoint, HttpRequest, Outcome, Responder
 from routewright.upstream.carrier import Carrier
 from routewright.upstream.carry import Sending
 from routewright.wire.chat import read_headers
@@ -38,6 +44,9 @@ SECONDS_PER_BYTE = 1 / 4_000
 """Of sound of 32 kbit/s: what a file is taken to be at most before its length is known."""
 
 
+NOT_SERVED = FrontError(404, "not_found", "nothing is served at this path", close=False)
+
+
 class Gone(Exception):
     """The client has left."""
 
@@ -51,6 +60,26 @@ class Carriage:
         self._carrier = carrier
         self._new_id = new_id
         self._folder = folder
+        self.targets: Targets | None = None
+        """Where requests may pass through to; None: nowhere."""
+        self.key_header: str | None = None
+        """One more header that a key may stand in, and that never goes on."""
+
+    def find_first(self, path: str, method: str) -> tuple[Endpoint, str | None]:
+        """As `endpoints.find`, where the configuration has its own ideas of some paths that it knows."""
+        if self.targets is not None and path in self.targets.overrides:
+            return self.find(path, method, NOT_SERVED), None
+        return endpoints.find(path, method)
+
+    def find(self, path: str, method: str, error: FrontError) -> Endpoint:
+        """What the table of endpoints has not, where something passes through there; else raises `error`."""
+        target = self.targets.find(path) if self.targets is not None and error.status == 404 else None
+        if target is None:
+            raise error
+        if method not in target.endpoint.methods:
+            raise FrontError(405, "method_not_allowed", "this path is served with another method", close=False,
+                             allow=target.endpoint.methods)  # fmt: skip
+        return target.endpoint
 
     async def carry(self, request: HttpRequest, client: Responder) -> None:
         """Carry one request from the client's bytes to the client's bytes, holding neither body nor answer."""
@@ -62,7 +91,10 @@ class Carriage:
         try:
             if gateway.ledger.journal.is_full:
                 raise StorageUnavailable("the journal can't be written; no request is taken that can't be recorded")
-            await self._form(request, client, outcome, reservations)
+            if request.endpoint.name in FORMS:
+                await self._form(request, client, outcome, reservations)
+            else:
+                await self._pass(request, client, outcome, reservations)
         except Gone:
             outcome.ended = "client_gone"
         except GatewayError as error:
@@ -103,6 +135,49 @@ class Carriage:
         if reservation.budgets and self._gateway.ledger.journal.is_failing:
             raise StorageUnavailable("the journal can't be written now, and this key's spend has to be on record")
         outcome.fields += reservation.fields
+
+    # --- whatever passes through ----------------------------------------------------------------------------------
+
+    async def _pass(
+        self, request: HttpRequest, client: Responder, outcome: Outcome, reservations: list[Reservation]
+    ) -> None:
+        targets = self.targets
+        target = targets.find(request.path) if targets is not None else None
+        if targets is None or target is None:
+            raise NOT_SERVED
+        models = request.caller.models
+        if target.right and models is not None and not may_use(models, target.right):
+            raise ModelAccessDenied(f'this key may not use "{target.right}", which passing through takes')
+        path = target.path_for(request.path)
+        call = outcome.call = metered(request.endpoint.name, {"model": target.deployment.model_name}, None)
+        call.units = Units(requests=1)
+        call.prompt_tokens_estimate = call.max_tokens = 0
+        read_headers(call, request.headers)
+        await self._admit(call, Candidates((target.group,)), client, outcome, reservations)
+        upload: Upload | None = request.upload
+        framing = b""
+        if upload is not None:
+            length = upload.length
+            framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+        elif request.method != "GET":
+            framing = b"content-length: 0\r\n"
+        query = passed_query(request.query)
+        head = b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
+            request.method.encode("ascii"),
+            (f"{path}?{query}" if query else path).encode("ascii"),
+            target.lines,
+            forwarded_lines(
+                request.headers, are_all=target.forwards_all, key_header=self.key_header, without=target.names
+            ),
+            framing,
+        )
+        provider, price_of = target.deployment.provider, targets.price_of
+
+        def prepare(deployment: Deployment) -> Sending:
+            reading = PassReading(deployment, lambda model: price_of(provider, model))
+            return Sending(head, upload, upload is not None and upload.length is None, reading)
+
+        await self._carrier.carry(call, [target.group], prepare, client, outcome)
 
     # --- forms ----------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from routewright.carriage.headers import answer_lines
 from routewright.errors import GatewayError, UpstreamBadResponse
 from routewright.metered import MeteredCall, MeteredUsage, Units
 from routewright.providers import openai
@@ -120,6 +122,76 @@ class FormReading:
             return None
         hours, minutes, seconds, part = ends[-1].groups()
         return _believed(int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(part) / 10 ** len(part))
+
+
+_MODEL = re.compile(rb'"model(?:Version)?"\s*:\s*"([^"\\]{1,256})"')
+_USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+
+
+@dataclass(slots=True)
+class PassedUsage(MeteredUsage):
+    """Priced by whichever deployment has a price for the model that answered."""
+
+    priced_by: Deployment | None = None
+
+    def charge(self, outcome: Outcome) -> None:
+        MeteredUsage.charge(self, outcome)
+        priced_by = self.priced_by
+        if priced_by is not None and priced_by.is_priced and not outcome.is_priced:
+            outcome.cost_nusd, outcome.is_priced = priced_by.cost_nusd(self), True
+
+
+class PassReading:
+    """The answer to a request that passes through: of any status and kind; tokens are read where it tells some."""
+
+    def __init__(self, deployment: Deployment, price_of: Callable[[str], Deployment | None]) -> None:
+        self._deployment = deployment
+        self._price_of = price_of
+        self._start = b""
+        self._tail = b""
+        self._status = 0
+
+    def begin(self, status: int, headers: Mapping[bytes, bytes]) -> bytes | None:
+        self._status = status
+        return answer_lines(headers, self._deployment)
+
+    def feed(self, data: bytes) -> None:
+        if len(self._start) < TAIL_BYTES:
+            self._start += data[: TAIL_BYTES - len(self._start)]
+        self._tail = data[-TAIL_BYTES:] if len(data) >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
+
+    def error_of(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> GatewayError:
+        raise AssertionError("an answer that passes through is told as it is")
+
+    def usage(self, *, is_whole: bool) -> Usage | None:
+        usage = PassedUsage(units=Units(requests=1))
+        if self._status >= 400:
+            usage.units = Units()
+            return usage
+        told = _USAGE.findall(self._tail)
+        if told:
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens = _tokens(told[-1])
+            model = _MODEL.search(self._start)
+            if model is not None and usage.prompt_tokens + usage.completion_tokens:
+                usage.priced_by = self._price_of(model[1].decode("utf-8", "replace"))
+        return usage
+
+
+def _tokens(text: bytes) -> tuple[int, int, int]:
+    """(of the prompt, of the answer, read from a cache), in OpenAI's, Anthropic's or Google's words."""
+    try:
+        figures = _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0, 0, 0
+
+    def count(*names: str) -> int:
+        found = next((value for name in names if (value := figures.get(name)) is not None), 0)
+        return found if type(found) is int and 0 <= found <= openai.MAX_TOKENS_BELIEVED else 0
+
+    cached = count("cache_read_input_tokens")
+    beside = cached + count("cache_creation_input_tokens")  # which Anthropic does not count with the others
+    prompt = count("prompt_tokens", "input_tokens", "promptTokenCount") + beside
+    return prompt, count("completion_tokens", "output_tokens", "candidatesTokenCount"), cached
 
 
 def _believed(value: Any) -> float | None:

@@ -153,7 +153,7 @@ class Deployments:
         entra_token = params.token("azure_ad_token", on_unset=unset.append)
         organization = params.token("organization")
         api_version = params.token("api_version")
-        headers = self._headers(params)
+        headers = headers_of(params, ("headers", "extra_headers"))
         numbers = self._numbers(entry, params)
         price = _price(params, info)
         about, health_check = self._about(info), of_deployment(info)
@@ -330,34 +330,6 @@ class Deployments:
                 info.know(key)
         info.finish(schema.MODEL_INFO, schema.LITELLM_PARAMS_PATTERN, silent=schema.MODEL_INFO_METADATA)
 
-    def _headers(self, params: Section) -> tuple[tuple[str, str | Secret], ...]:
-        found: list[tuple[str, str | Secret]] = []
-        seen: set[str] = set()
-        for key in ("headers", "extra_headers"):
-            section = params.section(key)
-            for name in section.entries:
-                field_value, from_variable = section.scalar(name)
-                if field_value is None:
-                    continue
-                if isinstance(field_value, int | float) and not isinstance(field_value, bool):
-                    field_value = str(field_value)
-                lower = name.lower()
-                if not _TOKEN.match(name):
-                    section.error(name, "no header can be called so")
-                elif lower in _FRAMING:
-                    section.error(name, "is written by the gateway itself")
-                elif lower in seen:
-                    section.error(name, "stands here twice")
-                elif not isinstance(field_value, str):
-                    section.error(name, f"expected text, found {kind(field_value)}")
-                elif not _HEADER_VALUE.match(field_value) or len(field_value) > 8192:
-                    section.error(name, "a header's value may hold visible ASCII characters and spaces only")
-                else:
-                    seen.add(lower)
-                    is_secret = from_variable or _CREDENTIAL_NAMES.search(name) is not None
-                    found.append((name, Secret(field_value) if is_secret else field_value))
-        return tuple(found)
-
     def _default_params(self, params: Section) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, node in params.entries.items():
@@ -409,6 +381,36 @@ class Deployments:
             self._unpriced[name] = None
             return price, None
         return found
+
+
+def headers_of(params: Section, keys: tuple[str, ...]) -> tuple[tuple[str, str | Secret], ...]:
+    """Header lines of the configuration's own; what names a credential, or comes from a variable, is a secret."""
+    found: list[tuple[str, str | Secret]] = []
+    seen: set[str] = set()
+    for key in keys:
+        section = params.section(key)
+        for name in section.entries:
+            field_value, from_variable = section.scalar(name)
+            if field_value is None:
+                continue
+            if isinstance(field_value, int | float) and not isinstance(field_value, bool):
+                field_value = str(field_value)
+            lower = name.lower()
+            if not _TOKEN.match(name):
+                section.error(name, "no header can be called so")
+            elif lower in _FRAMING:
+                section.error(name, "is written by the gateway itself")
+            elif lower in seen:
+                section.error(name, "stands here twice")
+            elif not isinstance(field_value, str):
+                section.error(name, f"expected text, found {kind(field_value)}")
+            elif not _HEADER_VALUE.match(field_value) or len(field_value) > 8192:
+                section.error(name, "a header's value may hold visible ASCII characters and spaces only")
+            else:
+                seen.add(lower)
+                is_secret = from_variable or _CREDENTIAL_NAMES.search(name) is not None
+                found.append((name, Secret(field_value) if is_secret else field_value))
+    return tuple(found)
 
 
 class _Defaults:

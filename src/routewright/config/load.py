@@ -19,6 +19,7 @@ from routewright.config.front import MEGABYTE, front_limits
 from routewright.config.health_checks import read_health_checks
 from routewright.config.keys import check_key_models, read_keys
 from routewright.config.model_names import ModelNames
+from routewright.config.pass_through import pass_through_endpoints
 from routewright.config.problems import ConfigError, in_file_order, shown
 from routewright.config.routes import read_routes
 from routewright.config.section import Notes, Section, kind, variable_of
@@ -113,6 +114,7 @@ def _build(
     end_user_budget = BudgetSettings(max_budget_nusd=nano_dollars(litellm, "max_end_user_budget"))
     tag_budgets = budgets_by_name(litellm, "tag_budget_config")
     webhook = alert_webhook(general)
+    pass_through = pass_through_endpoints(general)
     spend_kept_s = kept_seconds(general, "maximum_spend_logs_retention_period")
     general.know("maximum_spend_logs_retention_interval")  # it goes on all the time, a little at a time
 
@@ -152,6 +154,7 @@ def _build(
         tag_budgets=tag_budgets,
         alert_to_webhook_url=webhook,
         spend_kept_s=spend_kept_s,
+        pass_through=pass_through,
         cache=cache,
         logs=logs,
         exports=exports,

@@ -145,7 +145,7 @@ GENERAL_SETTINGS = _words("""
     enable_oauth2_auth
     enable_oauth2_proxy_auth oauth2_config_mappings user_header_name user_header_mappings
     allowed_ips use_x_forwarded_for allowed_routes public_routes admin_only_routes enforced_params
-    enforce_user_param reject_clientside_metadata_tags pass_through_endpoints forward_client_headers_to_llm_api
+    enforce_user_param reject_clientside_metadata_tags forward_client_headers_to_llm_api
     forward_openai_org_id forward_llm_provider_auth_headers use_client_credentials_pass_through_routes
     key_management_system key_management_settings use_azure_key_vault use_google_kms use_aws_secret_manager
     ui_access_mode completion_model embedding_model image_generation_model moderation_model

@@ -25,6 +25,7 @@ BASE = {
     "windows",
     "metered",
     "logs",
+    "valkey",
 }
 STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record", "caching"}
 LEAVES = BASE | {"wire", "providers", "endpoints", "storage"}
@@ -44,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "reloading": BASE,
     "guesses": BASE,
     "management": LEAVES | {"config", "store"},
+    "leasing": BASE | {"admission"},
     "customers": BASE | {"storage", "admission"},
     "keeper": LEAVES | {"store", "management"},
     "admission": BASE,
@@ -79,6 +81,7 @@ ALLOWED: dict[str, set[str]] = {
         "guesses",
         "vitals",
         "around",
+        "leasing",
     },
     "explain": LEAVES | STATIONS | {"config", "demo"},
     "demo": LEAVES | STATIONS | {"config", "server", "app"},

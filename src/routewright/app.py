@@ -29,6 +29,7 @@ from routewright.admin.probes import NAMES as PROBE_NAMES
 from routewright.admin.probes import Probes
 from routewright.admin.stored import StoredBridge
 from routewright.admission.counters import Counters
+from routewright.admission.leases import Leases
 from routewright.admission.limits import Admission
 from routewright.admission.meters import Meters
 from routewright.admission.purses import Purses
@@ -56,6 +57,7 @@ from routewright.gateway import Gateway
 from routewright.grants import Change, Grant, Grants
 from routewright.guesses import Guesses
 from routewright.health_checks import HealthChecks
+from routewright.leasing import names
 from routewright.orchestration.make import orchestrations
 from routewright.record.exports import Exports
 from routewright.record.journal import Journal
@@ -83,6 +85,7 @@ from routewright.writes import Writes
 if TYPE_CHECKING:
     from routewright.admin.control import Control
     from routewright.admin.exposition import MetricsPage
+    from routewright.leasing.worker import Leasing
 
 RESERVED_FDS = 64
 REFRESH_S = 5.0
@@ -240,7 +243,12 @@ class WorkerProcess:
         self.deadlines = Deadlines(time.monotonic)
         self.metrics = Metrics()
         self.storage = Storage(_keeper_settings(settings), server.data_dir / RUN_FOLDER, worker)
-        self.admission = Admission(counters, worker, source=SpendOfStore(self.storage))
+        has_one_ledger = settings.database_url is not None
+        self.leases = Leases(counters, has_one_ledger=has_one_ledger) if settings.valkey is not None else None
+        self.leasing = self._make_leasing()
+        self.admission = Admission(counters, worker, source=SpendOfStore(self.storage), leases=self.leases)
+        if self.leasing is not None:
+            self.admission.ask_for = self.leasing.ask_for
         self.alerts = CrossedBudgets(self.storage)
         self.admission.on_crossing = self.alerts.tell if settings.alert_to_webhook_url is not None else None
         self.customers = Customers(self.storage, self.admission)
@@ -346,6 +354,16 @@ class WorkerProcess:
         self.has_successor = False
         self._drain_until_s = 0.0
         self.deadlines.every_tick(self._on_tick)
+
+    def _make_leasing(self) -> Leasing | None:
+        settings = self.settings
+        if settings.valkey is None or self.leases is None:
+            return None
+        # Imported where there is a Valkey: its client's reader is an extra.
+        from routewright.leasing.worker import Leasing
+
+        ledger = names.ONE_LEDGER if settings.database_url is not None else names.ledger_id(settings.server.data_dir)
+        return Leasing(settings.valkey, self._counters, self.leases, ledger)
 
     def _catalog_of(self, settings: Settings) -> Catalog:
         catalog = Catalog(
@@ -562,6 +580,8 @@ class WorkerProcess:
         self.deadlines.start(loop)
         self.journal.start(loop)
         self.storage.start()
+        if self.leasing is not None:
+            self.leasing.start()
         if self._needs_ledger:
             self.storage.run()
         server = self.settings.server
@@ -588,6 +608,8 @@ class WorkerProcess:
         self.journal.close()
         self._counters.note_end(self._slot)
         self.feedback.save()
+        if self.leasing is not None:
+            await self.leasing.close()
         await self.storage.close()
         self.exports.close()
         self.snapshots.write()
@@ -677,6 +699,8 @@ class WorkerProcess:
             self.storage.run()
         self.health_checks.on_tick(now)
         self.storage.on_tick(now)
+        if self.leasing is not None:
+            self.leasing.on_tick(now)
         self.keys.on_tick()
         self.guesses.on_tick(now)
         self.customers.on_tick(now)
@@ -784,6 +808,8 @@ def serve(settings: Settings, load: Load | None = None) -> int:
         if len(sockets) != server.workers:
             raise ValueError("the number of workers can't be changed by a handover")
         counters = Counters(server.workers, inherited=before.counters)
+    if settings.valkey is not None:
+        names.prepare(counters, server.data_dir, server.data_dir / RUN_FOLDER)
     if not settings.keys and settings.master_key is None:
         log.warning("no key is configured: whoever reaches this port may use every model")
     scheme = "https" if server.tls_cert else "http"

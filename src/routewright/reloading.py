@@ -9,7 +9,7 @@ from typing import Any
 
 from routewright.settings import Settings
 
-AT_START = ("server", "database_url", "salt_key", "master_key")
+AT_START = ("server", "database_url", "valkey", "salt_key", "master_key")
 """Settings that other processes hold too, or that are built into what runs; they are as they were until a restart."""
 POLL_S = 2.0
 _TOLD_APART = ("deployments", "keys", "routes")

@@ -389,6 +389,24 @@ class ServerSettings:
     tls_key: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ValkeySettings:
+    """The Valkey or Redis that replicas share limits and budgets by."""
+
+    host: str = ""
+    port: int = 6379
+    path: str | None = None
+    """Of a Unix socket, in place of host and port."""
+    db: int = 0
+    username: str | None = None
+    password: Secret | None = None
+    is_tls: bool = False
+    namespace: str = "routewright"
+    """Every key of ours begins with it; replicas that share limits have the same."""
+    timeout_s: float = 0.05
+    """What a request waits for it at most; then it counts as away. ROUTEWRIGHT_VALKEY_TIMEOUT_S."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is said while serving."""
@@ -464,6 +482,8 @@ class Settings:
     master_key: Secret | None = None
     database_url: Secret | None = None
     """`general_settings.database_url`, a Postgres; None: SQLite in `data_dir`, from when something is first stored."""
+    valkey: ValkeySettings | None = None
+    """`router_settings.redis_*`, `cache_params` of type redis, or REDIS_*; None: limits are this machine's own."""
     salt_key: Secret | None = None
     """LITELLM_SALT_KEY: seals the credentials of stored models; None: the master key does."""
     key_header_name: str | None = None

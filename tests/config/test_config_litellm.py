@@ -252,7 +252,6 @@ general_settings:
                 "set input_cost_per_token and output_cost_per_token",
                 'config.yaml:15: litellm_settings.content_policy_fallbacks: no model named "claude-opus"; '
                 "it is passed over",
-                EFFECTLESS + "router_settings.redis_host, router_settings.redis_password, router_settings.redis_port",
             ],
             id="reliability",
         ),
@@ -262,8 +261,7 @@ general_settings:
             [
                 'config.yaml:22: litellm_settings.cache_params.type: "redis" is not served here: each worker keeps '
                 "answers in its own memory",
-                EFFECTLESS + "litellm_settings.cache_params.host, litellm_settings.cache_params.port, "
-                "litellm_settings.cache_params.password, general_settings.database_connection_pool_limit, "
+                EFFECTLESS + "general_settings.database_connection_pool_limit, "
                 "general_settings.proxy_batch_write_at, "
                 "litellm_settings.max_internal_user_budget, "
                 "litellm_settings.default_team_settings",

@@ -110,6 +110,8 @@ class Deployment:
     requests: list[Request] = field(default_factory=list)
     in_use: int = 0
     """Requests under way whose connection is still open."""
+    most_in_use: int = 0
+    """The most at one time; a test sets it back."""
     tokens_sent: int = 0
     """Completion tokens of the default answers: what a bill would show."""
     _always: Script | None = None
@@ -298,6 +300,7 @@ class _Connection(asyncio.Protocol):
 
     async def _play(self, deployment: Deployment, request: Request) -> None:
         deployment.in_use += 1
+        deployment.most_in_use = max(deployment.most_in_use, deployment.in_use)
         try:
             for step in deployment.script_for(request)(request):
                 await self._do(step)

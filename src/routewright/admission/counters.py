@@ -35,8 +35,11 @@ made sure of; what running requests hold; and from FIRST_WORKER on how much of t
 GENERATIONS = 4
 """Gateways that may share the rows: the one that serves, and those before it whose last streams still run."""
 
+LEASE_CELLS = 14
+"""Of each row, behind those of the workers: what `leases` keeps there."""
+
 _HEADER = 16
-_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS, _SCRAPES, _FLUSHES, _LAYOUT, _HASH_KEY = range(8)
+_RELOADS, _MADE, _CONFIG_LOADS, _DEATHS, _SCRAPES, _FLUSHES, _REPLICAS, _HEARD, _LAYOUT, _NAME, _HASH_KEY = range(11)
 _CELL_BYTES = 8
 _ALL_WRITTEN = 1 << 62
 """Of a slot that nobody has: nothing will ever be written by it."""
@@ -52,8 +55,14 @@ class Counters:
         """The same in all workers, another at each start."""
         self.workers = workers
         self._slots = workers * GENERATIONS
-        self.width = FIRST_WORKER + self._slots
+        self.lease = FIRST_WORKER + self._slots
+        """Where the cells of leases begin."""
+        self.width = self.lease + LEASE_CELLS
         self._rows = rows
+        self.name_fd: int | None = None
+        """Tells that `name` is in use, for as long as it is open in any process."""
+        self.ended: tuple[str, ...] = ()
+        """Names of earlier starts in this data folder."""
         self._wrote = _HEADER + rows * self.width
         """Behind the rows: up to when all that each worker has settled is on disk, in monotonic milliseconds."""
         size = (self._wrote + self._slots) * _CELL_BYTES
@@ -64,7 +73,7 @@ class Counters:
         self.cells = memoryview(mmap.mmap(self.fd, size)).cast("q")
         layout = rows << 20 | self._slots
         if inherited is None:
-            self.cells[_LAYOUT] = layout
+            self.cells[_LAYOUT], self.cells[_NAME] = layout, secrets.randbits(63)
             for at in (_HASH_KEY, _HASH_KEY + 1):
                 self.cells[at] = secrets.randbits(63)
             for slot in range(self._slots):
@@ -104,6 +113,11 @@ class Counters:
     def share(self) -> None:
         """From now on another process counts here too."""
         self._lock_fd = self.fd
+
+    @property
+    def name(self) -> str:
+        """What other machines know these rows by, whichever process counts in them."""
+        return f"{self.cells[_NAME]:016x}"
 
     def lock(self) -> None:
         if self._lock_fd is not None:
@@ -162,7 +176,7 @@ class Counters:
                 if cells[base]:
                     cells[base + FIRST_WORKER + slot] = 0
                     # Summed anew: it may have died between the two.
-                    cells[base + HELD] = sum(cells[base + FIRST_WORKER : base + width])
+                    cells[base + HELD] = sum(cells[base + FIRST_WORKER : base + self.lease])
             cells[self._wrote + slot] = _ALL_WRITTEN
             cells[_DEATHS] += 1
         finally:
@@ -232,6 +246,24 @@ class Counters:
     @flushes.setter
     def flushes(self, count: int) -> None:
         self.cells[_FLUSHES] = count
+
+    @property
+    def replicas(self) -> int:
+        """Machines that share limits, this one among them, as last known."""
+        return max(1, self.cells[_REPLICAS])
+
+    @replicas.setter
+    def replicas(self, count: int) -> None:
+        self.cells[_REPLICAS] = count
+
+    @property
+    def heard_ms(self) -> int:
+        """When some worker last had an answer of the server that limits are leased from; 0 once one finds it away."""
+        return self.cells[_HEARD]
+
+    @heard_ms.setter
+    def heard_ms(self, mono_ms: int) -> None:
+        self.cells[_HEARD] = mono_ms
 
 
 def _unnamed_file(size: int) -> int:

@@ -8,7 +8,7 @@ every living worker has all on disk that it had counted by then: nothing is take
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from routewright.admission.counters import ASKED, FIRST, SECOND, SINCE, SURE, WINDOW, Counters
@@ -26,7 +26,11 @@ PATIENCE_MS = 5000
 class Doubts:
     """One worker's part in it; whoever used a budget last asks."""
 
-    def __init__(self, counters: Counters, source: SpendSource) -> None:
+    def __init__(
+        self, counters: Counters, source: SpendSource, on_told: Callable[[int, int, int], None] | None = None
+    ) -> None:
+        """`on_told`: called under the lock with a row, what the ledger said, and what was spent since."""
+        self._on_told = on_told
         self._counters = counters
         self._source = source
         self._noted: dict[int, BudgetMeter] = {}
@@ -92,6 +96,8 @@ class Doubts:
                     elif cells[base + WINDOW] == start_ms:
                         cells[base + FIRST] = spent + cells[base + SINCE]
                         cells[base + SURE] = deaths
+                        if self._on_told is not None:
+                            self._on_told(base, spent, cells[base + SINCE])
             finally:
                 self._counters.unlock()
 

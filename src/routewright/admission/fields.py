@@ -23,7 +23,7 @@ _HOLDERS = {
 }
 
 
-def limit_fields(rows: Sequence[LimitRow], cells: memoryview, now_ms: int, wall_s: float) -> bytes:
+def limit_fields(cells: Sequence[int], rows: Sequence[LimitRow], now_ms: int, wall_s: float) -> bytes:
     """The reference's three for the tightest limit, OpenAI's for the tightest of requests and of tokens, and LiteLLM's
     for each owner where there are several."""
     if len(rows) == 1:
@@ -85,12 +85,12 @@ def limit_fields(rows: Sequence[LimitRow], cells: memoryview, now_ms: int, wall_
     return fields
 
 
-def _places(limit: LimitMeter, base: int, cells: memoryview) -> int:
+def _places(limit: LimitMeter, base: int, cells: Sequence[int]) -> int:
     """Parallel requests that could still be made."""
     return max(0, (limit.parallel or 0) - cells[base + HELD])
 
 
-def _owner_fields(limit: LimitMeter, base: int, cells: memoryview) -> bytes:
+def _owner_fields(limit: LimitMeter, base: int, cells: Sequence[int]) -> bytes:
     left = []
     if limit.rpm is not None:
         left.append(max(0, limit.rpm - cells[base + FIRST]))

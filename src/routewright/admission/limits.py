@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import ceil
 from typing import Protocol
 
@@ -27,18 +28,15 @@ from routewright.admission.counters import (
 )
 from routewright.admission.doubts import Doubts
 from routewright.admission.fields import budget_fields, limit_fields, refusal_of_budget, refusal_of_limit
+from routewright.admission.leases import REFUSED, WAITS, Leases, Needs
 from routewright.admission.meters import IS_KNOWN, BudgetMeter, BudgetRow, LimitMeter, LimitRow, Meters, Reservation
+from routewright.admission.needs import USUAL_OUTPUT_TOKENS, groups_of, tokens_of, worst_nusd
 from routewright.errors import BudgetExceeded, DeploymentsBusy, GatewayError, RateLimited, StorageUnavailable
 from routewright.flow import Signal
-from routewright.metered import MeteredCall
 from routewright.settings import KeySettings
 from routewright.types import Allowance, Call, Caller, Candidates, Deployment, Group
 
 WINDOW_MS = 60_000
-USUAL_OUTPUT_TOKENS = 256
-"""Reserved for an answer whose length the caller did not bound, where nothing longer is usual."""
-SPARE = 2.0
-"""A usual answer is reserved this many times over."""
 SMOOTHING = 0.05
 MOST_QUESTIONS = 200
 MOST_SEEN = 2000
@@ -83,6 +81,7 @@ class Admission:
         worker: int,
         *,
         source: SpendSource | None = None,
+        leases: Leases | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -92,7 +91,12 @@ class Admission:
         self._held = FIRST_WORKER + self._slot
         counters.note_written(self._slot, 0)
         self._source: SpendSource = source or NoSource()
-        self._doubts = Doubts(counters, self._source)
+        self._doubts = Doubts(counters, self._source, leases.ledger_said if leases is not None else None)
+        self._leases = leases
+        """None where all that is limited here is limited for this machine alone."""
+        self._limit_fields = leases.fields if leases is not None else partial(limit_fields, counters.cells)
+        self.ask_for: Callable[[Needs], Signal[None]] | None = None
+        """Asks for what this machine's lease lacks; the signal is set when there is an answer, or none to be had."""
         self._monotonic = monotonic
         self._wall = wall
         self._without = Reservation()
@@ -133,6 +137,8 @@ class Admission:
         counters, cells = self._counters, self._cells
         counters.lock()
         try:
+            if self._leases is not None and not self._is_covered(meters, call, candidates, now_ms):
+                return None
             wanted = 0
             for limit in limits:
                 base = limit.base
@@ -178,7 +184,7 @@ class Admission:
         finally:
             counters.unlock()
         if reservation.limits:
-            reservation.fields = limit_fields(reservation.limits, cells, now_ms, self._wall()) + (reservation.fields)
+            reservation.fields = self._limit_fields(reservation.limits, now_ms, self._wall()) + reservation.fields
         return reservation
 
     def settle(
@@ -201,7 +207,7 @@ class Admission:
                     break
             else:
                 return
-        counters, cells, held = self._counters, self._cells, self._held
+        counters, cells, held, leases = self._counters, self._cells, self._held, self._leases
         counters.lock()
         try:
             for limit, base, started, reserved, of_model in reservation.limits:
@@ -210,6 +216,8 @@ class Admission:
                 if limit.parallel is not None:
                     cells[base + held] -= 1
                     cells[base + HELD] -= 1
+                    if leases is not None:
+                        leases.on_low(limit)  # somebody may wait for this place elsewhere
                 if cells[base + WINDOW] == started:
                     if of_model is not None and of_model != model:
                         cells[base + FIRST] -= 1
@@ -229,6 +237,8 @@ class Admission:
                             and cells[base + SECOND] & IS_KNOWN
                         ):
                             spent = cells[base + FIRST] = cells[base + FIRST] + cost_nusd
+                            if leases is not None:
+                                cells[base + leases.own] += cost_nusd
                             if 0 < cells[base + ASKED] <= now_ms:
                                 cells[base + SINCE] += cost_nusd
                             if spent >= budget.first_mark_nusd:
@@ -238,6 +248,8 @@ class Admission:
                             # While the ledger is being asked, it tells of what ended before the question.
                             if cells[base + SECOND] & IS_KNOWN or 0 < cells[base + ASKED] <= now_ms:
                                 cells[base + FIRST] += cost_nusd
+                                if leases is not None:
+                                    cells[base + leases.own] += cost_nusd
                                 self._tell(budget, base, now_ms)
                     cells[base + held] -= reserved
                     cells[base + HELD] -= reserved
@@ -246,15 +258,22 @@ class Admission:
 
     # --- deployments --------------------------------------------------------------------------------------------------
 
-    def enter(self, deployment: Deployment, call: Call) -> Reservation:
-        """Count a call against the limits of the deployment that it is about to be sent to. Raises DeploymentsBusy."""
+    def enter(self, deployment: Deployment, call: Call) -> Reservation | None:
+        """Count a call against the limits of the deployment that it is about to be sent to. Raises DeploymentsBusy.
+
+        None: what other machines use of it is not known here yet; await `learn` and try again.
+        """
         limit = self._limit_of(deployment)
         reservation = Reservation()
         now_ms = int(self._monotonic() * 1000)
-        tokens = _tokens(limit, call)
+        tokens = tokens_of(limit, call)
         cells = self._cells
         self._counters.lock()
         try:
+            if self._leases is not None:
+                self._leases.wanted, self._unknown = [], []
+                if self._leases.is_short(limit, tokens, now_ms) == WAITS:
+                    return None
             ((_, base, started, _, _),) = self._rows((limit,), now_ms)
             kind = self._reached(limit, tokens)
             if kind:
@@ -301,6 +320,21 @@ class Admission:
             limit = deployment.limits = LimitMeter(deployment.allowance, self._counters)
         return limit
 
+    # --- leases -------------------------------------------------------------------------------------------------------
+
+    def _is_covered(self, meters: Meters, call: Call, candidates: Candidates, mono_ms: int) -> bool:
+        """Whether what this machine holds of its limits is enough. Raises RateLimited where there is no more."""
+        assert self._leases is not None
+        self._unknown = []
+        now_ms = int(self._wall() * 1000)
+        for each in (meters, *meters.by_model.values()):
+            for budget in each.budgets:
+                self._locate(budget, now_ms, mono_ms)
+        found = self._leases.cover(meters, call, candidates, mono_ms, now_ms)
+        if found == REFUSED:
+            raise self._refusal(meters.limits, mono_ms, call)
+        return found != WAITS
+
     # --- budgets ------------------------------------------------------------------------------------------------------
 
     def _fits_at_once(
@@ -317,8 +351,8 @@ class Admission:
         ):
             return False
         now_ms = int(self._wall() * 1000)
-        cost = _worst_nusd(groups[0], call)
-        cells = self._cells
+        cost = worst_nusd(groups[0], call)
+        cells, leases = self._cells, self._leases
         fields = b""
         held: list[BudgetRow] = []
         for budget in meters.budgets:
@@ -333,6 +367,8 @@ class Admission:
             spent = cells[base + FIRST]
             used = spent + cells[base + HELD]
             if used >= budget.cap_nusd or used + cost > budget.cap_nusd:
+                return False
+            if leases is not None and leases.room_nusd(base) < cost and budget.allowance.budget_nusd is not None:
                 return False
             cells[base + TOUCHED] = mono_ms
             self._used[budget.tag] = budget
@@ -354,7 +390,7 @@ class Admission:
         room = min([left for left, _ in rooms], default=None)
         rooms_of: dict[str, Rooms] = {}
         refusals: dict[str, RateLimited] = {}
-        groups = _groups_of(candidates)
+        groups = groups_of(candidates)
         by_model = meters.by_model
         for group in groups if by_model else ():
             own = by_model.get(group.name)
@@ -365,7 +401,7 @@ class Admission:
                     refusals[group.name] = refusal
         if self._unknown:
             return False
-        costs = {group.name: _worst_nusd(group, call) for group in groups}
+        costs = {group.name: worst_nusd(group, call) for group in groups}
 
         def fits(group: Group) -> bool:
             name = group.name
@@ -395,7 +431,7 @@ class Admission:
                     reservation.budgets.append((budget, budget.base, costs[name], name))
                 for limit in own.limits:
                     started = self._cells[limit.base + WINDOW]
-                    reservation.limits.append((limit, limit.base, started, _tokens(limit, call), name))
+                    reservation.limits.append((limit, limit.base, started, tokens_of(limit, call), name))
         return True
 
     def _rooms(self, budgets: Sequence[BudgetMeter], now_ms: int, mono_ms: int) -> Rooms:
@@ -403,11 +439,7 @@ class Admission:
         cells = self._cells
         rooms = []
         for budget in budgets:
-            base = budget.base
-            if cells[base] != budget.tag:
-                base = budget.base = self._counters.find(budget.tag, mono_ms)
-            cells[base + TOUCHED] = mono_ms
-            self._roll(budget, base, now_ms)
+            base = self._locate(budget, now_ms, mono_ms)
             if not cells[base + SECOND] & IS_KNOWN:
                 if not cells[base + ASKED]:
                     cells[base + ASKED] = now_ms + 1
@@ -416,8 +448,20 @@ class Admission:
                 continue
             amount = budget.amount_nusd(now_ms)
             if amount is not None:
-                rooms.append((amount - cells[base + FIRST] - budget.before_nusd - cells[base + HELD], budget))
+                left = amount - cells[base + FIRST] - budget.before_nusd - cells[base + HELD]
+                if self._leases is not None:
+                    left = min(left, self._leases.room_nusd(base))
+                rooms.append((left, budget))
         return rooms
+
+    def _locate(self, budget: BudgetMeter, now_ms: int, mono_ms: int) -> int:
+        """Its row, in the window that is now."""
+        base = budget.base
+        if self._cells[base] != budget.tag:
+            base = budget.base = self._counters.find(budget.tag, mono_ms)
+        self._cells[base + TOUCHED] = mono_ms
+        self._roll(budget, base, now_ms)
+        return base
 
     def _roll(self, budget: BudgetMeter, base: int, now_ms: int) -> None:
         """Let a row speak of the window that is now.
@@ -435,6 +479,8 @@ class Admission:
         cells[base + FIRST] = cells[base + ASKED] = 0
         cells[base + SECOND] = IS_KNOWN if is_known else 0
         cells[base + WINDOW] = start_ms
+        if self._leases is not None:
+            self._leases.forget_budget(base)
         if start_ms > cells[base + LATEST]:
             cells[base + LATEST] = start_ms
 
@@ -466,13 +512,13 @@ class Admission:
         budget = max(full, key=lambda each: each.end_ms)
         error = refusal_of_budget(budget, self._cells[budget.base + FIRST], cost_nusd, now_ms)
         if limits:
-            error.fields = limit_fields(self._rows(limits, mono_ms), self._cells, mono_ms, now_ms / 1000)
+            error.fields = self._limit_fields(self._rows(limits, mono_ms), mono_ms, now_ms / 1000)
         return error
 
     def _model_refusal(self, own: Meters, call: Call, now_ms: int) -> RateLimited | None:
         """Whether the limits that are a candidate's own let the call in."""
         rows = self._rows(own.limits, now_ms)
-        if any(self._reached(limit, _tokens(limit, call)) for limit, *_ in rows):
+        if any(self._reached(limit, tokens_of(limit, call)) for limit, *_ in rows):
             return self._refusal(own.limits, now_ms, call)
         return None
 
@@ -488,6 +534,8 @@ class Admission:
                 base = limit.base = self._counters.find(limit.tag, now_ms)
             started = cells[base + WINDOW]
             if not started or now_ms - started >= WINDOW_MS:
+                if self._leases is not None:
+                    self._leases.roll(base, now_ms)
                 started = cells[base + WINDOW] = max(1, now_ms)
                 cells[base + FIRST] = cells[base + SECOND] = 0
             cells[base + TOUCHED] = now_ms
@@ -496,6 +544,8 @@ class Admission:
 
     def _reached(self, limit: LimitMeter, tokens: int) -> str:
         """Which of an owner's limits has no room for a call of `tokens`; empty where all have."""
+        if self._leases is not None:
+            return self._leases.reached(limit, tokens)
         cells, base = self._cells, limit.base
         if limit.rpm is not None and cells[base + FIRST] >= limit.rpm:
             return "requests"
@@ -510,7 +560,7 @@ class Admission:
         rows = self._rows(limits, now_ms)
         worst: tuple[int, LimitMeter, str] | None = None
         for limit, _, started, _, _ in rows:
-            kind = self._reached(limit, _tokens(limit, call))
+            kind = self._reached(limit, tokens_of(limit, call))
             # Of parallel requests nobody knows when one ends; soon, as a rule.
             wait_ms = 1000 if kind == "max_parallel_requests" else started + WINDOW_MS - now_ms
             if kind and (worst is None or wait_ms > worst[0]):
@@ -518,13 +568,18 @@ class Admission:
         assert worst is not None
         wall_s = self._wall()
         error = refusal_of_limit(worst[1], worst[2], worst[0], wall_s)
-        error.fields = limit_fields(rows, self._cells, now_ms, wall_s)
+        error.fields = self._limit_fields(rows, now_ms, wall_s)
         return error
 
     # --- what was spent before ----------------------------------------------------------------------------------------
 
     async def learn(self) -> None:
-        """Ask for what the budgets of the call just looked at have spent. Raises StorageUnavailable."""
+        """Ask for what is not known of the limits and budgets of the call just looked at: what was spent, and whether
+        other machines leave it room. Raises StorageUnavailable."""
+        if self._leases is not None and self._leases.wanted:
+            assert self.ask_for is not None
+            for answer in [self.ask_for(needs) for needs in self._leases.wanted]:
+                await answer
         waiting: list[Signal[GatewayError | None]] = []
         for budget, asked_ms in self._unknown:
             waiting.append(Signal())
@@ -561,6 +616,8 @@ class Admission:
                 and cells[base + ASKED] == asked_ms
                 and not cells[base + SECOND] & IS_KNOWN
             ):
+                if self._leases is not None:
+                    self._leases.ledger_said(base, spent, cells[base + FIRST])
                 cells[base + FIRST] += spent
                 cells[base + SECOND] |= IS_KNOWN
                 cells[base + ASKED] = 0
@@ -625,6 +682,8 @@ class Admission:
                     cells[base + ASKED] = 0
                     if cells[base + WINDOW] == start_ms and not isinstance(spent, GatewayError):
                         cells[base + FIRST] = max(cells[base + FIRST], spent + cells[base + SINCE])
+                        if self._leases is not None:
+                            self._leases.ledger_said(base, spent, cells[base + SINCE])
             finally:
                 self._counters.unlock()
 
@@ -643,28 +702,11 @@ class Admission:
         )
 
 
-def _tokens(limit: LimitMeter, call: Call) -> int:
-    """Tokens that a call reserves. One larger than the whole limit may pass on an empty window; else it never could."""
-    if limit.tpm is None:
-        return 0
-    output = call.max_tokens if call.max_tokens is not None else USUAL_OUTPUT_TOKENS
-    return max(1, min(call.prompt_tokens_estimate + output * call.n_choices, limit.tpm))
-
-
 def note_output(deployment: Deployment, tokens: int) -> None:
     """Remember how long a deployment's answers are, for those whose length nobody bounds."""
     health = deployment.health
     usual = health.usual_output_tokens
     health.usual_output_tokens = usual + SMOOTHING * (tokens - usual) if usual else float(tokens)
-
-
-def _groups_of(candidates: Candidates) -> list[Group]:
-    """Everything that may answer."""
-    allowed = candidates.allowed
-    groups = list(candidates.groups) if allowed is None else [candidates.groups[index] for index in allowed]
-    for more in (candidates.fallbacks, candidates.context_window_fallbacks, candidates.content_policy_fallbacks):
-        groups += more
-    return groups
 
 
 def _narrow(candidates: Candidates, fits: Callable[[Group], bool]) -> list[str]:
@@ -678,20 +720,4 @@ def _narrow(candidates: Candidates, fits: Callable[[Group], bool]) -> list[str]:
     candidates.fallbacks = [group for group in candidates.fallbacks if fits(group)]
     candidates.context_window_fallbacks = [group for group in candidates.context_window_fallbacks if fits(group)]
     candidates.content_policy_fallbacks = [group for group in candidates.content_policy_fallbacks if fits(group)]
-    return [group.name for group in _groups_of(candidates)]
-
-
-def _worst_nusd(group: Group, call: Call) -> int:
-    """What a call may cost at the dearest deployment of a group."""
-    if isinstance(call, MeteredCall):
-        return call.worst_nusd(group)
-    output = 0.0
-    if call.endpoint != "embeddings":
-        if call.max_tokens is not None:
-            output = float(call.max_tokens)
-        else:
-            usual = max([deployment.health.usual_output_tokens for deployment in group.deployments], default=0.0)
-            output = max(float(USUAL_OUTPUT_TOKENS), SPARE * usual)
-    return ceil(
-        call.prompt_tokens_estimate * group.dearest_input_nusd + output * call.n_choices * group.dearest_output_nusd
-    )
+    return [group.name for group in groups_of(candidates)]

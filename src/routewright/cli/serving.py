@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import logging
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from routewright import logs
@@ -78,6 +79,8 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ[logs.FOR_CHILDREN] = f"{settings.logs.level} {'json' if settings.logs.as_json else 'text'}"
     for warning in settings.warnings:
         log.warning(warning)
+    if settings.valkey is not None and find_spec("hiredis") is None:
+        fail("limits over a Valkey or Redis need the extra `valkey`: pip install 'routewright[valkey]'")
     try:
         return serve(settings, load)
     except OSError as error:

@@ -26,6 +26,7 @@ from routewright.config.section import Notes, Section, kind, variable_of
 from routewright.config.signals import read_exports, read_logs
 from routewright.config.source import Node, parse_text, read_tree
 from routewright.config.strategies import read_strategy, with_strategy
+from routewright.config.valkey import valkey
 from routewright.settings import BudgetSettings, FrontLimits, KeySettings, ServerSettings, Settings, UpstreamSettings
 from routewright.types import Secret
 
@@ -130,6 +131,7 @@ def _build(
     ):
         for store in stores:
             _refuse_unset(section, store)
+    shared = valkey(router, cache_params)
     cache = read_cache(litellm, cache_params)
 
     general.finish(schema.GENERAL_SETTINGS)
@@ -147,6 +149,7 @@ def _build(
         router=learned,
         master_key=master_key,
         database_url=database_url,
+        valkey=shared,
         salt_key=_salt_key(notes.environ),
         key_header_name=key_header,
         keys=keys,

@@ -114,7 +114,7 @@ LITELLM_SETTINGS = _words("""
 LITELLM_SETTINGS_PATTERN = re.compile(r"(?:prometheus|otel|langfuse|mcp|anthropic|cache|default_redis)_[a-z0-9_]+\Z")
 
 ROUTER_SETTINGS = _words("""
-    redis_host redis_port redis_password redis_db redis_url redis_username redis_ssl cache_kwargs
+    cache_kwargs
     enable_pre_call_check tag_routing_prefix
     cache_responses caching_groups client_ttl
     model_group_affinity_config default_priority polling_interval debug_level

@@ -44,7 +44,10 @@ class Door(Protocol):
     """Counts what goes to a deployment against its own limits."""
 
     def enter(self, deployment: Deployment, call: Call) -> Any:
-        """What the call holds until `leave`. Raises DeploymentsBusy."""
+        """What the call holds until `leave`; None: await `learn` and ask again. Raises DeploymentsBusy."""
+
+    async def learn(self) -> None:
+        """Find out what the last `enter` did not know."""
 
     def leave(self, held: Any, tokens: int) -> None:
         """The call has ended, and used so many tokens."""
@@ -166,7 +169,11 @@ class Upstream:
             deployment = self.balance.pick(group, tried, now, full, is_stream=call.is_stream, key=key)
             if deployment is not None and deployment.allowance is not None:
                 try:
-                    held = self._door.enter(deployment, call)
+                    while (held := self._door.enter(deployment, call)) is None:
+                        await self._door.learn()
+                        if client.is_gone:
+                            outcome.ended = "client_gone"
+                            return None
                 except DeploymentsBusy as refusal:
                     full.append(deployment)
                     busy = refusal if busy is None else min(busy, refusal, key=lambda each: each.retry_after_s or 0)

@@ -1,0 +1,42 @@
+"""Two gateways, as on two machines: each with its own data folder, its own workers, and one Valkey between them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Any
+
+import pytest
+
+from harness.crowd import ask, side_by_side
+from harness.gateway import Gateway
+from harness.valkey import ValkeyServer
+from harness.wire import Reply, request_bytes
+
+PATIENT = {"ROUTEWRIGHT_VALKEY_TIMEOUT_S": "5"}
+"""Counting, on a machine that does other things too: a Valkey that is slow to be scheduled is not away."""
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    server = ValkeyServer()
+    yield server
+    server.close()
+
+
+def body_of(model: str, **fields: Any) -> bytes:
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
+
+
+def many(gateways: Sequence[Gateway], key: str, times: int, *, at_once: int = 500, **fields: Any) -> list[Reply]:
+    """So many calls side by side, taking the gateways in turn."""
+    request = request_bytes("POST", "/v1/chat/completions", key=key, body=body_of(**fields))
+    ports = [port for port, _ in zip(cycle([each.port for each in gateways]), range(times), strict=False)]
+    return asyncio.run(side_by_side(lambda port: ask(port, request), ports, at_once=at_once))
+
+
+def passed(replies: list[Reply]) -> int:
+    assert {reply.status for reply in replies} <= {200, 429}, {reply.status for reply in replies}
+    return sum(reply.status == 200 for reply in replies)

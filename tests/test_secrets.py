@@ -9,8 +9,9 @@ from __future__ import annotations
 import pytest
 
 from harness import dialect
-from harness.gateway import MASTER_KEY, SMALL_KEY, TEAM_KEY, Gateway
+from harness.gateway import MASTER_KEY, SMALL_KEY, TEAM_KEY, Gateway, base_config, eventually, running
 from harness.models import Model
+from harness.upstream import Upstream
 from harness.wire import assert_no_secret, secret
 
 PAGES = [
@@ -80,3 +81,23 @@ def test_other_users_cannot_read_what_is_written(gateway: Gateway) -> None:
     files = list((gateway.data_dir / "journal").iterdir())
     assert files
     assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+
+def test_addresses_with_passwords_in_them_are_written_nowhere(upstream: Upstream) -> None:
+    """K: of the database, reachable or not, of the webhook, and of what seals stored credentials."""
+    config = base_config(upstream, general_settings={"alert_to_webhook_url": f"http://127.0.0.1:9/{secret('webhook')}"})
+    config["keys"].append({"key": secret("soft"), "alias": "soft", "soft_budget": 0.000000001})
+    environment = {
+        "DATABASE_URL": f"postgresql://gateway:{secret('database-password')}@127.0.0.1:9/routewright",
+        "LITELLM_SALT_KEY": secret("salt"),
+    }
+    with running(config, environment=environment) as gateway:
+        reply = gateway.request("POST", "/key/generate", {}, key=MASTER_KEY)
+        assert reply.status == 503
+        assert_no_secret(repr(reply).encode(), "the answer")
+        assert gateway.chat(key=secret("soft")).status == 503, "what it has spent can't be known"
+        eventually(lambda: "the database can't be reached" in gateway.output(), within_s=10)
+        for page in PAGES:
+            assert_no_secret(repr(gateway.request("GET", page, key=MASTER_KEY)).encode(), page)
+        for process in gateway.processes():
+            assert_no_secret(" ".join(process.cmdline()).encode(), "a command line")

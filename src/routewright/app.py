@@ -288,6 +288,7 @@ class WorkerProcess:
         self._tell(settings)
         self.upstream.on_failure = self.metrics.count_failure
         self.upstream.balance.on_cooldown = self.metrics.count_cooldown
+        self._store_prompts(settings)
         self.snapshots = Snapshots(
             server.data_dir / RUN_FOLDER, self._slot, counters.slots(), counters.run_id, self.metrics,
             lambda: counters.scrapes,
@@ -379,6 +380,16 @@ class WorkerProcess:
     def _routers_of(self, settings: Settings, catalog: Catalog, previous: LiveRouters | None = None) -> LiveRouters:
         folder = settings.server.data_dir / ROUTERS_FOLDER
         return LiveRouters(settings.router, catalog.routes, catalog.route_candidates, folder, self.feedback, previous)
+
+    def _store_prompts(self, settings: Settings) -> None:
+        """Of which routes; keys know it of themselves."""
+        prompts = settings.prompts
+        self.gateway.max_stored_bytes = 0 if prompts.is_forbidden else prompts.max_bytes
+        routes = {route.name for route in settings.routes if route.stores_prompts}
+        if prompts.stores_all:
+            self.gateway.stores_of_route = lambda _: True
+        else:
+            self.gateway.stores_of_route = routes.__contains__ if routes else None
 
     def _limit_guesses(self, settings: Settings) -> None:
         limits = settings.limits
@@ -486,6 +497,7 @@ class WorkerProcess:
         self.upstream.configure(whole.attempts, whole.upstream)
         self.front.limits = whole.limits
         self._limit_guesses(whole)
+        self._store_prompts(whole)
         self._watch.files = settings.config_files
         served = {each.id for each in whole.deployments}
         self._tell_health_checks()
@@ -773,6 +785,7 @@ def _keeper_settings(settings: Settings) -> KeeperSettings:
         database_url=clear(settings.database_url),
         alert_url=clear(settings.alert_to_webhook_url),
         spend_kept_ms=None if settings.spend_kept_s is None else settings.spend_kept_s * 1000,
+        prompts_kept_ms=settings.prompts.kept_s * 1000,
         master_key=clear(settings.master_key),
         salt=clear(settings.salt_key),
     )

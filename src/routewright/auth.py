@@ -68,6 +68,7 @@ class Keys:
                 tags=entry.tags,
                 cache_controls=None if entry.cache_controls is None else frozenset(entry.cache_controls),
                 guardrails=entry.guardrails,
+                stores_prompts=entry.stores_prompts,
             )
         self._callers = callers
         self._recent.clear()

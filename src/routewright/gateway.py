@@ -22,6 +22,7 @@ from routewright.errors import (
 )
 from routewright.orchestration.steps import IN_STEPS, ClientLeft, Steps
 from routewright.record.ledger import Ledger
+from routewright.record.texts import KeptTexts
 from routewright.record.tracing import Tracer
 from routewright.routing.live import LiveRouters
 from routewright.server.protocol import field_lines
@@ -87,6 +88,10 @@ class Gateway:
         self._parts = parts
         self.tracer: Tracer | None = None
         """None: no request is traced."""
+        self.stores_of_route: Callable[[str | None], bool] | None = None
+        """Whether what is asked of a route is to be kept, whoever asks; None: of no route."""
+        self.max_stored_bytes = 0
+        """Of a request or an answer that is to be kept; 0: nothing is."""
 
     async def infer(self, request: HttpRequest, client: Responder) -> None:
         """Carry one inference request from the client's bytes to the client's bytes."""
@@ -106,7 +111,11 @@ class Gateway:
             read_headers(call, request.headers)
             if self.tracer is not None:
                 outcome.trace = self.tracer.begin(request.headers, call_id, outcome.started_s)
+            if request.caller.tags:
+                call.metadata_tags = tuple(dict.fromkeys((*request.caller.tags, *call.metadata_tags)))
             candidates = self.catalog.candidates(call, request.caller)
+            if request.caller.stores_prompts or self.stores_of_route is not None:
+                client = self._kept(call, candidates, client, outcome)
             if self.around.is_any or call.wishes is not None:
                 visit = self.around.visit(call, candidates, request.caller, request.headers, client, outcome)
             if candidates.route in self.orchestrations and endpoint in IN_STEPS:
@@ -158,6 +167,13 @@ class Gateway:
                     reservation, tokens, outcome.cost_nusd, deployment=deployment, ended_at_ms=ended_at_ms
                 )
             self.ledger.settle(outcome, client.release)  # record
+
+    def _kept(self, call: Call, candidates: Candidates, client: Responder, outcome: Outcome) -> Responder:
+        """The client's side of a call that is written down, where somebody asked for it."""
+        of_route = self.stores_of_route
+        if self.max_stored_bytes and (outcome.caller.stores_prompts or (of_route and of_route(candidates.route))):
+            client = outcome.texts = KeptTexts(call, client, self.max_stored_bytes)
+        return client
 
     async def _ask_in_steps(self, call: Call, candidates: Candidates, client: Responder, outcome: Outcome) -> None:
         """The same line for a route that asks more than once: each of its calls is admitted, sent and recorded."""

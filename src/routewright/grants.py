@@ -35,6 +35,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What the key's requests may ask of the cache; None is all."""
     guardrails: tuple[str, ...] = ()
     """Names of the guardrails of key and team."""
+    stores_prompts: bool = False
     depends_on: tuple[str, ...] = ()
     """`kind:id` of all that it was made of; when one of them changes, it has to be asked for again."""
 

@@ -157,6 +157,20 @@ class DeploymentSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSettings:
+    """What is kept of what people ask and are answered."""
+
+    stores_all: bool = False
+    """`general_settings.store_prompts_in_spend_logs`; else the routes and keys that say so alone."""
+    is_forbidden: bool = False
+    """`litellm_settings.turn_off_message_logging`: whatever a route or key says."""
+    max_bytes: int = 64 * 1024
+    """Of a request, and of an answer; what is longer is cut."""
+    kept_s: int = 30 * 86_400
+    """Their calls may stay in the ledger for longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeySettings:
     """A static virtual key."""
 
@@ -179,6 +193,8 @@ class KeySettings:
     """`allowed_cache_controls`: what its requests may ask of the cache; None: all."""
     guardrails: tuple[str, ...] = ()
     """Names of guardrails that look at all of its requests."""
+    stores_prompts: bool = False
+    """`store_prompts_in_spend_logs`."""
 
     def allowances(self, key_hash: str) -> tuple[list[Allowance], dict[str, list[Allowance]]]:
         """What the key may use in all, and of each model that has limits of its own."""
@@ -265,6 +281,8 @@ class RouteSettings:
     """Candidates whose whole answer is expected to take longer are not asked."""
     latency_weight: float = 0.0
     """Score given up per second saved; 0 ignores time."""
+    stores_prompts: bool = False
+    """`store_prompts_in_spend_logs`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -495,6 +513,7 @@ class Settings:
     """`litellm_settings.tag_budget_config`."""
     spend_kept_s: int | None = None
     """`general_settings.maximum_spend_logs_retention_period`: single calls are deleted after it; their sums stay."""
+    prompts: PromptSettings = field(default_factory=PromptSettings)
     alert_to_webhook_url: Secret | None = None
     """Where crossed budgets are told: `general_settings.alert_to_webhook_url`, or its `budget_alerts`."""
     cache: CacheSettings | None = None

@@ -54,6 +54,8 @@ class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where crossed budgets are told."""
     spend_kept_ms: int | None = None
     """How long single calls stay in the ledger; None: for good."""
+    prompts_kept_ms: int | None = None
+    """The same of what was asked and answered in them."""
     salt: str | None = None
     """Seals the credentials of stored models; the master key where it is None, as with LiteLLM."""
 

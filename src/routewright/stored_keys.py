@@ -120,6 +120,7 @@ class StoredKeys:
             tags=grant.tags,
             cache_controls=None if grant.cache_controls is None else frozenset(grant.cache_controls),
             guardrails=grant.guardrails,
+            stores_prompts=grant.stores_prompts,
         )
         self._depends[digest] = grant.depends_on
         if grant.expires_at_ms is not None:

@@ -111,11 +111,14 @@ class Caller:
     aliases: Mapping[str, str] | None = None
     """Names of the key's own for models."""
     tags: tuple[str, ...] = ()
-    """Of the key and its team: its requests go where they lead, where deployments are chosen by tags."""
+    """Of the key and its team: its requests go where they lead, where deployments are chosen by tags. Each call has
+    them beside its own."""
     cache_controls: frozenset[str] | None = None
     """Names of the cache controls that the key may use; None is all."""
     guardrails: tuple[str, ...] = ()
     """Names of guardrails that look at all of the key's requests."""
+    stores_prompts: bool = False
+    """What is asked with it, and answered, is to be kept."""
 
 
 class HttpRequest:
@@ -692,6 +695,18 @@ class Notes(msgspec.Struct, omit_defaults=True):
     """What they found or masked, by kind; never what it was."""
 
 
+class Texts(Protocol):
+    """A call's request and response as JSON."""
+
+    @property
+    def request_text(self) -> str:
+        """What was asked."""
+
+    @property
+    def response_text(self) -> str:
+        """What the client was sent so far."""
+
+
 class Outcome:
     """How one request went; filled in on the way, read by the ledger."""
 
@@ -717,6 +732,7 @@ class Outcome:
         "request_id",
         "started_s",
         "status",
+        "texts",
         "trace",
         "usage",
     )
@@ -756,6 +772,8 @@ class Outcome:
         """Header lines for the client that are known before an upstream is asked."""
         self.notes: Notes | None = None
         """Set where a cache or a guardrail had to do with it."""
+        self.texts: Texts | None = None
+        """What was asked and answered, where that is to be kept."""
 
     def bill(self, usage: Usage) -> None:
         """What the answer used, and so what it cost at the deployment that gave it."""

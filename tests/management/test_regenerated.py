@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from management.conftest import Desk, hash_of
 from routewright.errors import Conflict, NotFound
-from routewright.store.ledger import insert_rows, row_of
+from routewright.store.incoming import read_record
+from routewright.store.ledger import insert_rows
 
 NOON_MS = 1_700_049_600_000
 OLD_KEY = "sk-a-key-that-was-once-the-key"
@@ -22,7 +24,7 @@ def spend_by(desk: Desk, key: str, cost_nusd: int) -> None:
         "prompt_tokens": 10, "completion_tokens": 5, "cost_nusd": cost_nusd, "is_priced": True, "latency_ms": 1.0,
         "attempts": 1,
     }  # fmt: skip
-    desk.database.write(lambda connection: insert_rows(connection, [row_of(record)]))
+    desk.database.write(lambda connection: insert_rows(connection, [read_record(msgspec.json.encode(record))]))
 
 
 def test_what_was_spent_is_told_of_the_key_that_there_is(desk: Desk) -> None:

@@ -212,3 +212,14 @@ def test_cost_is_worked_out_by_the_prices_that_serve(gateway: Gateway) -> None:
     manage(gateway, "/spend/calculate", {"model": "nope", "messages": messages}, status=404)
     manage(gateway, "/spend/calculate", {"completion_response": {"model": "gpt-4o"}}, status=400)
     manage(gateway, "/spend/calculate", {"completion_response": 5}, status=400)
+
+
+def test_tags_of_a_key_and_its_team_are_on_every_call(gateway: Gateway) -> None:
+    team = manage(gateway, "/team/new", {"tags": ["of-team"]})["team_id"]
+    key = new_key(gateway, team_id=team, tags=["of-key", "both"])
+    reply = gateway.chat("gpt-4o-mini", key=key, tags=["of-call", "both"])
+    row = eventually(lambda: manage(gateway, f"/spend/logs?request_id={reply.headers['x-request-id']}"))[0]
+    assert row["request_tags"] == ["of-key", "both", "of-team", "of-call"]
+    assert {each["individual_request_tag"] for each in manage(gateway, "/spend/tags?tags=of-team,of-key")} == {
+        "of-team", "of-key",
+    }  # fmt: skip

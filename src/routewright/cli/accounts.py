@@ -39,6 +39,9 @@ def _add_export(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, help="ends with .csv or .parquet")
     parser.add_argument("--from", type=_day, dest="from_ms", default=0, help="first day, 2026-01-31, UTC")
     parser.add_argument("--to", type=_day, dest="to_ms", help="the day after the last one")
+    parser.add_argument(
+        "--prompts", action="store_true", help="with what was asked and answered, of the calls for which that is kept"
+    )
     parser.set_defaults(run=_export)
 
 
@@ -56,8 +59,9 @@ def _export(options: argparse.Namespace) -> int:
 
     url = database_url(options)
     return export(
-        options.data_dir, os.environ, options.out, from_ms=options.from_ms, to_ms=options.to_ms, database_url=url
-    )
+        options.data_dir, os.environ, options.out, from_ms=options.from_ms, to_ms=options.to_ms, database_url=url,
+        with_texts=options.prompts,
+    )  # fmt: skip
 
 
 KEY_ACTIONS = ("generate", "update", "delete", "regenerate", "block", "unblock", "info", "list", "aliases")

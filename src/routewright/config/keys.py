@@ -51,6 +51,7 @@ def read_keys(top: Section, master_key: Secret | None) -> tuple[KeySettings, ...
             tags=entry.names("tags") or (),
             cache_controls=entry.names("allowed_cache_controls") or None,
             guardrails=entry.names("guardrails") or (),
+            stores_prompts=entry.boolean("store_prompts_in_spend_logs") or False,
         )
         entry.finish()
         if text is not None:

@@ -20,6 +20,7 @@ from routewright.config.health_checks import read_health_checks
 from routewright.config.keys import check_key_models, read_keys
 from routewright.config.model_names import ModelNames
 from routewright.config.pass_through import pass_through_endpoints
+from routewright.config.privacy import read_prompts
 from routewright.config.problems import ConfigError, in_file_order, shown
 from routewright.config.routes import read_routes
 from routewright.config.section import Notes, Section, kind, variable_of
@@ -116,6 +117,7 @@ def _build(
     tag_budgets = budgets_by_name(litellm, "tag_budget_config")
     webhook = alert_webhook(general)
     pass_through = pass_through_endpoints(general)
+    prompts = read_prompts(general, litellm)
     spend_kept_s = kept_seconds(general, "maximum_spend_logs_retention_period")
     general.know("maximum_spend_logs_retention_interval")  # it goes on all the time, a little at a time
 
@@ -148,6 +150,7 @@ def _build(
         attempts=attempts,
         router=learned,
         master_key=master_key,
+        prompts=prompts,
         database_url=database_url,
         valkey=shared,
         salt_key=_salt_key(notes.environ),

@@ -35,6 +35,7 @@ def read_routes(top: Section, models: ModelNames) -> tuple[RouteSettings, ...]:
         max_cost_usd = route.number("max_cost_usd", above=True)
         max_latency_ms = route.number("max_latency_ms", above=True)
         latency_weight = route.number("latency_weight", most=1.0)
+        stores_prompts = route.boolean("store_prompts_in_spend_logs") or False
         router = route.text("router")
         orchestration, router = of_route(route, router, models.chat_models)
         route.finish()
@@ -52,6 +53,7 @@ def read_routes(top: Section, models: ModelNames) -> tuple[RouteSettings, ...]:
                 max_cost_usd=max_cost_usd,
                 max_latency_s=None if max_latency_ms is None else max_latency_ms / 1000,
                 latency_weight=latency_weight or 0.0,
+                stores_prompts=stores_prompts,
             )
         )
     return tuple(found)

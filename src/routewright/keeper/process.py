@@ -76,7 +76,7 @@ class Keeper:
         self._follower = Follower(self._database, Path(settings.data_dir) / JOURNAL_FOLDER)
         self._follow_until = threading.Event()
         self._following = threading.Thread(target=self._follower.run, args=(self._follow_until,), name="ledger")
-        self._retention = Retention(self._database, settings.spend_kept_ms)
+        self._retention = Retention(self._database, settings.spend_kept_ms, settings.prompts_kept_ms)
         self._alerts = Alerts(settings.alert_url)
         self._tools = Tools(self._database, settings, self._follower, self._alerts)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")

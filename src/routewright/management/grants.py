@@ -16,6 +16,8 @@ from routewright.store.rows import Row
 from routewright.types import Access, Allowance
 
 ALL_TEAM_MODELS, ALL_MODELS, NO_MODELS = "all-team-models", "all-proxy-models", "no-default-models"
+STORES_PROMPTS = "store_prompts_in_spend_logs"
+"""In the metadata of a key or a team."""
 LLM_ROUTES, INFO_ROUTES, MANAGEMENT_ROUTES = "llm_api_routes", "info_routes", "management_routes"
 _LIMITS = ("rpm_limit", "tpm_limit", "max_parallel_requests")
 _BUDGET = ("max_budget_nusd", "soft_budget_nusd", "budget_duration")
@@ -93,6 +95,7 @@ def _grant(key: Row, team: Row | None, user: Row | None, member: Row | None, bud
         cache_controls=_cache_controls(key),
         guardrails=tuple(dict.fromkeys([*_guardrails(key), *_guardrails(team)])),
         depends_on=tuple(dict.fromkeys(depends)),
+        stores_prompts=any(((row or {}).get("metadata") or {}).get(STORES_PROMPTS) is True for row in (key, team)),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import select
 
 from routewright.errors import InvalidRequest, PermissionDenied
@@ -19,7 +20,7 @@ from routewright.management.request import Request
 from routewright.store import schema
 from routewright.store.ledger import DAY_MS, FAILED
 from routewright.store.lineage import hashes_of
-from routewright.store.reports import by_line, logs, tag_totals, totals
+from routewright.store.reports import by_line, logs, tag_totals, texts, totals
 from routewright.store.rows import get
 from routewright.types import NUSD_PER_USD
 
@@ -55,8 +56,17 @@ def list_logs(request: Request) -> list[dict[str, Any]]:
         also = {column: [request_id]} if request_id is not None else {}
         rows = logs(request.connection, of={**of, **also}, from_ms=from_ms, to_ms=to_ms, limit=limit, before=before)
         if rows:
-            return [_log(row) for row in rows]
+            return [_log(row, _texts(request, row) if request_id is not None else None) for row in rows]
     return []
+
+
+def _texts(request: Request, row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What was asked and answered: for administrators, and for whose call it was. Leading a team is no reason."""
+    actor = request.actor
+    is_own = row["key_hash"] == actor.key_hash or (row["user_id"] is not None and row["user_id"] == actor.user_id)
+    if request.reaches_own_only and not is_own:
+        return None
+    return texts(request.connection, row["call_id"], row["attempt"])
 
 
 def keys(request: Request) -> list[dict[str, Any]]:
@@ -303,7 +313,24 @@ def _iso_day(day_at_ms: int) -> str:
     return datetime.fromtimestamp(day_at_ms / 1000, UTC).isoformat()
 
 
-def _log(row: Mapping[str, Any]) -> dict[str, Any]:
+def _said(texts: tuple[str, str] | None) -> dict[str, Any]:
+    """A call's words, where they are kept: what the model was to answer, the answer, and the whole request."""
+    if texts is None:
+        return {"messages": None, "response": None, "proxy_server_request": None}
+    request, response = (_decoded(text) for text in texts)
+    asked = request if isinstance(request, dict) else {}
+    messages = next((asked[name] for name in ("messages", "input", "contents", "prompt") if name in asked), request)
+    return {"messages": messages, "response": response, "proxy_server_request": request}
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:  # an answer that was cut, or is no JSON
+        return text
+
+
+def _log(row: Mapping[str, Any], said: tuple[str, str] | None = None) -> dict[str, Any]:
     """A call, in LiteLLM's words; `cursor` is ours, and gets the page after it by `before`."""
     has_failed = row["ended"] in FAILED
     notes = (row["extra"] or {}).get("notes", {})
@@ -355,8 +382,6 @@ def _log(row: Mapping[str, Any]) -> dict[str, Any]:
         "requester_ip_address": row["peer"],
         "session_id": row["session_id"],
         "status": "failure" if has_failed else "success",
-        "messages": None,
-        "response": None,
-        "proxy_server_request": None,
+        **_said(said),
         "cursor": f"{row['ended_at_ms']}-{row['row_id']}",
     }

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from routewright.record.tracing import TraceRecord
-from routewright.types import Notes
+from routewright.types import Notes, Texts
 
 ROTATE_BYTES = 64 * 1024 * 1024
 MAX_UNWRITTEN_BYTES = 64 * 1024 * 1024
@@ -121,6 +121,8 @@ class Journal:
         self._fd = -1
         self._written = 0
         self._lines: list[bytes] = []
+        self._said: dict[int, bytes] = {}
+        """Of some of these lines, by their place: what else stands in them on the disk."""
         self._unwritten = bytearray()
         self._waiting: list[Callable[[], None]] = []
         self._is_scheduled = False
@@ -154,8 +156,12 @@ class Journal:
     def is_failing(self) -> bool:
         return self._failing_since_s > 0
 
-    def append(self, record: Record, then: Callable[[], None]) -> None:
-        """Write at the end of this turn of the loop, and call `then` when that is done."""
+    def append(self, record: Record, then: Callable[[], None], texts: Texts | None = None) -> None:
+        """Write at the end of this turn of the loop, and call `then` when that is done. `texts`: what was asked and
+        answered, where that is to be kept; it goes to the disk and to nobody who is told of records."""
+        if texts is not None:
+            said = self._encode({"request_text": texts.request_text, "response_text": texts.response_text})
+            self._said[len(self._lines)] = said[1:]
         self._lines.append(self._encode(record))
         self._waiting.append(then)
         if not self._is_scheduled and self._loop is not None:
@@ -168,7 +174,11 @@ class Journal:
         lines, self._lines = self._lines, []
         waiting, self._waiting = self._waiting, []
         if lines:
-            self._write(b"\n".join(lines) + b"\n")
+            written = lines
+            if self._said:
+                said, self._said = self._said, {}
+                written = [line if at not in said else line[:-1] + b"," + said[at] for at, line in enumerate(lines)]
+            self._write(b"\n".join(written) + b"\n")
             if self.on_written is not None:
                 self.on_written(lines)
         for then in waiting:

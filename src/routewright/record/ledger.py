@@ -79,7 +79,7 @@ class Ledger:
             audio_output_tokens=usage.audio_output_tokens,
             price_version=deployment.price_version if deployment is not None else "",
             user=call.user if call is not None else None,
-            tags=call.metadata_tags + outcome.caller.tags if call is not None else (),
+            tags=call.metadata_tags if call is not None else (),
             decision=choice,
             trace=msgspec.UNSET if outcome.trace is None else _trace(outcome),
         )
@@ -87,7 +87,7 @@ class Ledger:
             record.notes = outcome.notes
         if type(usage) is not Usage:
             record = _with_units(record, usage)
-        self.journal.append(record, then)
+        self.journal.append(record, then, outcome.texts)
         self.metrics.count(outcome, now_s, 0 if choice is None else choice.baseline_nusd)
 
 

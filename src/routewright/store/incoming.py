@@ -60,6 +60,8 @@ class Incoming(NamedTuple):
     tags: tuple[str, ...]
     is_part: bool
     """One of several calls that answer one request: its cost counts, its number does not."""
+    texts: tuple[str, str] | None = None
+    """What was asked and answered, where that is to be kept."""
 
 
 class _Decision(msgspec.Struct):
@@ -110,6 +112,8 @@ class _Record(msgspec.Struct):
     decision: msgspec.Raw = _NONE
     units: dict[str, float] = {}
     notes: msgspec.Raw = _NONE
+    request_text: str | None = None
+    response_text: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -186,7 +190,10 @@ def read_record(line: bytes) -> Incoming:
         _encode(one.tags).decode() if one.tags else None,
         extra,
     )
-    return Incoming(row, one.tags, is_part)
+    texts = None
+    if one.request_text is not None:
+        texts = one.request_text, one.response_text or ""
+    return Incoming(row, one.tags, is_part, texts)
 
 
 def _without_nul(value: Any) -> Any:

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite
 
 from routewright.store.incoming import MOST, Incoming, Row
 from routewright.store.lineage import hashes_of
-from routewright.store.schema import journal_positions, spend, spend_days, spend_hours, spend_tags
+from routewright.store.schema import journal_positions, spend, spend_days, spend_hours, spend_tags, spend_texts
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 FAILED = frozenset({"refused", "upstream_failed"})
@@ -45,6 +45,9 @@ def insert_rows(connection: Connection, records: Sequence[Incoming]) -> int:
     fresh = records if _are_all_new(connection, records) else _insert_new(connection, records)
     if not fresh:
         return 0
+    said = [each for each in fresh if each.texts is not None]
+    if said:
+        _add_texts(connection, said)
     hours = _sums(fresh)
     _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, hours)
     _add(connection, spend_days, ("day_at_ms", *_OWNERS_BY_DAY), _SUMS, _by_day(hours))
@@ -61,6 +64,15 @@ def _are_all_new(connection: Connection, records: Sequence[Incoming]) -> bool:
             return True
         savepoint.rollback()
     return False
+
+
+def _add_texts(connection: Connection, records: Iterable[Incoming]) -> None:
+    rows = [
+        {"call_id": row.call_id, "attempt": row.attempt, "ended_at_ms": row.ended_at_ms,
+         "request": texts[0], "response": texts[1]}
+        for row, _, _, texts in records if texts is not None
+    ]  # fmt: skip
+    connection.execute(spend_texts.insert(), rows)
 
 
 _statements: dict[str, str] = {}
@@ -100,7 +112,7 @@ def _insert(dialect: Dialect, table: Table) -> Any:
 def _sums(records: Iterable[Incoming]) -> dict[tuple[Any, ...], list[int]]:
     """By the hour and its owners."""
     sums: dict[tuple[Any, ...], list[int]] = {}
-    for row, _, is_part in records:
+    for row, _, is_part, _ in records:
         key = (
             row.ended_at_ms // HOUR_MS * HOUR_MS, row.key_hash, row.user_id or "", row.team_id or "",
             row.customer_id or "", row.model or "", row.provider or "",
@@ -134,7 +146,7 @@ def _by_day(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> dict[tuple[Any, .
 
 def _tags(records: Iterable[Incoming]) -> dict[tuple[Any, ...], list[int]]:
     sums: dict[tuple[Any, ...], list[int]] = {}
-    for row, tags, is_part in records:
+    for row, tags, is_part, _ in records:
         for tag in dict.fromkeys(tags):
             key = (row.ended_at_ms // HOUR_MS * HOUR_MS, tag)
             values = [row.cost_nusd, row.prompt_tokens + row.completion_tokens, int(not is_part)]

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
 
 from routewright.store.ledger import DAY_MS
 from routewright.store.lineage import successors
-from routewright.store.schema import spend, spend_days, spend_hours, spend_tags
+from routewright.store.schema import spend, spend_days, spend_hours, spend_tags, spend_texts
 
 FIGURES = (
     "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
     "requests", "failed_requests", "unpriced_requests",
 )  # fmt: skip
 OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider")
-EXPORT_BATCH = 2000
+EXPORT_BATCH, EXPORT_BATCH_WITH_TEXTS = 2000, 100
 
 
 def totals(
@@ -122,16 +122,38 @@ def logs(
     return [dict(row) for row in connection.execute(wanted).mappings()]
 
 
-def all_rows(connection: Connection, *, from_ms: int = 0, to_ms: int | None = None) -> Iterator[dict[str, Any]]:
-    """Every row in the order of arrival, a batch in memory at a time."""
+def texts(connection: Connection, call_id: str, attempt: int) -> tuple[str, str] | None:
+    """What a call asked and was answered, as JSON, where that was kept and is kept still."""
+    wanted = select(spend_texts.c.request, spend_texts.c.response)
+    wanted = wanted.where(spend_texts.c.call_id == call_id, spend_texts.c.attempt == attempt)
+    found = connection.execute(wanted).first()
+    return None if found is None else (found[0], found[1])
+
+
+def all_rows(
+    connection: Connection, *, from_ms: int = 0, to_ms: int | None = None, with_texts: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Every row in the order of arrival, a batch in memory at a time. `with_texts`: `request` and `response` too."""
     last = 0
     while True:
-        wanted = select(spend).where(spend.c.row_id > last)
+        wanted: Select[Any] = select(spend)
+        if with_texts:
+            is_its = (spend.c.call_id == spend_texts.c.call_id) & (spend.c.attempt == spend_texts.c.attempt)
+            wanted = select(spend, spend_texts.c.request, spend_texts.c.response).join(
+                spend_texts, is_its, isouter=True
+            )
+        wanted = wanted.where(spend.c.row_id > last)
         if from_ms > 0:
             wanted = wanted.where(spend.c.ended_at_ms >= from_ms)
         if to_ms is not None:
             wanted = wanted.where(spend.c.ended_at_ms < to_ms)
-        found = connection.execute(wanted.order_by(spend.c.row_id).limit(EXPORT_BATCH)).mappings().all()
+        found = (
+            connection.execute(
+                wanted.order_by(spend.c.row_id).limit(EXPORT_BATCH_WITH_TEXTS if with_texts else EXPORT_BATCH)
+            )
+            .mappings()
+            .all()
+        )
         if not found:
             return
         for row in found:
@@ -143,3 +165,11 @@ def delete_before(connection: Connection, before_ms: int, most: int) -> int:
     """Delete at most so many of the rows that ended before a moment; how many that were. The sums stay."""
     oldest = select(spend.c.row_id).where(spend.c.ended_at_ms < before_ms).order_by(spend.c.ended_at_ms).limit(most)
     return connection.execute(spend.delete().where(spend.c.row_id.in_(oldest))).rowcount
+
+
+def delete_texts_before(connection: Connection, before_ms: int, most: int) -> int:
+    """The same of what was said in those calls; the calls stay."""
+    oldest = select(spend_texts.c.call_id, spend_texts.c.attempt).where(spend_texts.c.ended_at_ms < before_ms)
+    oldest = oldest.order_by(spend_texts.c.ended_at_ms).limit(most)
+    theirs = tuple_(spend_texts.c.call_id, spend_texts.c.attempt).in_(oldest)
+    return connection.execute(spend_texts.delete().where(theirs)).rowcount

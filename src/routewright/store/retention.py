@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+
+from sqlalchemy import Connection
 
 from routewright.store.database import Database, now_ms
-from routewright.store.reports import delete_before
+from routewright.store.reports import delete_before, delete_texts_before
 
 BATCH = 2000
 EVERY_S = 600.0
@@ -18,16 +21,19 @@ log = logging.getLogger("routewright")
 class Retention:
     """A thread that looks now and then. Nothing is ever loaded: the database deletes by itself."""
 
-    def __init__(self, database: Database, kept_ms: int | None, *, every_s: float = EVERY_S) -> None:
-        """`kept_ms`: None keeps everything."""
+    def __init__(
+        self, database: Database, kept_ms: int | None, texts_kept_ms: int | None = None, *, every_s: float = EVERY_S
+    ) -> None:
+        """`kept_ms`: None keeps every call; `texts_kept_ms`: what was said in them, never longer than the calls."""
         self._database = database
         self._kept_ms = kept_ms
+        self._texts_kept_ms = min([each for each in (kept_ms, texts_kept_ms) if each is not None], default=None)
         self._every_s = every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
     def start(self) -> None:
-        if self._kept_ms is not None:
+        if self._texts_kept_ms is not None:
             self._thread.start()
 
     def stop(self) -> None:
@@ -47,11 +53,15 @@ class Retention:
                 return
 
     def prune(self, now: int) -> int:
-        """Delete all that is too old at `now` (ms); how many that were."""
-        assert self._kept_ms is not None
-        before, total = now - self._kept_ms, 0
+        """Delete all that is too old at `now` (ms); how many calls that were."""
+        if self._texts_kept_ms is not None:
+            self._delete(delete_texts_before, now - self._texts_kept_ms)
+        return 0 if self._kept_ms is None else self._delete(delete_before, now - self._kept_ms)
+
+    def _delete(self, delete: Callable[[Connection, int, int], int], before: int) -> int:
+        total = 0
         while not self._stop.is_set():
-            count = self._database.write(lambda connection: delete_before(connection, before, BATCH))
+            count = self._database.write(lambda connection: delete(connection, before, BATCH))
             total += count
             if count < BATCH:
                 break

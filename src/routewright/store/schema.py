@@ -284,6 +284,20 @@ spend = Table(
 what the same tokens would have cost at the candidate that the router rated best."""
 
 
+spend_texts = Table(
+    "spend_texts",
+    metadata,
+    _text("call_id", required=True),
+    Column("attempt", Integer, nullable=False),
+    _whole("ended_at_ms", required=True),
+    _text("request", required=True),
+    _text("response", required=True),
+    PrimaryKeyConstraint("call_id", "attempt"),
+    Index(None, "ended_at_ms"),
+)
+"""What was asked and answered, as JSON, of the few calls for which that is wanted; deleted sooner than their rows."""
+
+
 def _sums(name: str, start: str, *owners: str) -> Table:
     return Table(
         name,

@@ -60,6 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "upstream": BASE | {"providers"},
     "learning": BASE | {"routing"},
     "health_checks": LEAVES | STATIONS,
+    "hedges": LEAVES | STATIONS,
     "orchestration": LEAVES | STATIONS,
     "gateway": LEAVES | STATIONS | {"server", "orchestration", "around"},
     "carriage": LEAVES | STATIONS | {"server", "gateway"},
@@ -69,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     | {
         "config",
         "health_checks",
+        "hedges",
         "reloading",
         "server",
         "gateway",

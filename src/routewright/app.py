@@ -57,6 +57,7 @@ from routewright.gateway import Gateway
 from routewright.grants import Change, Grant, Grants
 from routewright.guesses import Guesses
 from routewright.health_checks import HealthChecks
+from routewright.hedges import Hedges
 from routewright.leasing import names
 from routewright.orchestration.make import orchestrations
 from routewright.record.exports import Exports
@@ -262,8 +263,9 @@ class WorkerProcess:
         self._limit_guesses(settings)
         self.purses = Purses(self.admission)
         self.upstream = Upstream(
-            settings.attempts, settings.upstream, self.deadlines, writes, rng, self.admission, self.purses
-        )
+            settings.attempts, settings.upstream, self.deadlines, writes, rng, self.admission, self.purses,
+            Hedges(self.admission, lambda outcome: self.parts.settle(outcome, _nothing)),
+        )  # fmt: skip
         self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker, slot=self._slot)
         self.catalog = self._catalog_of(settings)
         self.routing = self._routers_of(settings, self.catalog)
@@ -273,6 +275,7 @@ class WorkerProcess:
         """Someone will ask what was spent, or an earlier start has left records: have its process ready."""
         self.journal = Journal(folder, f"{stamp}-{os.getpid()}-{worker}-{secrets.token_hex(4)}")
         self.ledger = Ledger(self.journal, self.metrics)
+        self.parts = Ledger(self.journal, PartMetrics(self.metrics))
         self.exports = Exports(self.metrics.count_exported)
         self.gateway = Gateway(
             self.catalog,
@@ -282,7 +285,7 @@ class WorkerProcess:
             self.ledger,
             new_id,
             orchestrations(self.catalog.routes, self.catalog.group),
-            Ledger(self.journal, PartMetrics(self.metrics)),
+            self.parts,
             self._around_of(settings),
         )
         self._tell(settings)
@@ -299,7 +302,7 @@ class WorkerProcess:
             server.data_dir / RUN_FOLDER,
             is_asking=worker == 0,
             upstream=self.upstream,
-            ledger=Ledger(self.journal, PartMetrics(self.metrics)),
+            ledger=self.parts,
             new_id=new_id,
         )
         self._tell_health_checks()
@@ -760,6 +763,10 @@ def _callbacks(settings: Settings) -> tuple[str, ...]:
 
 def _told(settings: Settings) -> tuple[object, object, object]:
     return settings.logs, settings.exports, settings.traces
+
+
+def _nothing() -> None:
+    """Nobody waits for the record of a part."""
 
 
 def _has_budgets(settings: Settings) -> bool:

@@ -286,6 +286,15 @@ class RouteSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeSettings:
+    """When a second attempt is made while the first has not begun to answer."""
+
+    after_s: float | None = None
+    quantile: float = 0.95
+    """Of the times to the first byte lately, where `after_s` is None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSettings:
     """Retries, fallbacks and cooldown; LiteLLM's `router_settings`."""
 
@@ -323,6 +332,8 @@ class AttemptSettings:
     """One of the request's tags is enough; else a deployment must have all of them."""
     enable_pre_call_checks: bool = False
     """Deployments whose context is too short for the prompt, or that are in another region, are not asked."""
+    hedging: Mapping[str, HedgeSettings] = field(default_factory=dict)
+    """By model or route; nothing else is asked twice at once."""
     provider_budgets: Mapping[str, BudgetSettings] = field(default_factory=dict)
     """`provider_budget_config`: what may be spent at a provider's deployments, by its name."""
     affinity: frozenset[str] = frozenset()

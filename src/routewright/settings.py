@@ -107,6 +107,10 @@ class DeploymentSettings:
     is_bearer: bool = False
     """The credential is a token of Microsoft Entra (`azure_ad_token`), where a key would have a header of its own."""
     aws: AwsCredentials | None = None
+    sdk_params: Secret | None = None
+    """JSON of what the LiteLLM SDK is given, where the deployment is reached through it; None: we speak its dialect."""
+    sdk_secrets: tuple[Secret, ...] = ()
+    """The credentials among them."""
     credential: CredentialSource | None = None
     """Where a credential that expires is fetched; None: `api_key` or `aws` is all there is."""
     api_version: str | None = None

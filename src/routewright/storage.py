@@ -179,9 +179,12 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(length)
 
 
-def socket_path(run_dir: Path) -> Path:
-    """Where the store's process listens. A path too long for a socket is replaced by one in the user's own folder."""
-    path = run_dir / SOCKET_NAME
+def socket_path(run_dir: Path, name: str = SOCKET_NAME) -> Path:
+    """Where the store's process listens, or another beside it by its `name`.
+
+    A path too long for a socket is replaced by one in the user's own folder.
+    """
+    path = run_dir / name
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
     folder = Path(tempfile.gettempdir()) / f"routewright-{os.getuid()}"
@@ -189,7 +192,7 @@ def socket_path(run_dir: Path) -> Path:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{folder} belongs to somebody else")
-    return folder / f"{hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:32]}.sock"
+    return folder / f"{hashlib.sha256(os.fsencode(run_dir.resolve() / name)).hexdigest()[:32]}.sock"
 
 
 # --- the worker's side ---------------------------------------------------------------------------------------------

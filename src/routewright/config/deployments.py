@@ -15,6 +15,7 @@ from routewright.config.budgets import budget
 from routewright.config.entra import read_entra
 from routewright.config.google import read_vertex
 from routewright.config.health_checks import of_deployment
+from routewright.config.litellm_sdk import read_sdk
 from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Notes, Section, kind, plain, url_fault, variable_of
@@ -197,16 +198,22 @@ class Deployments:
         if upstream_model.count("*") > 1 or not upstream_model:
             params.error("model", "expected provider/name, with one * at most")
             return None
-        if provider_name in UNSPOKEN:
-            self._skip(params, "model", where, f'the dialect of provider "{provider_name}" is not spoken yet')
-            return None
-        provider = PROVIDERS[provider_name]
         if unset:
             variables = ", ".join(shown(variable) for variable in unset)
             self._skip(params, "api_key", where, f"the variable {variables} is not set")
             return None
-
         environ = self._notes.environ
+        drops = self._drops_unsupported if drops_unsupported is None else drops_unsupported
+        sdk: tuple[Secret, tuple[Secret, ...]] | None = None
+        if provider_name in UNSPOKEN:
+            sdk = read_sdk(params, provider_name, api_base_given, drops_unsupported=drops)
+            if sdk is None:
+                return None
+            provider = Provider(provider_name, "litellm:", needs_key=False)
+            api_base_given = api_key = None
+        else:
+            provider = PROVIDERS[provider_name]
+
         aws = None
         credential: CredentialSource | None = None
         if provider.dialect == "bedrock":
@@ -235,13 +242,13 @@ class Deployments:
             if "api_base" not in params.entries and "base_url" not in params.entries:
                 params.error("api_base", f'missing; provider "{provider.name}" has no default address')
             return None
-        if api_base_given is None and (fault := url_fault(raw_base)):
+        if sdk is None and api_base_given is None and (fault := url_fault(raw_base)):
             params.error("api_base", f"missing, and {' or '.join(provider.base_env)} is no address: {fault}")
             return None
         is_bearer = provider.dialect == "azure" and entra_token is not None and api_key is None
         if is_bearer:
             api_key = entra_token
-        elif credential is not None:
+        elif credential is not None or sdk is not None:
             api_key = None
         elif "api_key" not in params.entries or params.entries["api_key"].value in (None, ""):
             api_key = _first_set(environ, provider.key_env)
@@ -274,12 +281,14 @@ class Deployments:
             is_bearer=is_bearer,
             aws=aws,
             credential=credential,
+            sdk_params=None if sdk is None else sdk[0],
+            sdk_secrets=() if sdk is None else sdk[1],
             organization=organization,
             extra_headers=headers,
             price=price,
             default_params={**self._defaults.params, **default_params},
             drop_params=drop_params,
-            drops_unsupported=self._drops_unsupported if drops_unsupported is None else drops_unsupported,
+            drops_unsupported=drops,
             mode=mode,
             tags=tags,
             budget=own_budget if own_budget.max_budget_nusd is not None else None,

@@ -20,6 +20,7 @@ from routewright.providers import (
     gemini,
     gemini_answers,
     gemini_native,
+    litellm_sdk,
     media,
     mistral,
     mock,
@@ -171,6 +172,9 @@ def spoken(
     if settings.mock_response is not None:
         exchanges, heads = spoken(replace(settings, mock_response=None), upstream_model, credential)
         return {**exchanges, **mocked(settings.mock_response)}, heads
+    if settings.sdk_params is not None:
+        own = {**_EXCHANGES["openai"], **_NO_OTHERS}
+        return own, litellm_sdk.request_heads(settings, upstream_model)
     provider = PROVIDERS.get(settings.provider)
     if provider is not None and provider.dialect == "bedrock":
         return {**_NO_OTHERS, **_converse(settings, upstream_model, credential)}, {}

@@ -10,9 +10,14 @@ from routewright import __version__
 from routewright.settings import DeploymentSettings
 from routewright.types import Deployment, Secret
 
+SDK_ORIGIN = ("litellm", "litellm", 0)
+"""Not an address: the process beside the gateway that holds the LiteLLM SDK."""
+
 
 def origin_of(settings: DeploymentSettings) -> tuple[str, str, int]:
     """Scheme, host and port of the deployment's address."""
+    if settings.sdk_params is not None:
+        return SDK_ORIGIN
     parts = urlsplit(settings.api_base)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"deployment {settings.id}: api_base must be an http or https address")

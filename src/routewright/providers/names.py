@@ -214,16 +214,18 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 """By every name that a configuration may use."""
 
-UNSPOKEN: frozenset[str] = frozenset({
-    "a2a", "aleph_alpha", "amazon_nova", "anthropic_text", "assemblyai", "auto_router", "aws_polly",
-    "bedrock_mantle", "black_forest_labs", "bytez", "chatgpt", "clarifai", "cloudflare",
-    "compactifai", "custom", "dataforseo", "datarobot", "deepgram", "elevenlabs", "fal_ai", "gigachat",
-    "github_copilot", "gradient_ai", "heroku", "infinity", "langgraph", "manus", "maritalk", "nlp_cloud", "oci",
-    "oobabooga", "palm", "petals", "predibase", "ragflow", "recraft", "replicate", "runwayml", "sagemaker",
-    "sagemaker_chat", "sap", "snowflake", "stability", "text-completion-codestral", "topaz", "triton",
-    "watsonx", "watsonx_text",
-})  # fmt: skip
-"""Providers that LiteLLM knows and whose dialect nobody here speaks yet."""
+_LONG_TAIL = """
+    a2a aleph_alpha amazon_nova anthropic_text apertis assemblyai auto_router aws_polly bedrock_mantle
+    black_forest_labs bytez charity_engine chatgpt chutes clarifai cloudflare cognition compactifai cortecs
+    cursor custom darkbloom dataforseo datarobot deepgram edenai elevenlabs fal_ai gdc gigachat github_copilot
+    gradient_ai helicone heroku inception infinity langflow langgraph libertai manus maritalk meta modelscope
+    morph nadir nano-gpt neosantara nlp_cloud oci oobabooga palm parasail petals pinstripes poe predibase
+    publicai qwen_ai_platform qwencloud ragflow recraft reka replicate runwayml sagemaker sagemaker_chat
+    sagemaker_nova sail sap scaleway scx-ai snowflake stability strands_decider synthetic tencent tensormesh
+    text-completion-codestral text-completion-inception topaz triton typesafe watsonx watsonx_text xiaomi_mimo
+"""
+UNSPOKEN: frozenset[str] = frozenset(_LONG_TAIL.split())
+"""Providers that LiteLLM knows and whose dialect nobody here speaks: they are reached through its SDK."""
 
 _BARE_NAMES = (
     (re.compile(r"(?:ft:)?(?:gpt-|chatgpt-|codex-|computer-use-)|o[1-9](?:-|$)|text-embedding-|omni-moderation"),

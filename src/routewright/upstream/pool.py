@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 from routewright.deadlines import Deadlines
 from routewright.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from routewright.providers.head import SDK_ORIGIN
 from routewright.settings import UpstreamSettings
 from routewright.upstream.connection import UpstreamConnection
 from routewright.writes import Writes
 
 Origin = tuple[str, str, int]
+LOCAL_START_S = 60.0
+"""The LiteLLM SDK takes seconds to be loaded, on a busy machine many."""
+LOCAL_AGAIN_S = 0.1
 
 
 def tls_context(ssl_verify: bool | str) -> ssl.SSLContext:
@@ -34,7 +39,9 @@ class Pool:
         deadlines: Deadlines,
         writes: Writes,
         tls: Callable[[], ssl.SSLContext],
+        local_path: Path | None = None,
     ) -> None:
+        self._local_path = local_path
         self.origin = origin
         self._settings = settings
         self._deadlines = deadlines
@@ -73,6 +80,8 @@ class Pool:
     async def _connect(self) -> UpstreamConnection:
         scheme, host, port = self.origin
         loop = asyncio.get_running_loop()
+        if scheme == SDK_ORIGIN[0]:
+            return await self._connect_locally(loop)
         try:
             _, connection = await asyncio.wait_for(
                 loop.create_connection(
@@ -93,6 +102,24 @@ class Pool:
         except OSError as error:
             raise UpstreamUnavailable("the upstream takes no connections") from error
         return connection
+
+    async def _connect_locally(self, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
+        """To the process beside the gateway, which may still be starting."""
+        end_s = loop.time() + LOCAL_START_S
+        while True:
+            try:
+                _, connection = await loop.create_unix_connection(
+                    lambda: UpstreamConnection(
+                        self._settings.max_head_bytes, self._writes, self._put_back, self._forget
+                    ),
+                    str(self._local_path),
+                )
+            except OSError as error:
+                if loop.time() >= end_s:
+                    raise UpstreamUnavailable("the LiteLLM SDK's process takes no connections") from error
+                await asyncio.sleep(LOCAL_AGAIN_S)
+            else:
+                return connection
 
     def _put_back(self, connection: UpstreamConnection) -> None:
         connection.idle_since_s = self._deadlines.now
@@ -136,6 +163,8 @@ class Pools:
         self._deadlines = deadlines
         self._writes = writes
         self._pools: dict[Origin, Pool] = {}
+        self.local_path: Path | None = None
+        """Socket of the process that holds the LiteLLM SDK."""
         self._tls_context: ssl.SSLContext | None = None
         self._swept_s = 0.0
         deadlines.every_tick(self._sweep)
@@ -143,7 +172,9 @@ class Pools:
     def of(self, origin: Origin) -> Pool:
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(origin, self._settings, self._deadlines, self._writes, self.tls)
+            pool = self._pools[origin] = Pool(
+                origin, self._settings, self._deadlines, self._writes, self.tls, self.local_path
+            )
         return pool
 
     def tls(self) -> ssl.SSLContext:

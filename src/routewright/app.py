@@ -801,7 +801,11 @@ def _keeper_settings(settings: Settings) -> KeeperSettings:
     def clear(secret: Secret | None) -> str | None:
         return None if secret is None else secret.reveal()
 
+    shared = None
+    if settings.valkey is not None and settings.database_url is not None:
+        shared = {**dataclasses.asdict(settings.valkey), "password": clear(settings.valkey.password)}
     return KeeperSettings(
+        valkey=shared,
         data_dir=str(settings.server.data_dir.resolve()),
         database_url=clear(settings.database_url),
         alert_url=clear(settings.alert_to_webhook_url),

@@ -59,6 +59,9 @@ class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     salt: str | None = None
     """Seals the credentials of stored models; the master key where it is None, as with LiteLLM."""
 
+    valkey: dict[str, str | int | float | bool | None] | None = None
+    """`ValkeySettings`, where several machines share the database."""
+
     def fingerprint(self) -> str:
         """The same in two processes that would do the same."""
         return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:32]

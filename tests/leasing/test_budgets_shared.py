@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.admin import manage, new_key
 from harness.gateway import Gateway, eventually, running
 from harness.postgres import Postgres
 from harness.upstream import Upstream
@@ -74,3 +75,13 @@ def test_a_replica_sees_at_once_what_the_other_has_spent_and_no_restart_forgets_
     one.start_again()
     wait_for_the_ledger(one)
     assert passed(many(pair, RESTARTED, 32, **PAID)) == 2
+
+
+@pytest.mark.parametrize("pair", ["one ledger for both"], indirect=True)
+def test_key_blocked_on_one_is_refused_on_the_other_within_a_second(pair: list[Gateway]) -> None:
+    """R26, F16."""
+    one, other = pair
+    key = new_key(one, models=["gpt-4o"])
+    assert {each.chat(key=key).status for each in pair} == {200}
+    manage(one, "/key/block", {"key": key})
+    eventually(lambda: other.chat(key=key).status == 401, within_s=1.0, what="the key blocked on the other")

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -37,6 +38,9 @@ from routewright.storage import (
 from routewright.store.database import Database, SchemaTooNew, sqlite_url
 from routewright.store.follower import Follower
 from routewright.store.retention import Retention
+
+if TYPE_CHECKING:
+    from routewright.keeper.calls import Calls
 
 THREADS = 4
 """Statements at one time; a slow report leaves room for a key that is looked up."""
@@ -83,6 +87,12 @@ class Keeper:
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._spread = Spread(self._database, self._broadcast, self._touch)
+        self._calls: Calls | None = None
+        if settings.valkey is not None:
+            # Imported where there is a Valkey: its client's reader is an extra.
+            from routewright.keeper.calls import Calls, valkey_of
+
+            self._calls = Calls(valkey_of(settings.valkey), self._spread.wake)
         self._is_ready = asyncio.Event()
         self._was_tried = asyncio.Event()
         """The database has been reached, or could not be: a question that comes before that waits."""
@@ -98,6 +108,8 @@ class Keeper:
         self._socket.chmod(0o600)
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._parent_ended)
         tasks = [asyncio.create_task(self._open()), asyncio.create_task(self._end_when_alone())]
+        if self._calls is not None:
+            tasks.append(asyncio.create_task(self._calls.run()))
         try:
             await self._ended.wait()
         finally:
@@ -224,6 +236,8 @@ class Keeper:
             loop = asyncio.get_running_loop()
             body = await loop.run_in_executor(self._threads, operation.run, self._tools, ask.body)
             if operation.changes:
+                if self._calls is not None:
+                    self._calls.call()
                 await self._spread_now()
             answer = Answer(ask.number, msgspec.Raw(_encode(body)))
         except GatewayError as error:

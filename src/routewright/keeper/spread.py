@@ -83,6 +83,10 @@ class Spread:
                 log.exception("changes could not be read")
                 self._mark(False)
 
+    def wake(self) -> None:
+        """Somebody says that there is something new."""
+        self._wake.set()
+
     async def look(self) -> int:
         """Pass on what is new; the number of the newest change. Raises StorageUnavailable."""
         async with self._lock:

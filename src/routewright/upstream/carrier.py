@@ -63,7 +63,13 @@ class Carrier:
         outcome: Outcome,
     ) -> tuple[GatewayError | None, bool]:
         """(why there is no answer, whether somebody else may be asked). Raises DeploymentsBusy."""
-        held: Any = self._door.enter(deployment, call) if deployment.allowance is not None else None
+        held: Any = None
+        if deployment.allowance is not None:
+            while (held := self._door.enter(deployment, call)) is None:
+                await self._door.learn()
+                if client.is_gone:
+                    outcome.ended = "client_gone"
+                    return None, False
         try:
             return await self._ask(call, group, deployment, prepare, client, outcome)
         finally:

@@ -28,6 +28,10 @@ from routewright import endpoints, logs
 from routewright.admin.probes import NAMES as PROBE_NAMES
 from routewright.admin.probes import Probes
 from routewright.admin.stored import StoredBridge
+from routewright.admin.ui.desk import Desk
+from routewright.admin.ui.front import Pages
+from routewright.admin.ui.sessions import Sessions
+from routewright.admin.ui.standing import Standing
 from routewright.admission.counters import Counters
 from routewright.admission.leases import Leases
 from routewright.admission.limits import Admission
@@ -43,6 +47,7 @@ from routewright.config.problems import ConfigError
 from routewright.config.stored import read_stored
 from routewright.customers import Customers
 from routewright.deadlines import Deadlines
+from routewright.endpoints import UI
 from routewright.errors import (
     Conflict,
     FrontError,
@@ -113,14 +118,20 @@ class Application:
         page: AsgiBridge,
         control: AsgiBridge,
         stored: StoredBridge,
+        pages: Pages,
         metrics: Metrics,
         carriage: Carriage,
         guesses: Guesses,
     ) -> None:
         self._keys = keys
         self._guesses = guesses
+        self._pages = pages
         self._gateway = gateway
-        self._bridges = {**dict.fromkeys(PROBE_NAMES, probes), "metrics": page}
+        self._bridges: dict[str, AsgiBridge | Pages] = {
+            **dict.fromkeys(PROBE_NAMES, probes),
+            "metrics": page,
+            UI.name: pages,
+        }
         """Those that do not need the whole control plane."""
         self.metrics_need_key = False
         self._control = control
@@ -163,6 +174,8 @@ class Application:
             self._guesses.check(request.peer, request.headers, caller.key_hash)
         if caller.endpoints is not None and endpoint.name not in caller.endpoints and endpoint.access != Access.OPEN:
             raise PermissionDenied("this key may not call this endpoint")
+        if endpoint is UI:
+            return self._pages.admit(request)
         return None
 
     def _recognise_master(self, request: HttpRequest) -> None:
@@ -208,6 +221,13 @@ def id_source() -> Callable[[], str]:
     prefix = secrets.token_hex(8)
     count = itertools.count(1)
     return lambda: f"{prefix}{next(count):016x}"
+
+
+def load_book() -> Any:
+    """The pages and their templates: twenty milliseconds and some memory that nobody pays before the first look."""
+    from routewright.admin.ui.book import Book
+
+    return Book()
 
 
 class WorkerProcess:
@@ -318,6 +338,26 @@ class WorkerProcess:
             lambda: self.health_checks.endpoints(self.deadlines.now),
         )
         self.probes.callbacks = _callbacks(settings)
+        sessions = Sessions(self.storage)
+        self.storage.on_changed.append(sessions.changed)
+        self.standing = Standing(server.data_dir / RUN_FOLDER, worker, server.workers, lambda: self._healths)
+        self._desk = Desk(
+            catalog=self.catalog,
+            routing=self.routing,
+            keys=self.keys,
+            storage=self.storage,
+            sessions=sessions,
+            standing=self.standing,
+            requests_counted=self._requests_counted,
+            spread_reload=self._spread_reload,
+            reload_config=self._reload_config,
+            is_draining=lambda: self.front.is_draining,
+            infer=self.gateway.infer,
+            workers=server.workers,
+            is_tls=server.tls_cert is not None,
+            has_master_key=settings.master_key is not None,
+            deployments=settings.deployments,
+        )
         self.probes.cache_type = None if settings.cache is None else "local"
         application = self._application = Application(
             self.keys,
@@ -326,6 +366,7 @@ class WorkerProcess:
             AsgiBridge(self._load_metrics_page),
             AsgiBridge(self._load_control),
             StoredBridge(self.storage),
+            Pages(self._desk, load_book),
             self.metrics,
             Carriage(
                 self.gateway,
@@ -437,6 +478,11 @@ class WorkerProcess:
         self._counters.scrapes += 1
         return self._counters.scrapes
 
+    def _requests_counted(self) -> int:
+        """By all workers; the others write down what they have before the next question."""
+        self._next_scrape()
+        return sum(numbers[0] for _, _, numbers in self.snapshots.all()[0].raw().tallies)
+
     def _load_control(self) -> AsgiApplication:
         # Imported when first needed: FastAPI costs a quarter of a second and 16 MB that the data path does not need.
         from routewright.admin.application import make_application
@@ -472,11 +518,13 @@ class WorkerProcess:
         self.health_checks.configure(settings.health_checks, settings.attempts, self.catalog, served)
 
     def _tell_control(self) -> None:
+        for told in (self._desk, self._control):
+            if told is not None:
+                told.catalog, told.routing = self.catalog, self.routing
+                told.deployments = (*self.settings.deployments, *self._stored_models)
+                told.stored_ids = frozenset(each.id for each in self._stored_models)
         if self._control is not None:
-            self._control.catalog, self._control.routing = self.catalog, self.routing
-            self._control.deployments = (*self.settings.deployments, *self._stored_models)
             self._control.provider_budgets = self.settings.attempts.provider_budgets
-            self._control.stored_ids = frozenset(each.id for each in self._stored_models)
 
     # --- changes while serving ------------------------------------------------------------------------------------
 
@@ -744,6 +792,7 @@ class WorkerProcess:
         self._delays.on_tick(now)
         self.exports.on_tick()
         self.snapshots.on_tick(now)
+        self.standing.on_tick(now)
         self.feedback.poll(now)
 
     def _spread_flush(self) -> None:

@@ -130,6 +130,20 @@ class Keys:
             raise KeyNotInMemory(digest)
         return caller
 
+    async def of_hash(self, key_hash: str) -> Caller:
+        """The caller behind a key that was shown before. Raises AuthenticationError, StorageUnavailable."""
+        digest = bytes.fromhex(key_hash)
+        if self._master is not None and hmac.compare_digest(digest, self._master):
+            return self._master_caller
+        caller = self._callers.get(digest)
+        while caller is None:
+            if self.stored is None:
+                raise AuthenticationError("Invalid API key")
+            caller = self.stored.find(digest)
+            if caller is None and (error := await self.stored.look_up(digest)) is not None:
+                raise error
+        return caller
+
     def _token(self, headers: Mapping[bytes, bytes]) -> bytes:
         for name in self._headers:
             value = headers.get(name)

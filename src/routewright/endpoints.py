@@ -136,6 +136,8 @@ EXACT: dict[str, Endpoint] = {
 }
 KEY_REGENERATE = _stored("key_regenerate")
 MODEL_PATCH = _stored("model_patch", ("PATCH",))
+UI = Endpoint(name="ui", methods=("GET", "HEAD", "POST"), access=Access.OPEN, is_proxied=False)
+"""Every page for people, and what they do there: who is logged in is looked at behind it."""
 PAGES: dict[str, Endpoint] = {
     "/docs": _control("docs", GET, Access.OPEN),
     "/openapi.json": _control("openapi", GET, Access.OPEN),
@@ -176,6 +178,8 @@ def find(path: str, method: str) -> tuple[Endpoint, str | None]:
 
 
 def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
+    if path == "/ui" or path.startswith("/ui/"):
+        return UI, None
     name, colon, verb = path.rpartition(":")
     if colon and f":{verb}" in _GEMINI_SUFFIXES:
         for prefix in _GEMINI_PREFIXES:

@@ -48,6 +48,29 @@ class EndUser(msgspec.Struct, frozen=True, kw_only=True):
     allowance: Allowance
 
 
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who is logged in to the pages."""
+
+    token_hash: str
+    key_hash: str
+    """The key that they logged in with; what it may do, they may do."""
+    role: str
+    name: str
+    """For people: `master`, or the user's id."""
+    is_master: bool
+    expires_at_ms: int
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an attempt to log in."""
+
+    session: Session | None = None
+    refusal: str = ""
+    """`key`, `role` or `attempts`; empty with a session."""
+    wait_s: int = 0
+    """After too many attempts: until the next one is looked at."""
+
+
 class Change(msgspec.Struct, frozen=True, array_like=True):
     """Something stored that is no longer as it was. Kind `all`: look at everything again."""
 

@@ -723,6 +723,7 @@ class Outcome:
         "ended_at_ms",
         "endpoint",
         "error",
+        "failed_attempts",
         "fallbacks",
         "fell_back_on",
         "fields",
@@ -760,6 +761,9 @@ class Outcome:
         """Wall clock, since 1970: by it a cost belongs to a budget's window."""
         self.attempts = 0
         """Upstream requests made."""
+        self.failed_attempts: list[tuple[str, str, float, float]] | None = None
+        """Of each that failed: the deployment's id, the error's code, seconds from the request's start to its start and
+        to its end. None: none did."""
         self.fallbacks = 0
         self.fell_back_on: str | None = None
         """The error for which the candidate before the last was given up."""

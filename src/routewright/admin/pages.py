@@ -14,7 +14,7 @@ from routewright.admin.reference import reference_page
 def add_pages(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def root() -> Any:
-        return RedirectResponse("/docs", 307)
+        return RedirectResponse("/ui", 307)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Any:

@@ -12,6 +12,7 @@ import msgspec
 
 from routewright.errors import StorageUnavailable
 from routewright.keeper.alerts import Alerts
+from routewright.management import glance, sessions
 from routewright.management.answer import answer
 from routewright.management.grants import customers_of, grants_of
 from routewright.management.models import stored_models
@@ -34,6 +35,7 @@ class Tools:
     settings: KeeperSettings
     follower: Follower
     alerts: Alerts
+    logins: sessions.LoginAttempts = field(default_factory=sessions.LoginAttempts)
     seal: Seal = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +87,27 @@ def _spent(tools: Tools, body: msgspec.Raw) -> Any:
     return tools.database.read(lambda connection: [spent_nusd(connection, *question) for question in questions])
 
 
+def _session_begin(tools: Tools, body: msgspec.Raw) -> Any:
+    key_hash, token_hash, address = msgspec.msgpack.decode(body, type=tuple[str, str, str])
+    master_key = tools.settings.master_key
+    return sessions.begin(tools.database, tools.logins, master_key, key_hash, token_hash, address)
+
+
+def _session_find(tools: Tools, body: msgspec.Raw) -> Any:
+    token_hash = msgspec.msgpack.decode(body, type=str)
+    return tools.database.read(lambda connection: sessions.find(connection, tools.settings.master_key, token_hash))
+
+
+def _session_end(tools: Tools, body: msgspec.Raw) -> Any:
+    token_hash = msgspec.msgpack.decode(body, type=str)
+    tools.database.write(lambda connection: sessions.end(connection, token_hash))
+
+
+def _glance(tools: Tools, body: msgspec.Raw) -> Any:
+    name, parameters = msgspec.msgpack.decode(body, type=tuple[str, dict[str, Any]])
+    return tools.database.read(lambda connection: glance.QUESTIONS[name](connection, **parameters))
+
+
 OPERATIONS: dict[str, Operation] = {
     "alert": Operation(_alert, needs_database=False),
     "customers": Operation(_customers),
@@ -92,4 +115,8 @@ OPERATIONS: dict[str, Operation] = {
     "models": Operation(_models),
     "manage": Operation(_manage, changes=True),
     "spent": Operation(_spent),
+    "session_begin": Operation(_session_begin),
+    "session_find": Operation(_session_find),
+    "session_end": Operation(_session_end, changes=True),
+    "glance": Operation(_glance),
 }

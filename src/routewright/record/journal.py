@@ -54,6 +54,8 @@ class DecisionRecord(msgspec.Struct, omit_defaults=True):
     """Mean log-probability of the answer's tokens, where a cascade asked for it."""
     propensity: float | None = None
     """Chance with which this model was to be chosen, where the router explores."""
+    rated: list[tuple[str, float, int]] = []
+    """The first few candidates in their order: model, expected score, expected cost in nano-dollars."""
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -101,6 +103,8 @@ class Record(msgspec.Struct, kw_only=True):
     """What the cache and the guardrails did; left out where there was neither."""
     trace: TraceRecord | msgspec.UnsetType = msgspec.UNSET
     """Of a traced request; left out of all others."""
+    failed_attempts: list[tuple[str, str, float, float]] | msgspec.UnsetType = msgspec.UNSET
+    """Deployment, error code, and milliseconds from the start of the request to the attempt's start and end."""
 
 
 class MeteredRecord(Record):

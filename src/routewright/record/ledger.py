@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -12,8 +12,10 @@ from routewright.errors import clean_text
 from routewright.metered import MeteredUsage
 from routewright.record.journal import DecisionRecord, Journal, MeteredRecord, Record
 from routewright.record.tracing import TraceRecord
-from routewright.types import Decision, Deployment, OnlineDecision, Outcome, PartDecision, Usage
+from routewright.types import NUSD_PER_USD, Decision, Deployment, OnlineDecision, Outcome, PartDecision, Usage
 
+MOST_RATED, MOST_ATTEMPTS = 5, 10
+"""What a record keeps of a decision and of failures: enough to see why, and no more, since there is one a request."""
 _NOTHING = Usage()
 
 
@@ -82,6 +84,7 @@ class Ledger:
             tags=call.metadata_tags if call is not None else (),
             decision=choice,
             trace=msgspec.UNSET if outcome.trace is None else _trace(outcome),
+            failed_attempts=msgspec.UNSET if outcome.failed_attempts is None else _attempts(outcome.failed_attempts),
         )
         if outcome.notes is not None:
             record.notes = outcome.notes
@@ -147,7 +150,16 @@ def _decision_record(outcome: Outcome, usage: Usage) -> DecisionRecord | None:
     )
     if type(decision) is not Decision:
         _add_its_own(record, outcome)
+    if not record.part_of:
+        scores, costs = rating.scores, rating.costs_usd
+        record.rated = [
+            (groups[at].name, round(scores[at], 4), int(costs[at] * NUSD_PER_USD)) for at in rating.order[:MOST_RATED]
+        ]
     return record
+
+
+def _attempts(failed: Sequence[tuple[str, str, float, float]]) -> list[tuple[str, str, float, float]]:
+    return [(name, code, _milliseconds(start), _milliseconds(end)) for name, code, start, end in failed[:MOST_ATTEMPTS]]
 
 
 def _add_its_own(record: DecisionRecord, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ from routewright.errors import StorageUnavailable
 from routewright.settings import STORE_FILE, STORED_MARK
 from routewright.store.schema import changes, metadata, schema_floor
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest file in `migrations/versions`."""
 FLOOR = "0002"
 """The oldest version of the tables whose programs may work on ours."""
@@ -227,13 +227,14 @@ def _upgrade(connection: Connection) -> None:
         ) from error
 
 
-def record_change(connection: Connection, kind: str, object_id: str) -> None:
+def record_change(connection: Connection, kind: str, object_id: str, *, is_kept: bool = True) -> None:
     """Tell every worker of every replica, with the commit of this transaction, to look at an object again.
 
+    `is_kept`: there may be keys in the store from now on.
     Ids of `changes` are given under a lock that lasts until the commit, so who reads up to one has seen all before it.
     """
     file = connection.engine.url.database
-    if connection.dialect.name == "sqlite" and file:
+    if is_kept and connection.dialect.name == "sqlite" and file:
         Path(file).with_name(STORED_MARK).touch()
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_CHANGES_LOCK)))

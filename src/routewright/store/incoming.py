@@ -114,6 +114,7 @@ class _Record(msgspec.Struct):
     notes: msgspec.Raw = _NONE
     request_text: str | None = None
     response_text: str | None = None
+    failed_attempts: msgspec.Raw = _NONE
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -142,6 +143,9 @@ def read_record(line: bytes) -> Incoming:
     if one.notes != _NONE:
         notes = f'"notes":{bytes(one.notes).decode()}'
         extra = f"{{{notes}}}" if extra is None else f"{extra[:-1]},{notes}}}"
+    if one.failed_attempts != _NONE:
+        told = f'"failed_attempts":{bytes(one.failed_attempts).decode()}}}'
+        extra = f"{extra[:-1]},{told}" if extra is not None else "{" + told
     figures = (
         one.prompt_tokens, one.completion_tokens, one.cached_tokens, one.cache_creation_tokens, one.reasoning_tokens,
         one.audio_input_tokens + one.audio_output_tokens, one.cost_nusd,

@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -230,6 +231,9 @@ models = Table(
 )
 """`params`: `litellm_params` without credentials; `sealed`: those, encrypted."""
 
+_FAILED = text("error_code IS NOT NULL")
+"""Failures are few among many, and looked for by people; a query has to use these very words."""
+
 spend = Table(
     "spend",
     metadata,
@@ -278,6 +282,7 @@ spend = Table(
     Index(None, "customer_id", "ended_at_ms"),
     Index(None, "ended_at_ms"),
     Index(None, "request_id"),
+    Index("ix_spend_failed", "ended_at_ms", sqlite_where=_FAILED, postgresql_where=_FAILED),
     sqlite_autoincrement=True,
 )
 """Insert-only: one row per upstream answer that cost something, or per call that ended without one. `baseline_nusd`:
@@ -343,6 +348,18 @@ journal_positions = Table(
     _whole("read_bytes", required=True),
 )
 """How much of each journal file the ledger holds; written in the transaction that writes the rows."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("key_hash", String(64), nullable=False),
+    _text("role", required=True),
+    _whole("created_at_ms", required=True),
+    _whole("expires_at_ms", required=True),
+    Index(None, "expires_at_ms"),
+)
+"""Who is logged in to the pages. `token_hash`: SHA-256 of the cookie; `role`: the one that the session began with."""
 
 audit = Table(
     "audit",

@@ -318,6 +318,7 @@ class Upstream:
         if trace is not None:
             trace.end(outcome.error if error is None else error.code)
         if error is not None:
+            _note_failure(outcome, deployment, error, started_s)
             self.balance.failed(deployment, group, error, self._deadlines.now)
             if self.on_failure is not None:
                 self.on_failure(deployment, error)
@@ -410,6 +411,14 @@ def _mocked_failure(mock: Mock) -> GatewayError:
         "ContentPolicyViolationError": ContentPolicyViolation,
     }
     return kinds.get(mock.first_fails_by, UpstreamError)(f"{mock.field}: this model was to fail")
+
+
+def _note_failure(outcome: Outcome, deployment: Deployment, error: GatewayError, started_s: float) -> None:
+    """For the record of the request, which tells the whole story."""
+    if outcome.failed_attempts is None:
+        outcome.failed_attempts = []
+    took = (started_s - outcome.started_s, time.monotonic() - outcome.started_s)
+    outcome.failed_attempts.append((deployment.id, error.code or error.type, *took))
 
 
 def _note_latency(

@@ -1,0 +1,85 @@
+"""All pages: their routes, their templates, and the few files beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from routewright import __version__
+from routewright.admin.ui import audit, charts, figures, keys, models, overview, playground, requests, router
+from routewright.admin.ui.desk import Desk, Reply, Route, Visit, folder_of
+from routewright.errors import GatewayError
+
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_SECTIONS = (
+    ("/ui", "Overview", "overview"),
+    ("/ui/requests", "Requests", "requests"),
+    ("/ui/keys", "Keys", "keys"),
+    ("/ui/teams", "Teams", "teams"),
+    ("/ui/budgets", "Budgets", "budgets"),
+    ("/ui/audit", "Audit", "audit"),
+)
+"""Address, title and icon of each page in the navigation."""
+
+
+class Book:
+    """Loaded when the first page is asked for."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Reply] = {}
+        for path in sorted(folder_of("static").iterdir()):
+            if path.suffix in _TYPES:
+                caching = (("cache-control", "public, max-age=86400, immutable"),)
+                self._files[path.name] = Reply(path.read_bytes(), _TYPES[path.suffix], headers=caching)
+        self._stamp = hashlib.sha256(b"".join(reply.body for reply in self._files.values())).hexdigest()[:10]
+        self._templates = Environment(
+            loader=FileSystemLoader(folder_of("templates")),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.filters.update(figures.FILTERS)
+        self._templates.globals.update(
+            charts=charts,
+            figures_count=figures.count,
+            figures_usd=figures.usd,
+            figures_dollars=figures.dollars,
+            sections=_SECTIONS,
+            version=__version__,
+            asset=self._asset,
+            colour=charts.colour,
+        )
+        parts = (overview, requests, keys, router, models, playground, audit)
+        self.routes: list[Route] = [route for part in parts for route in part.routes(self)]
+
+    def static(self, name: str) -> Reply | None:
+        """One of the files that came with the pages."""
+        return self._files.get(name)
+
+    def _asset(self, name: str) -> str:
+        """Its address, which changes with its content."""
+        return f"/ui/static/{name}?{self._stamp}"
+
+    def text(self, template: str, **values: Any) -> str:
+        """A part of a page."""
+        return self._templates.get_template(template).render(**values)
+
+    def page(self, visit: Visit, template: str, *, title: str, section: str, **values: Any) -> Reply:
+        """A whole page."""
+        return Reply(
+            self.text(
+                template, title=title, section=section, session=visit.session, csrf=visit.csrf,
+                may_write=visit.may_write, **values,
+            ).encode()
+        )  # fmt: skip
+
+    def login(self, desk: Desk) -> Reply:
+        return Reply(self.text("login.html", has_master_key=desk.has_master_key).encode())
+
+    def failure(self, error: GatewayError, request_id: str) -> Reply:
+        """A page that says what went wrong, and under which id the log has it."""
+        return Reply(self.text("failure.html", error=error, request_id=request_id).encode(), status=error.status)

@@ -1,0 +1,248 @@
+"""From a request under `/ui` to its answer: who asks, which page, and what every answer carries.
+
+Every write is JSON with the session's CSRF token in a header. A form on another site can send neither, and a script
+there would have to ask first, which is never allowed. What a page shows is escaped by its templates, and no page has
+a script or a style in itself, so its content security policy allows none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote
+
+from routewright import endpoints
+from routewright.admin.ui.desk import Desk, Events, Reply, Route, Visit, json_reply
+from routewright.admin.ui.sessions import cookie_line, csrf_of, token_in
+from routewright.errors import (
+    AuthenticationError,
+    FrontError,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    PermissionDenied,
+    error_body,
+    error_object,
+)
+from routewright.grants import Session
+from routewright.server.protocol import field_lines
+from routewright.types import Caller, HttpRequest, Responder
+
+LOGIN, LOGOUT, CHAT = "/ui/login", "/ui/logout", "/ui/chat"
+MAX_PARAMETERS = 50
+MAX_KEY = 512
+EVENT_HEADERS = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-store"))
+SECURITY = (
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+_REFUSALS = {
+    "key": "This key is not known here, or it is blocked.",
+    "role": "This key may not see the pages: they are for the master key, and for keys of users whose role is "
+    "proxy_admin or proxy_admin_viewer.",
+}
+log = logging.getLogger("routewright")
+
+
+class Pages:
+    """Answers everything under `/ui`. `load` gives the pages; it is called when the first is asked for."""
+
+    def __init__(self, desk: Desk, load: Callable[[], Any]) -> None:
+        self._desk = desk
+        self._load = load
+        self._book: Any = None
+        self._routes: dict[tuple[str, str], Route] = {}
+
+    def admit(self, request: HttpRequest) -> asyncio.Future[GatewayError | None] | None:
+        """Nobody who is not logged in may send a body. Raises GatewayError, or asks the store first."""
+        if request.method != "POST" or request.path == LOGIN:
+            return None
+        token = token_in(request.headers)
+        if self._desk.sessions.known(token) is not None:
+            _check_token(request, token)
+            return None
+        return asyncio.get_running_loop().create_task(self._knows(request))
+
+    async def _knows(self, request: HttpRequest) -> GatewayError | None:
+        try:
+            await self._session_for_write(request)
+        except GatewayError as error:
+            return error
+        return None
+
+    async def _session_for_write(self, request: HttpRequest) -> Session:
+        token = token_in(request.headers)
+        session = await self._desk.sessions.find(token)
+        if session is None:
+            raise AuthenticationError("you are not logged in, or your session has ended")
+        _check_token(request, token)
+        return session
+
+    # --- answering ------------------------------------------------------------------------------------------------
+
+    async def handle(self, request: HttpRequest, client: Responder) -> None:
+        """Answer; errors too."""
+        loop = asyncio.get_running_loop()
+        if request.path == CHAT and request.method == "POST":
+            caller: Caller | None = await loop.create_task(self._caller(request, client))
+            if caller is not None:
+                # From here on it is the request of any client: admitted, routed and recorded on the straight line.
+                request.caller, request.endpoint = caller, endpoints.CHAT
+                await self._desk.infer(request, client)
+            return
+        await loop.create_task(self._answer(request, client))
+
+    async def _caller(self, request: HttpRequest, client: Responder) -> Caller | None:
+        try:
+            session = await self._session_for_write(request)
+            return await self._desk.keys.of_hash(session.key_hash)
+        except GatewayError as error:
+            _send(client, request, json_reply(error_object(error), error.status))
+            return None
+
+    async def _answer(self, request: HttpRequest, client: Responder) -> None:
+        try:
+            reply = await self._reply(request)
+        except GatewayError as error:
+            reply = self._failure(request, error)
+        except Exception:
+            log.exception("request %s failed", request.request_id)
+            reply = self._failure(request, InternalError("internal error; the log has it under this request id"))
+        if isinstance(reply, Reply):
+            _send(client, request, reply)
+            return
+        await _stream(client, request, reply)
+
+    async def _reply(self, request: HttpRequest) -> Reply | Events:
+        book = self._open()
+        if request.method == "POST" and request.path == LOGIN:
+            return await self._log_in(request)
+        if request.path.startswith("/ui/static/"):
+            return _found(book.static(request.path.rpartition("/")[2]))
+        token = token_in(request.headers)
+        if request.method == "POST":
+            session: Session | None = await self._session_for_write(request)
+        else:
+            session = await self._desk.sessions.find(token)
+        if request.path == LOGIN:
+            return _to("/ui") if session is not None else book.login(self._desk)
+        if session is None:
+            return _to(LOGIN + (f"?next={quote(request.path)}" if request.path != "/ui" else ""))
+        if request.path == LOGOUT and request.method == "POST":
+            await self._desk.sessions.end(session)
+            cookie = cookie_line("", is_secure=self._desk.is_tls)
+            return Reply(b"{}", "application/json", headers=(("set-cookie", cookie),))
+        route, name = self._find(request)
+        try:
+            query = dict(parse_qsl(request.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS))
+        except ValueError:
+            raise InvalidRequest("too many parameters in the query") from None
+        visit = Visit(self._desk, session, token, csrf_of(token), request, query, name)
+        return await route.handler(visit)
+
+    def _open(self) -> Any:
+        """The templates' library and the pages are loaded when somebody first looks."""
+        if self._book is None:
+            self._book = self._load()
+            self._routes = {(route.method, route.path): route for route in self._book.routes}
+        return self._book
+
+    def _find(self, request: HttpRequest) -> tuple[Route, str]:
+        method = "GET" if request.method == "HEAD" else request.method
+        route = self._routes.get((method, request.path))
+        if route is not None:
+            return route, ""
+        start, _, last = request.path.rpartition("/")
+        route = self._routes.get((method, start + "/{}"))
+        if route is None or not last:
+            raise FrontError(404, "not_found", "there is no such page", close=False)
+        return route, unquote(last)
+
+    async def _log_in(self, request: HttpRequest) -> Reply:
+        """The key comes as it comes to every other endpoint: a form elsewhere can't send this header."""
+        stated = request.headers.get(b"authorization", b"")
+        key = stated[7:].strip().decode("utf-8", "replace") if stated[:7].lower() == b"bearer " else ""
+        if not key or len(key) > MAX_KEY:
+            raise AuthenticationError("Give a key.")
+        login, token = await self._desk.sessions.begin(key, request.peer)
+        if login.session is None:
+            if login.refusal == "attempts":
+                error = GatewayError(f"Too many attempts. Try again in {login.wait_s} seconds.",
+                                     retry_after_s=login.wait_s)  # fmt: skip
+                error.status, error.type, error.code = 429, "rate_limit_error", "too_many_attempts"
+                raise error
+            if login.refusal == "role":
+                raise PermissionDenied(_REFUSALS["role"])
+            raise AuthenticationError(_REFUSALS["key"])
+        cookie = cookie_line(token, is_secure=self._desk.is_tls)
+        return Reply(b"{}", "application/json", headers=(("set-cookie", cookie),))
+
+    def _failure(self, request: HttpRequest, error: GatewayError) -> Reply:
+        if error.status >= 500:
+            log.warning("request %s: %s was answered with %d", request.request_id, request.path, error.status)
+        retry = (("retry-after", str(error.retry_after_s)),) if error.retry_after_s else ()
+        if self._book is None or request.method == "POST" or request.path.endswith(".json"):
+            return Reply(error_body(error), "application/json", error.status, retry)
+        page: Reply = self._book.failure(error, request.request_id)
+        return page
+
+
+def _check_token(request: HttpRequest, token: str) -> None:
+    stated = request.headers.get(b"x-csrf-token", b"")
+    if not hmac.compare_digest(stated, csrf_of(token).encode()):
+        raise PermissionDenied("the page's token is missing or wrong; load the page again")
+
+
+def _found(reply: Reply | None) -> Reply:
+    if reply is None:
+        raise FrontError(404, "not_found", "there is no such file", close=False)
+    return reply
+
+
+def _to(target: str) -> Reply:
+    return Reply(b"", status=303, headers=(("location", target),))
+
+
+def _send(client: Responder, request: HttpRequest, reply: Reply) -> None:
+    headers = [*SECURITY, *reply.headers, ("x-request-id", request.request_id)]
+    if not any(name == "cache-control" for name, _ in reply.headers):
+        headers.append(("cache-control", "no-store"))
+    if reply.body or reply.status == 200:
+        headers.append(("content-type", reply.content_type))
+    client.hold_response(reply.status, field_lines(headers), reply.body)
+    client.release()
+
+
+async def _stream(client: Responder, request: HttpRequest, reply: Events) -> None:
+    """Send events until they end or the client leaves. One that does not read misses some."""
+    left = asyncio.Event()
+    is_full = False
+
+    def paused(is_paused: bool) -> None:
+        nonlocal is_full
+        is_full = is_paused
+
+    client.on_gone, client.on_pause = left.set, paused
+    fields = field_lines([*SECURITY, *EVENT_HEADERS, ("x-request-id", request.request_id)])
+    client.begin(200, fields, b": welcome\n\n")
+    try:
+        async for event in reply.events:
+            if left.is_set() or client.is_gone:
+                break
+            if not is_full:
+                client.write(event)
+    finally:
+        await reply.events.aclose()  # type: ignore[attr-defined]
+        client.hold(b"")
+        client.release()

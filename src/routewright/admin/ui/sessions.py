@@ -1,0 +1,106 @@
+"""A worker's view of who is logged in to the pages: from a cookie to a session that is still good.
+
+Sessions are kept in the store, so they hold in every worker and replica. One that was asked for is remembered; whatever
+changes about keys, users, teams or sessions makes a worker forget all of them, and the next request asks again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from routewright.grants import Change, Login, Session
+from routewright.storage import Storage
+
+COOKIE: Final = "routewright_session"
+KEPT_S: Final = 60.0
+MAX_KEPT: Final = 10_000
+MAX_TOKEN: Final = 64
+_MEANS_NOTHING: Final = frozenset({"model", "budget", "customer"})
+"""Kinds of changes that no session depends on."""
+
+
+class Sessions:
+    """Cookies to sessions."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._kept: dict[str, tuple[float, Session]] = {}
+        self._turn = 0
+
+    async def begin(self, key: str, address: str) -> tuple[Login, str]:
+        """(what came of it, the cookie's value). Raises StorageUnavailable."""
+        token = secrets.token_urlsafe(32)
+        asked = [hashlib.sha256(key.encode()).hexdigest(), _hash(token), address]
+        answer = await self._storage.ask("session_begin", asked, is_repeatable=False)
+        return msgspec.msgpack.decode(answer, type=Login), token
+
+    async def find(self, token: str) -> Session | None:
+        """None where nobody is logged in with this cookie. Raises StorageUnavailable."""
+        if not token or len(token) > MAX_TOKEN:
+            return None
+        known = self.known(token)
+        if known is not None:
+            return known
+        token_hash = _hash(token)
+        while True:
+            turn = self._turn
+            answer = await self._storage.ask("session_find", token_hash)
+            if turn == self._turn:  # else something has changed while the answer was on its way
+                break
+        found = msgspec.msgpack.decode(answer, type=Session | None)
+        if found is None:
+            self._kept.pop(token_hash, None)
+            return None
+        if len(self._kept) >= MAX_KEPT:
+            self._kept.clear()
+        self._kept[token_hash] = (time.monotonic(), found)
+        return found
+
+    def known(self, token: str) -> Session | None:
+        """The same from memory; None where the store has to be asked."""
+        kept = self._kept.get(_hash(token))
+        if kept is None or time.monotonic() - kept[0] >= KEPT_S or kept[1].expires_at_ms <= time.time() * 1000:
+            return None
+        return kept[1]
+
+    async def end(self, session: Session) -> None:
+        """Log out. When this returns, every worker here knows. Raises StorageUnavailable."""
+        self._kept.pop(session.token_hash, None)
+        await self._storage.ask("session_end", session.token_hash)
+
+    async def changed(self, changes: list[Change]) -> None:
+        """A key, user or team is no longer as it was, or somebody has logged out."""
+        if any(change.kind not in _MEANS_NOTHING for change in changes):
+            self._turn += 1
+            self._kept.clear()
+
+
+def token_in(headers: Mapping[bytes, bytes]) -> str:
+    """The session's cookie; empty without one."""
+    for part in headers.get(b"cookie", b"").split(b";"):
+        name, _, value = part.strip().partition(b"=")
+        if name == COOKIE.encode():
+            return value.decode("ascii", "replace")
+    return ""
+
+
+def csrf_of(token: str) -> str:
+    """What a page shows and a write has to repeat: nobody who does not have the cookie can know it."""
+    return hmac.new(token.encode(), b"routewright csrf", hashlib.sha256).hexdigest()
+
+
+def cookie_line(token: str, *, is_secure: bool) -> str:
+    """`Set-Cookie`; an empty token takes the cookie away."""
+    age = "" if token else "; Max-Age=0"
+    return f"{COOKIE}={token}; Path=/ui; HttpOnly; SameSite=Strict{age}{'; Secure' if is_secure else ''}"
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

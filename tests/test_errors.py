@@ -48,6 +48,8 @@ TABLE = {
     "UnknownKey": (401, "authentication_error", "invalid_api_key", None),
     "BudgetExceeded": (429, "budget_exceeded", "budget_exceeded", None),
     "Conflict": (409, "invalid_request_error", "conflict", None),
+    "GuardrailBlocked": (400, "invalid_request_error", "guardrail_blocked", None),
+    "GuardrailUnavailable": (503, "api_error", "guardrail_unavailable", None),
     "ContentPolicyViolation": (400, "invalid_request_error", "content_policy_violation", None),
     "ContextLengthExceeded": (400, "invalid_request_error", "context_length_exceeded", None),
     "ExpiredKey": (401, "authentication_error", "expired_api_key", None),

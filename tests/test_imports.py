@@ -27,7 +27,7 @@ BASE = {
     "logs",
     "valkey",
 }
-STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record", "caching"}
+STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record", "caching", "guardrails"}
 LEAVES = BASE | {"wire", "providers", "endpoints", "storage"}
 
 # What each part may import beside itself and `routewright` itself, whose only content is the version.
@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "providers": BASE,
     "server": BASE,
     "endpoints": BASE,
-    "config": BASE | {"providers"},
+    "config": BASE | {"providers", "guardrails"},
     "store": BASE,
     "storage": BASE,
     "stored_keys": BASE,
@@ -57,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": BASE | {"providers", "eligibility", "fallbacks"},
     "routing": BASE | {"wire"},
     "caching": BASE | {"wire"},
+    "guardrails": BASE | {"wire"},
     "around": LEAVES | STATIONS,
     "upstream": BASE | {"providers"},
     "learning": BASE | {"routing"},

@@ -60,6 +60,7 @@ from routewright.errors import (
 )
 from routewright.gateway import Gateway
 from routewright.grants import Change, Grant, Grants
+from routewright.guardrails.registry import make_rails
 from routewright.guesses import Guesses
 from routewright.health_checks import HealthChecks
 from routewright.hedges import Hedges
@@ -85,6 +86,7 @@ from routewright.storage import KeeperSettings, Storage, socket_path, wait_until
 from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Group, Health, HttpRequest, Secret
 from routewright.upstream.carrier import Carrier
+from routewright.upstream.fetch import post
 from routewright.upstream.relay import Upstream
 from routewright.vitals import Delays, Vitals
 from routewright.writes import Writes
@@ -449,8 +451,14 @@ class WorkerProcess:
         if previous is not None and (previous.cache, previous.deployments, previous.routes) == (
             settings.cache, settings.deployments, settings.routes,
         ):  # fmt: skip
-            return Around(self.gateway.around.cache)
-        return Around(None if settings.cache is None else Cache(settings.cache))
+            cache = self.gateway.around.cache
+        else:
+            cache = None if settings.cache is None else Cache(settings.cache)
+        return Around(cache, make_rails(settings.guardrails, self._post))
+
+    async def _post(self, address: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> tuple[int, bytes]:
+        work = post(self.upstream.pools, address, headers, body, timeout_s)
+        return await asyncio.get_running_loop().create_task(work)
 
     def _is_available(self, group: Group) -> bool:
         return self.upstream.balance.is_available(group, self.deadlines.now)
@@ -499,6 +507,7 @@ class WorkerProcess:
             reload_config=self._reload_config,
             spent=self._spent,
             cache=lambda: self.gateway.around.cache,
+            rails=lambda: self.gateway.around.rails,
             spread_flush=self._spread_flush,
             health_checks=self.health_checks,
         )

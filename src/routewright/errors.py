@@ -5,6 +5,7 @@ GatewayError
 │   ├── InvalidJson, MissingField, RefusedField
 │   ├── UnsupportedField         the chosen model's provider has no word for it
 │   ├── ContextLengthExceeded, ContentPolicyViolation
+│   ├── GuardrailBlocked
 │   ├── UpstreamRefusedRequest   the upstream's own 400, 404 or 422, cleaned
 │   ├── ModelNotFound       404
 │   ├── NotFound            404   nothing stored has this id
@@ -23,7 +24,7 @@ GatewayError
 │   ├── UpstreamBadResponse, UpstreamAuthError
 │   └── UpstreamTimeout     504
 ├── Unavailable             503
-│   └── UpstreamUnavailable, Overloaded, ShuttingDown, StorageUnavailable
+│   └── UpstreamUnavailable, Overloaded, ShuttingDown, StorageUnavailable, GuardrailUnavailable
 └── InternalError           500
 """
 
@@ -104,6 +105,16 @@ class ContentPolicyViolation(InvalidRequest):
     """The upstream refuses the content by its policy; a content-policy fallback may not."""
 
     code, try_next = "content_policy_violation", True
+
+
+class GuardrailBlocked(InvalidRequest):
+    """A guardrail lets this request, or its answer, not pass. The message names it, and never what it found."""
+
+    code = "guardrail_blocked"
+
+    def __init__(self, message: str, guardrail: str = "") -> None:
+        super().__init__(message)
+        self.guardrail = guardrail
 
 
 class UpstreamRefusedRequest(InvalidRequest):
@@ -282,6 +293,12 @@ class StorageUnavailable(Unavailable):
     """A record that this request needs can't be written."""
 
     code = "storage_unavailable"
+
+
+class GuardrailUnavailable(Unavailable):
+    """A guardrail that must look at this failed, or did not answer."""
+
+    code = "guardrail_unavailable"
 
 
 class InternalError(GatewayError):

@@ -14,6 +14,8 @@ from routewright.catalog import Catalog
 from routewright.errors import (
     BudgetExceeded,
     GatewayError,
+    GuardrailBlocked,
+    GuardrailUnavailable,
     InternalError,
     RateLimited,
     StorageUnavailable,
@@ -116,14 +118,16 @@ class Gateway:
             candidates = self.catalog.candidates(call, request.caller)
             if request.caller.stores_prompts or self.stores_of_route is not None:
                 client = self._kept(call, candidates, client, outcome)
-            if self.around.is_any or call.wishes is not None:
+            if self.around.is_any or call.wishes is not None or request.caller.guardrails:
                 visit = self.around.visit(call, candidates, request.caller, request.headers, client, outcome)
             if candidates.route in self.orchestrations and endpoint in IN_STEPS:
                 if visit is None:
                     await self._ask_in_steps(call, candidates, client, outcome)
                     return
+                await visit.check()
                 if not visit.is_known():
                     await self._ask_in_steps(call, candidates, visit.far, outcome)
+                    await visit.finish()
                     return
             while (reservation := self.admission.admit(request.caller, call, candidates)) is None:  # admit
                 await self.admission.learn()
@@ -135,8 +139,10 @@ class Gateway:
             outcome.fields += reservation.fields
             far = client
             if visit is not None:
+                await visit.check()
                 if visit.is_known():
                     visit.give_known()
+                    await visit.finish()
                     return
                 far = visit.far
             decision = self.routing.decide(call, candidates)  # route
@@ -148,6 +154,8 @@ class Gateway:
             outcome.decision = decision
             outcome.fields += decision.fields
             await self.upstream.relay(call, decision, far, outcome)  # call the provider, stream back
+            if visit is not None:
+                await visit.finish()
         except GatewayError as error:
             self.refuse(client, outcome, error, speaks)
         except Exception:
@@ -197,6 +205,8 @@ class Gateway:
         outcome.error = error.code
         if outcome.attempts:
             outcome.ended = "upstream_failed"
+        if isinstance(error, GuardrailBlocked | GuardrailUnavailable):
+            outcome.ended = "refused"
         if error.status >= 500:
             log.warning("request %s: %s %s: %s", outcome.request_id, error.status, error.code, error.message)
         fields = outcome.fields + field_lines(error_headers(error))

@@ -410,6 +410,21 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailSettings:
+    """One entry of the section `guardrails`."""
+
+    name: str
+    kind: str
+    """Ours, or a plug-in's entry point."""
+    modes: tuple[str, ...]
+    """Of pre_call, post_call, during_call, logging_only."""
+    is_default_on: bool = False
+    is_fail_open: bool = False
+    """Where it fails itself, what it should have looked at passes."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """The process: where it listens, how many workers, how it ends."""
 
@@ -541,6 +556,7 @@ class Settings:
     metrics_need_key: bool = False
     """`litellm_settings.require_auth_for_metrics_endpoint`."""
     pass_through: tuple[PassThroughSettings, ...] = ()
+    guardrails: tuple[GuardrailSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     deployments: tuple[DeploymentSettings, ...] = ()
     allow_mock_response: bool = False

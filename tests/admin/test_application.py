@@ -53,6 +53,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
             probes=Probes(lambda: False, routing),
             spread_reload=lambda: None,
             cache=lambda: None,
+            rails=lambda: None,
             spread_flush=lambda: None,
             reload_config=nothing,
             spent=nothing,

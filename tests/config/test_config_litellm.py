@@ -304,9 +304,11 @@ general_settings:
             GUARDRAILS_AND_TOOLS,
             ["openai/gpt-4o"],
             [
+                'config.yaml:5: guardrails[0].litellm_params.guardrail: "aporia" is not run here: requests that ask '
+                "for it are refused",
                 EFFECTLESS + "callback_settings.otel, general_settings.enable_jwt_auth, "
                 "general_settings.litellm_jwtauth, "
-                "litellm_settings.upperbound_key_generate_params, guardrails, mcp_servers",
+                "litellm_settings.upperbound_key_generate_params, mcp_servers",
             ],
             id="guardrails and tools",
         ),

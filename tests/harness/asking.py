@@ -57,9 +57,9 @@ class Client:
 
     def _piece(self, event: dict[str, Any]) -> str:
         if self.dialect == "chat":
-            return "".join(choice["delta"].get("content") or "" for choice in event["choices"])
+            return "".join(choice["delta"].get("content") or "" for choice in event.get("choices", ()))
         if self.dialect == "completions":
-            return "".join(choice["text"] for choice in event["choices"])
+            return "".join(choice["text"] for choice in event.get("choices", ()))
         if self.dialect == "messages":
             return event.get("delta", {}).get("text", "") if event["type"] == "content_block_delta" else ""
         if self.dialect == "responses":
@@ -72,7 +72,7 @@ class Client:
         body = reply.body.decode()
         return {
             "chat": body.endswith("data: [DONE]\n\n") and '"finish_reason":"stop"' in body,
-            "completions": body.endswith("data: [DONE]\n\n"),
+            "completions": body.endswith("data: [DONE]\n\n") and '"finish_reason":"stop"' in body,
             "messages": body.rstrip().endswith('data: {"type":"message_stop"}') and '"end_turn"' in body,
             "responses": '"type":"response.completed"' in body.rstrip().rsplit("\n\n", 1)[-1],
             "gemini": '"finishReason":"STOP"' in body.rstrip().rsplit("\n\n", 1)[-1],

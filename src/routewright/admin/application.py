@@ -8,6 +8,7 @@ from routewright import __version__
 from routewright.admin.cache import add_cache
 from routewright.admin.config import add_config
 from routewright.admin.control import Control, ErrorBody, answer_error
+from routewright.admin.guardrails import add_guardrails
 from routewright.admin.health import add_health
 from routewright.admin.models import add_models
 from routewright.admin.pages import add_pages
@@ -40,5 +41,6 @@ def make_application(control: Control) -> FastAPI:
         add_tools(app, control, prefix)
         add_config(app, control, prefix)
         add_cache(app, control, prefix)
+        add_guardrails(app, control, prefix)
     add_pages(app)
     return app

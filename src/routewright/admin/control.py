@@ -15,6 +15,7 @@ from routewright.auth import Keys
 from routewright.caching.cache import Cache
 from routewright.catalog import Catalog
 from routewright.errors import GatewayError, error_headers, error_object
+from routewright.guardrails.rail import Rails
 from routewright.health_checks import HealthChecks
 from routewright.reloading import Difference
 from routewright.routing.feedback import Feedback
@@ -41,6 +42,8 @@ class Control:
     """Nano-dollars that the ledger has of a scope and owner, from a moment on and before another (ms since 1970)."""
     cache: Callable[[], Cache | None]
     """The response cache of this worker."""
+    rails: Callable[[], Rails | None]
+    """The guardrails that are configured."""
     spread_flush: Callable[[], None]
     """Tell the other workers to forget what they keep."""
     health_checks: HealthChecks

@@ -16,6 +16,7 @@ from routewright.config.caching import read_cache
 from routewright.config.deployments import Credentials, Deployments
 from routewright.config.embeddings import embeddings
 from routewright.config.front import MEGABYTE, front_limits
+from routewright.config.guardrails import read_guardrails
 from routewright.config.health_checks import read_health_checks
 from routewright.config.keys import check_key_models, read_keys
 from routewright.config.model_names import ModelNames
@@ -135,6 +136,7 @@ def _build(
             _refuse_unset(section, store)
     shared = valkey(router, cache_params)
     cache = read_cache(litellm, cache_params)
+    guardrails = read_guardrails(top)
 
     general.finish(schema.GENERAL_SETTINGS)
     litellm.finish(schema.LITELLM_SETTINGS, schema.LITELLM_SETTINGS_PATTERN)
@@ -166,6 +168,7 @@ def _build(
         exports=exports,
         traces=traces,
         metrics_need_key=metrics_need_key,
+        guardrails=guardrails,
         routes=routes,
         deployments=tuple(deployments.usable),
         allow_mock_response=allow_mock_response,

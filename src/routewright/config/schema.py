@@ -14,7 +14,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 TOP_LEVEL = _words("""
-    guardrails mcp_servers mcp_tools vector_store_registry prompts search_tools files_settings
+    mcp_servers mcp_tools vector_store_registry prompts search_tools files_settings
     finetune_settings assistant_settings agent_list policies policy_attachments sandbox_settings skills
     default_vertex_config cache_params
 """)

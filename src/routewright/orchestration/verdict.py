@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from routewright.orchestration.schema import conforms, is_number
 from routewright.types import Call
+from routewright.wire.schema import conforms, is_number
 
 ACCEPTED: Final = ""
 EMPTY, REFUSED, WRONG_JSON, TRUNCATED, DISAGREES, UNSURE = (

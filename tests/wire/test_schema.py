@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from routewright.orchestration.schema import conforms
+from routewright.wire.schema import conforms
 
 PERSON = {
     "type": "object",

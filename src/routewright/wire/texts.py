@@ -1,0 +1,180 @@
+"""Where the texts stand in a request and in a whole answer, in each client's dialect: to be read, to be replaced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from routewright.wire.json import encode
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Slots:
+    """Places of texts inside a decoded body. What is put back where a JSON text held several is encoded again."""
+
+    def __init__(self) -> None:
+        self._places: list[tuple[Any, Any]] = []
+        self._packed: list[tuple[Any, Any, Any, int, int]] = []
+        """(container, key, what its JSON text holds, first place, place after the last)."""
+
+    @property
+    def texts(self) -> list[str]:
+        return [container[key] for container, key in self._places]
+
+    def put(self, texts: list[str]) -> bool:
+        """Replace them all; whether any changed."""
+        changed = set()
+        for at, ((container, key), text) in enumerate(zip(self._places, texts, strict=True)):
+            if container[key] != text:
+                container[key] = text
+                changed.add(at)
+        for container, key, value, first, end in self._packed:
+            if any(first <= at < end for at in changed):
+                container[key] = encode(value).decode()
+        return bool(changed)
+
+    def text(self, container: Any, key: Any) -> None:
+        """One text, if it is one."""
+        value = container.get(key) if type(container) is dict else container[key]
+        if type(value) is str and value:
+            self._places.append((container, key))
+
+    def content(self, container: Any, key: str) -> None:
+        """A text, or a list of parts that hold some; what parts hold inside, as a tool's result, too."""
+        value = container.get(key)
+        if type(value) is not list:
+            self.text(container, key)
+            return
+        for place, part in enumerate(value):
+            if type(part) is str:
+                self.text(value, place)
+            elif type(part) is dict:
+                for name in ("text", "refusal", "thinking", "context", "title"):
+                    self.text(part, name)
+                if type(part.get("content")) in (str, list):
+                    self.content(part, "content")
+                self.inside(part, "input")
+
+    def inside(self, container: Any, key: str) -> None:
+        """Every text in a value: arguments of a tool, or its result."""
+        value = container.get(key) if type(container) is dict else None
+        if type(value) in (dict, list):
+            self._walk(value)
+
+    def packed(self, container: Any, key: str) -> None:
+        """Every text in a value that stands as a JSON text; one that is no JSON is a text itself."""
+        value = container.get(key) if type(container) is dict else None
+        if type(value) is not str or not value:
+            return
+        try:
+            inner = _decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            inner = None
+        if type(inner) not in (dict, list):
+            self.text(container, key)
+            return
+        first = len(self._places)
+        self._walk(inner)
+        self._packed.append((container, key, inner, first, len(self._places)))
+
+    def _walk(self, value: Any) -> None:
+        todo = [value]
+        while todo:
+            item = todo.pop()
+            entries = item.items() if type(item) is dict else enumerate(item)
+            for key, entry in entries:
+                if type(entry) is str and entry:
+                    self._places.append((item, key))
+                elif type(entry) in (dict, list):
+                    todo.append(entry)
+
+
+def request_slots(body: dict[str, Any]) -> Slots:
+    """What a client says: messages, instructions, prompts, results of tools; not what it says of its tools."""
+    slots = Slots()
+    for name in ("messages", "input"):
+        items = body.get(name)
+        if type(items) is not list:
+            continue
+        for place, item in enumerate(items):
+            if type(item) is str:
+                slots.text(items, place)
+            elif type(item) is dict:
+                _message(slots, item)
+    for name in ("prompt", "input", "instructions", "system", "query", "text", "documents", "suffix"):
+        if type(body.get(name)) is str or name not in ("input",):
+            slots.content(body, name)
+    contents = body.get("contents")
+    for content in [*(contents if type(contents) is list else ()), body.get("systemInstruction")]:
+        _gemini(slots, content)
+    return slots
+
+
+def _message(slots: Slots, message: dict[str, Any]) -> None:
+    slots.content(message, "content")
+    slots.content(message, "summary")
+    slots.text(message, "reasoning_content")
+    slots.packed(message, "arguments")
+    if type(message.get("output")) in (str, list):
+        slots.content(message, "output")
+    calls = message.get("tool_calls")
+    for call in calls if type(calls) is list else ():
+        slots.packed(call.get("function") if type(call) is dict else None, "arguments")
+
+
+def _gemini(slots: Slots, content: Any) -> None:
+    parts = content.get("parts") if type(content) is dict else None
+    for part in parts if type(parts) is list else ():
+        if type(part) is dict:
+            slots.text(part, "text")
+            slots.inside(part.get("functionCall"), "args")
+            slots.inside(part.get("functionResponse"), "response")
+
+
+def answer_slots(answer: dict[str, Any]) -> Slots:
+    """What a model says, thinks and would have tools do."""
+    slots = Slots()
+    for choice in answer.get("choices") or ():
+        slots.text(choice, "text")
+        message = choice.get("message")
+        if type(message) is dict:
+            for name in ("content", "reasoning_content", "refusal"):
+                slots.content(message, name)
+            slots.content(message, "thinking_blocks")
+            _message_calls(slots, message)
+    slots.content(answer, "content")
+    for item in answer.get("output") or ():
+        item_slots(slots, item)
+    for candidate in answer.get("candidates") or ():
+        _gemini(slots, candidate.get("content"))
+    return slots
+
+
+def _message_calls(slots: Slots, message: dict[str, Any]) -> None:
+    for call in message.get("tool_calls") or ():
+        slots.packed(call.get("function"), "arguments")
+
+
+def item_slots(slots: Slots, item: dict[str, Any]) -> None:
+    """Of an item of a Responses answer."""
+    for name in ("content", "summary"):
+        slots.content(item, name)
+    slots.packed(item, "arguments")
+
+
+def said(answer: dict[str, Any]) -> list[str]:
+    """What a model says to its user: without thoughts and tools."""
+    texts = []
+    for choice in answer.get("choices") or ():
+        texts.append(choice.get("text") or (choice.get("message") or {}).get("content"))
+    if type(answer.get("content")) is list:
+        texts.append("".join(block.get("text", "") for block in answer["content"] if block.get("type") == "text"))
+    if type(answer.get("output")) is list:
+        spoken = [part for item in answer["output"] if item.get("type") == "message" for part in item["content"]]
+        texts.append("".join(part.get("text", "") for part in spoken))
+    for candidate in answer.get("candidates") or ():
+        parts = (candidate.get("content") or {}).get("parts") or ()
+        texts.append("".join(part.get("text", "") for part in parts if not part.get("thought")))
+    return [text for text in texts if type(text) is str and text]

@@ -65,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "hedges": LEAVES | STATIONS,
     "orchestration": LEAVES | STATIONS,
     "gateway": LEAVES | STATIONS | {"server", "orchestration", "around"},
+    "keeping": LEAVES | STATIONS | {"server", "gateway"},
     "carriage": LEAVES | STATIONS | {"server", "gateway"},
     "admin": LEAVES | STATIONS | {"health_checks", "reloading", "server", "management"},
     "app": LEAVES
@@ -83,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
         "spending",
         "customers",
         "carriage",
+        "keeping",
         "guesses",
         "vitals",
         "around",

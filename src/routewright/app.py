@@ -64,6 +64,7 @@ from routewright.guardrails.registry import make_rails
 from routewright.guesses import Guesses
 from routewright.health_checks import HealthChecks
 from routewright.hedges import Hedges
+from routewright.keeping import KeptResponses
 from routewright.leasing import names
 from routewright.orchestration.make import orchestrations
 from routewright.record.exports import Exports
@@ -123,6 +124,7 @@ class Application:
         pages: Pages,
         metrics: Metrics,
         carriage: Carriage,
+        kept: KeptResponses,
         guesses: Guesses,
     ) -> None:
         self._keys = keys
@@ -140,6 +142,7 @@ class Application:
         self._stored = stored
         self._metrics = metrics
         self._carriage = carriage
+        self._kept = kept
         self._find = endpoints.find
 
     def pass_through(self, targets: Targets, key_header: str | None) -> None:
@@ -196,6 +199,11 @@ class Application:
     def handle(self, request: HttpRequest, client: HttpConnection) -> Coroutine[Any, Any, None]:
         if request.endpoint.is_proxied:
             return self._gateway.infer(request, client)
+        if request.endpoint.is_kept:
+            kept = self._kept
+            return (
+                kept.create(request, client) if request.endpoint.name == "responses" else kept.manage(request, client)
+            )
         if request.endpoint.is_carried:
             return self._carriage.carry(request, client)
         if request.endpoint.is_stored:
@@ -376,6 +384,7 @@ class WorkerProcess:
                 new_id,
                 server.data_dir / RUN_FOLDER,
             ),
+            KeptResponses(self.gateway, self.storage),
             self.guesses,
         )
         application.metrics_need_key = settings.metrics_need_key

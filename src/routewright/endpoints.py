@@ -38,6 +38,13 @@ SPEECH = _proxied("speech")
 TRANSCRIPTIONS = _carried("transcriptions")
 TRANSLATIONS = _carried("translations")
 RERANK = _proxied("rerank")
+RESPONSES = Endpoint(name="responses", methods=POST, access=Access.KEY, is_proxied=False, is_kept=True)
+RESPONSE = Endpoint(name="response", methods=("GET", "DELETE"), access=Access.KEY, is_proxied=False, is_kept=True,
+                    takes_body=False)  # fmt: skip
+RESPONSE_ITEMS = Endpoint(name="response_input_items", methods=GET, access=Access.KEY, is_proxied=False, is_kept=True,
+                          takes_body=False)  # fmt: skip
+RESPONSE_CANCEL = Endpoint(name="response_cancel", methods=POST, access=Access.KEY, is_proxied=False, is_kept=True,
+                           takes_body=False)  # fmt: skip
 GENERATE = _proxied("generate_content", "gemini")
 COUNT_CONTENT = _proxied("count_content", "gemini")
 MODELS = _control("models", GET, Access.KEY)
@@ -47,7 +54,7 @@ EXACT: dict[str, Endpoint] = {
     "/chat/completions": CHAT,
     "/completions": COMPLETIONS,
     "/embeddings": EMBEDDINGS,
-    "/responses": _proxied("responses"),
+    "/responses": RESPONSES,
     "/messages": _proxied("messages", "anthropic"),
     "/messages/count_tokens": _proxied("count_tokens", "anthropic"),
     "/images/generations": IMAGES,
@@ -162,7 +169,13 @@ _GEMINI_SUFFIXES = {
     ":streamGenerateContent": GENERATE,
     ":countTokens": COUNT_CONTENT,
 }
-_BETWEEN = (("/key/", "/regenerate", KEY_REGENERATE), ("/model/", "/update", MODEL_PATCH))
+_RESPONSE_PREFIX = "/responses/"
+_BETWEEN = (
+    ("/responses/", "/input_items", RESPONSE_ITEMS),
+    ("/responses/", "/cancel", RESPONSE_CANCEL),
+    ("/key/", "/regenerate", KEY_REGENERATE),
+    ("/model/", "/update", MODEL_PATCH),
+)
 """Paths with a name in the middle."""
 
 _TABLE = {**PAGES, **EXACT, **{"/v1" + path: endpoint for path, endpoint in EXACT.items()}}
@@ -195,6 +208,8 @@ def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
         middle = short[len(start) : -len(end)]
         if short.startswith(start) and short.endswith(end) and middle and "/" not in middle:
             return endpoint, middle
+    if short.startswith(_RESPONSE_PREFIX) and len(short) > len(_RESPONSE_PREFIX) and "/" not in short[11:]:
+        return RESPONSE, short[len(_RESPONSE_PREFIX) :]
     for prefix in _ENGINE_PREFIXES:
         if short.startswith(prefix):
             for suffix, endpoint in _ENGINE_SUFFIXES.items():
@@ -207,7 +222,12 @@ def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
 def every() -> list[tuple[str, Endpoint]]:
     """What is served, once each: without `/v1`, and with `{}` for the part of a path that is a name."""
     google = [(f"/v1beta/models/{{}}{suffix}", endpoint) for suffix, endpoint in _GEMINI_SUFFIXES.items()]
-    named = [("/models/{}", MODEL), *google, *((f"{start}{{}}{end}", endpoint) for start, end, endpoint in _BETWEEN)]
+    named = [
+        ("/models/{}", MODEL),
+        ("/responses/{}", RESPONSE),
+        *google,
+        *((f"{start}{{}}{end}", endpoint) for start, end, endpoint in _BETWEEN),
+    ]
     return [*EXACT.items(), *named]
 
 

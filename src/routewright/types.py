@@ -60,6 +60,8 @@ class Endpoint:
     takes_body: bool = True
     speaks: str = "openai"
     """The client dialect in which its errors are told."""
+    is_kept: bool = False
+    """Has to do with responses that are kept: `keeping.py` answers, or hands on to the gateway."""
     is_carried: bool = False
     """Its body is handed on as it comes, and never held whole."""
     is_stored: bool = False

@@ -77,7 +77,7 @@ def of_table() -> set[tuple[str, str]]:
     fixed = {
         (path, method)
         for path, endpoint in endpoints.paths()
-        if not (endpoint.is_proxied or endpoint.is_stored or endpoint.is_carried)
+        if not (endpoint.is_proxied or endpoint.is_stored or endpoint.is_carried or endpoint.is_kept)
         for method in endpoint.methods
         if method != "HEAD"  # the bridge asks for GET and leaves the body out
     }

@@ -22,7 +22,7 @@ def described(app: FastAPI) -> dict[str, Any]:
         ("/v1/chat/completions", "Chat completion, plain or streamed", ("model", "messages")),
         ("/v1/completions", "Legacy completion, plain or streamed", ("model", "prompt")),
         ("/v1/embeddings", "Embeddings", ("model", "input")),
-        ("/v1/responses", "OpenAI's Responses, plain or streamed; nothing is kept", ("model", "input")),
+        ("/v1/responses", "OpenAI's Responses, plain or streamed; kept with store: true", ("model", "input")),
         ("/v1/images/generations", "Pictures, whole or in the making", ("model", "prompt")),
         ("/v1/audio/speech", "Speech", ("model", "input")),
         ("/v1/images/edits", "Pictures from pictures, by a form", ("model", "image", "prompt")),

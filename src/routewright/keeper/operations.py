@@ -18,7 +18,8 @@ from routewright.management.grants import customers_of, grants_of
 from routewright.management.models import stored_models
 from routewright.management.seal import Seal
 from routewright.storage import Crossing, KeeperSettings, ManageRequest
-from routewright.store.database import Database
+from routewright.store import kept
+from routewright.store.database import Database, now_ms
 from routewright.store.follower import Follower
 from routewright.store.ledger import spent_nusd
 from routewright.store.lineage import last_of
@@ -108,10 +109,35 @@ def _glance(tools: Tools, body: msgspec.Raw) -> Any:
     return tools.database.read(lambda connection: glance.QUESTIONS[name](connection, **parameters))
 
 
+def _keep(tools: Tools, body: msgspec.Raw) -> Any:
+    row = msgspec.msgpack.decode(body, type=dict[str, Any])
+    tools.database.write(lambda connection: kept.keep(connection, row, now_ms()))
+
+
+def _kept_find(tools: Tools, body: msgspec.Raw) -> Any:
+    object_id, owner = msgspec.msgpack.decode(body, type=tuple[str, str | None])
+    found = tools.database.read(lambda connection: kept.find(connection, object_id, owner, now_ms()))
+    return None if found is None else found["body"]
+
+
+def _kept_forget(tools: Tools, body: msgspec.Raw) -> Any:
+    object_id, owner = msgspec.msgpack.decode(body, type=tuple[str, str | None])
+    return tools.database.write(lambda connection: kept.forget(connection, object_id, owner))
+
+
+def _kept_chain(tools: Tools, body: msgspec.Raw) -> Any:
+    object_id, owner = msgspec.msgpack.decode(body, type=tuple[str, str | None])
+    return tools.database.read(lambda connection: kept.chain(connection, object_id, owner, now_ms()))
+
+
 OPERATIONS: dict[str, Operation] = {
     "alert": Operation(_alert, needs_database=False),
     "customers": Operation(_customers),
     "grants": Operation(_grants),
+    "keep": Operation(_keep),
+    "kept_chain": Operation(_kept_chain),
+    "kept_find": Operation(_kept_find),
+    "kept_forget": Operation(_kept_forget),
     "models": Operation(_models),
     "manage": Operation(_manage, changes=True),
     "spent": Operation(_spent),

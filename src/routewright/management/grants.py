@@ -263,9 +263,7 @@ def customers_of(connection: Connection, ids: Sequence[str] | None) -> list[EndU
 # --- endpoints -----------------------------------------------------------------------------------------------------
 
 _OF_GROUP: dict[str, frozenset[str]] = {
-    LLM_ROUTES: frozenset(
-        {endpoint.name for _, endpoint in endpoints.paths() if endpoint.is_proxied or endpoint.is_carried}
-    )
+    LLM_ROUTES: frozenset({e.name for _, e in endpoints.every() if e.is_proxied or e.is_carried or e.is_kept})
     | {"models", "model"},
     INFO_ROUTES: frozenset(
         {e.name for _, e in endpoints.every() if e.access == Access.KEY and "GET" in e.methods} | {"models", "model"}

@@ -394,3 +394,19 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 """What the workers of every replica have to look at again, in the order of the commits; kept for a day."""
+
+kept = Table(
+    "kept",
+    metadata,
+    Column("object_id", String, primary_key=True),
+    _text("kind", required=True),
+    _text("owner", required=True),
+    _text("previous_id"),
+    _whole("created_at_ms", required=True),
+    _whole("expires_at_ms", required=True),
+    _whole("size_bytes", required=True),
+    _text("body", required=True),
+    Index(None, "expires_at_ms"),
+    Index(None, "created_at_ms"),
+)
+"""What callers asked to have kept, such as responses; `owner` is a team, a user or a key."""

@@ -1,6 +1,6 @@
 """OpenAI's Responses as a client dialect: a client's body to a `Call`, and all that its clients are told.
 
-Nothing is kept between two calls: a client sends its whole conversation, as with `store: false`.
+Nothing is kept between two calls here: `keeping.py` has put what was kept before into the input already.
 Source: OpenAI API reference, "Create a model response", as of 2026-11.
 """
 
@@ -27,7 +27,7 @@ def parse_responses(request: HttpRequest) -> Call:
     call.client = RESPONSES
     for name in _KEPT:
         if body.get(name) is not None:
-            raise InvalidRequest(f"{name} is not served: no response is kept, send the conversation", param=name)
+            raise InvalidRequest(f"{name} is not served: it names what OpenAI keeps; send the conversation", param=name)
     given = body.get("input")
     if given is None:
         raise MissingField("input is required", param="input")

@@ -38,7 +38,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 def response_object(
     call: Call, answer_id: str, model: str, created_s: float, output: list[Any], status: str
 ) -> dict[str, Any]:
-    """Still without `usage`. Nothing is kept here, so `store` is false whatever was asked."""
+    """Still without `usage`. What is kept is told its own `store` and id by `keeping.py`."""
     body = call.body
     echoed = {name: _DEFAULTS[name] if body.get(name) is None else body[name] for name in _ECHOED}
     about = {"background": False, "previous_response_id": None, "store": False, "error": None}

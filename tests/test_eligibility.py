@@ -11,7 +11,7 @@ from routewright.eligibility import Eligibility, is_in_region
 from routewright.errors import ContextLengthExceeded, ModelAccessDenied
 from routewright.settings import AttemptSettings
 from routewright.types import Candidates, Group, Health
-from values import call, caller, deployment_settings
+from values import call, deployment_settings
 
 
 def group(name: str = "m", **entries: dict[str, Any]) -> Group:
@@ -19,10 +19,10 @@ def group(name: str = "m", **entries: dict[str, Any]) -> Group:
     return make_group(name, [(each, Health()) for each in settings], AttemptSettings())
 
 
-def narrowed(candidates: Candidates, key_tags: tuple[str, ...] = (), fields: Any = None, **settings: Any) -> Candidates:
+def narrowed(candidates: Candidates, fields: Any = None, **settings: Any) -> Candidates:
     found = Eligibility.of(AttemptSettings(**settings))
     assert found is not None
-    found.narrow(candidates, call(**(fields or {})), caller(tags=key_tags))
+    found.narrow(candidates, call(**(fields or {})))
     return candidates
 
 
@@ -48,10 +48,6 @@ def test_tags_choose_who_has_one_or_all_of_them(tags: list[str], match_any: bool
     assert left(narrowed(Candidates((group(**TAGGED),)), fields={"tags": tags}, **settings)) == [expected]
 
 
-def test_tags_of_the_key_count_as_those_of_the_request() -> None:
-    assert left(narrowed(Candidates((group(**TAGGED),)), ("free",), enable_tag_filtering=True)) == [["free"]]
-
-
 @pytest.mark.parametrize(("tags", "match_any"), [(["unknown"], True), (["paid", "free"], False)])
 def test_tags_that_nobody_has_are_refused(tags: list[str], match_any: bool) -> None:
     with pytest.raises(ModelAccessDenied, match="these tags"):
@@ -73,7 +69,7 @@ def test_group_that_loses_nobody_stays_itself_and_a_part_is_made_once() -> None:
     kept: list[Group] = []
     for tags in ([], ["paid"], ["paid"]):
         candidates = Candidates((among,))
-        found.narrow(candidates, call(tags=tags), caller())
+        found.narrow(candidates, call(tags=tags))
         kept.append(candidates.groups[0])
     assert kept[0] is among
     assert kept[1] is kept[2]
@@ -119,6 +115,22 @@ def test_request_that_must_stay_in_a_region_stays_there() -> None:
         assert left(found) == [expected]
     with pytest.raises(ModelAccessDenied, match="region"):
         narrowed(Candidates((among,)), fields={"allowed_model_region": "ap-south-1"}, enable_pre_call_checks=True)
+
+
+def test_end_user_s_region_binds_whatever_the_request_says() -> None:
+    among = group(east={"region": "us-east-1"}, frankfurt={"region": "eu-central-1"}, dublin={"region": "eu-west-1"})
+    found = Eligibility.of(AttemptSettings(enable_pre_call_checks=True), {"anna": "eu"}.get)
+    assert found is not None
+    for fields, expected in (
+        ({"user": "anna"}, ["frankfurt", "dublin"]),
+        ({"user": "anna", "allowed_model_region": "eu-west-1"}, ["dublin"]),
+        ({"user": "ben"}, ["east", "frankfurt", "dublin"]),
+    ):
+        candidates = Candidates((among,))
+        found.narrow(candidates, call(**fields))
+        assert left(candidates) == [expected]
+    with pytest.raises(ModelAccessDenied):
+        found.narrow(Candidates((among,)), call(user="anna", allowed_model_region="us"))
 
 
 @pytest.mark.parametrize(

@@ -433,6 +433,7 @@ class WorkerProcess:
             lambda: self.upstream.balance.is_anything_resting,
             lambda name: self._healths.setdefault(name, Health()),
             self.upstream.credentials.of,
+            self.customers.region_of,
         )
         catalog.is_whole = not self.storage.is_wanted or self._knows_models
         return catalog

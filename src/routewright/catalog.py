@@ -201,17 +201,18 @@ class Catalog:
         is_anything_resting: Callable[[], bool] = lambda: True,
         health_of: Callable[[str], Health] = lambda _: Health(),
         credential_of: CredentialOf = Credential,
+        region_of: Callable[[str], str | None] | None = None,
     ) -> None:
         """`is_available`: has the group a deployment that may be used now; `is_anything_resting`: could it be False.
 
         `health_of`: what is known of a deployment by its id, from a catalog that this one follows.
-        `credential_of`: the one credential of a source.
+        `credential_of`: the one credential of a source. `region_of`: where an end user's requests must stay.
         """
         self._credential_of = credential_of
         self._attempts: AttemptSettings = settings.attempts
         self._allows_mock = settings.allow_mock_response
         self._fallbacks = Fallbacks.of(settings.attempts)
-        self._eligibility = Eligibility.of(settings.attempts)
+        self._eligibility = Eligibility.of(settings.attempts, region_of)
         self.candidates: Callable[[Call, Caller], Candidates] = (
             self._candidates if self._eligibility is None else self._eligible
         )
@@ -258,7 +259,7 @@ class Catalog:
     def _eligible(self, call: Call, caller: Caller) -> Candidates:
         assert self._eligibility is not None
         candidates = self._candidates(call, caller)
-        self._eligibility.narrow(candidates, call, caller)
+        self._eligibility.narrow(candidates, call)
         return candidates
 
     def _candidates(self, call: Call, caller: Caller) -> Candidates:

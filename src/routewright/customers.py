@@ -57,6 +57,13 @@ class Customers:
             return _with_budget(own, self._default)
         return own
 
+    def region_of(self, customer_id: str) -> str | None:
+        """Where its requests must stay. Raises StorageUnavailable while it is not known."""
+        if self._is_stale:
+            raise StorageUnavailable("what end users may use is not known now; try again")
+        found = self._stored.get(customer_id)
+        return None if found is None else found.allowed_region
+
     async def changed(self, changes: Sequence[Change]) -> None:
         """Read again what a change touches."""
         kinds = {change.kind for change in changes}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from routewright.errors import ContextLengthExceeded, GatewayError, ModelAccessDenied
 from routewright.settings import AttemptSettings
-from routewright.types import Call, Caller, Candidates, Deployment, Group
+from routewright.types import Call, Candidates, Deployment, Group
 
 DEFAULT_TAG = "default"
 MAX_NARROWED = 4096
@@ -42,25 +42,31 @@ def is_in_region(region: str | None, allowed: str) -> bool:
 class Eligibility:
     """Takes out of a request's candidates what may not take it."""
 
-    def __init__(self, settings: AttemptSettings) -> None:
+    def __init__(self, settings: AttemptSettings, region_of: Callable[[str], str | None] | None = None) -> None:
+        """`region_of`: where the requests of an end user must stay, by its id."""
+        self._region_of = region_of
         self._by_tags = settings.enable_tag_filtering
         self._any_tag = settings.tag_filtering_match_any
         self._checks = settings.enable_pre_call_checks
         self._narrowed: dict[tuple[Group, tuple[int, ...], str], Group] = {}
 
     @staticmethod
-    def of(settings: AttemptSettings) -> Eligibility | None:
+    def of(settings: AttemptSettings, region_of: Callable[[str], str | None] | None = None) -> Eligibility | None:
         """None where every deployment may take every request."""
-        return Eligibility(settings) if settings.enable_tag_filtering or settings.enable_pre_call_checks else None
+        return (
+            Eligibility(settings, region_of)
+            if settings.enable_tag_filtering or settings.enable_pre_call_checks
+            else None
+        )
 
-    def narrow(self, candidates: Candidates, call: Call, caller: Caller) -> None:
+    def narrow(self, candidates: Candidates, call: Call) -> None:
         """Raises ModelAccessDenied where tags or region leave nothing of the model, or of any of a route's.
 
         What is too long for all deployments stays, closed: a fallback may have a longer context.
         """
-        tags = (*call.metadata_tags, *caller.tags) if self._by_tags else ()
+        regions = self._regions(call) if self._checks else ()
         whole = candidates.groups
-        groups = [self._part(group, tags, call) for group in whole]
+        groups = [self._part(group, call, regions) for group in whole]
         allowed = range(len(groups)) if candidates.allowed is None else candidates.allowed
         if any(group is not before for group, before in zip(groups, whole, strict=True)):
             candidates.groups = groups
@@ -73,24 +79,28 @@ class Eligibility:
                     raise refusal
             elif len(open_ones) != len(groups):
                 candidates.allowed = open_ones
-        candidates.fallbacks = self._open(candidates.fallbacks, tags, call)
-        candidates.context_window_fallbacks = self._open(candidates.context_window_fallbacks, tags, call)
-        candidates.content_policy_fallbacks = self._open(candidates.content_policy_fallbacks, tags, call)
+        candidates.fallbacks = self._open(candidates.fallbacks, call, regions)
+        candidates.context_window_fallbacks = self._open(candidates.context_window_fallbacks, call, regions)
+        candidates.content_policy_fallbacks = self._open(candidates.content_policy_fallbacks, call, regions)
 
-    def _open(self, groups: Sequence[Group], tags: Sequence[str], call: Call) -> Sequence[Group]:
-        return [part for part in [self._part(group, tags, call) for group in groups] if part.refusal is None]
+    def _regions(self, call: Call) -> Sequence[str]:
+        """All that a request must stay in: its own word can't lead out of its end user's."""
+        of_user = self._region_of(call.user) if call.user and self._region_of is not None else None
+        return [region for region in (call.allowed_region, of_user) if region is not None]
 
-    def _part(self, group: Group, tags: Sequence[str], call: Call) -> Group:
+    def _open(self, groups: Sequence[Group], call: Call, regions: Sequence[str]) -> Sequence[Group]:
+        return [part for part in [self._part(group, call, regions) for group in groups] if part.refusal is None]
+
+    def _part(self, group: Group, call: Call, regions: Sequence[str]) -> Group:
         """The deployments of a group that may take the call: the group itself where all may."""
         left: Sequence[Deployment] = group.deployments
         why = ""
         if self._by_tags:
-            left = self._of_tags(left, tags)
+            left = self._of_tags(left, call.metadata_tags)
             why = "" if left else "tags"
         if self._checks and left:
-            region = call.allowed_region
-            if region is not None:
-                left = [each for each in left if is_in_region(each.region, region)]
+            if regions:
+                left = [each for each in left if all(is_in_region(each.region, region) for region in regions)]
                 why = "" if left else "region"
             if left:
                 tokens = call.prompt_tokens_estimate

@@ -46,6 +46,8 @@ class EndUser(msgspec.Struct, frozen=True, kw_only=True):
     customer_id: str
     is_blocked: bool
     allowance: Allowance
+    allowed_region: str | None = None
+    """Where its requests must be answered: LiteLLM's `allowed_model_region`."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.dialect import openai_error
-from harness.gateway import MASTER_KEY, SMALL_KEY, TEAM_KEY, Gateway, base_config, deployment, running
+from harness.gateway import MASTER_KEY, SMALL_KEY, TEAM_KEY, Gateway, base_config, deployment, eventually, running
 from harness.upstream import Upstream
 from harness.wire import Reply, assert_error
 
@@ -85,7 +85,7 @@ def test_tags_lead_to_the_deployments_that_have_them(ask: dict[str, Any], who: s
 
 def test_tags_of_a_key_stand_in_its_records(choosy: Gateway) -> None:
     reply = choosy.chat(model="tagged", key=PAID_KEY, tags=["mine"])
-    assert choosy.record_of(reply)["tags"] == ["mine", "free"]
+    assert sorted(choosy.record_of(reply)["tags"]) == ["free", "mine"]
 
 
 def test_region_that_a_request_must_stay_in_is_kept(choosy: Gateway, upstream: Upstream) -> None:
@@ -93,6 +93,18 @@ def test_region_that_a_request_must_stay_in_is_kept(choosy: Gateway, upstream: U
         assert choosy.chat(model="placed", allowed_model_region="eu").text == "Hello from placed-eu"
     assert "allowed_model_region" not in upstream["placed-eu"].last.json
     assert_error(choosy.chat(model="placed", allowed_model_region="ap-south-1"), 403, "model_access_denied")
+
+
+def test_requests_of_an_end_user_stay_in_its_region(choosy: Gateway) -> None:
+    made = choosy.request("POST", "/customer/new", {"user_id": "anna", "allowed_model_region": "eu"}, key=MASTER_KEY)
+    assert made.status == 200, made.body
+    eventually(lambda: choosy.chat(model="placed", user="anna", allowed_model_region="us").status == 403,
+               what="the worker to know the end user")  # fmt: skip
+    for _ in range(6):
+        assert choosy.chat(model="placed", user="anna").text == "Hello from placed-eu"
+    assert {choosy.chat(model="placed", user="ben").text for _ in range(20)} == {
+        "Hello from placed-eu", "Hello from placed-us",
+    }  # fmt: skip
 
 
 # --- fallbacks --------------------------------------------------------------------------------------------------------

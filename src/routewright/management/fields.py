@@ -295,7 +295,7 @@ CUSTOMER_FIELDS: Table = {
     "default_model": Field(text, ADMINS),
     **_only(ADMINS, _LIMITS),
     **_only(ADMINS, _BUDGET),
-    "allowed_model_region": _kept(text),
+    "allowed_model_region": Field(text, ADMINS, "extra", "with enable_pre_call_checks: its requests stay there"),
     "object_permission": _kept(),
 }
 BUDGET_FIELDS: Table = {

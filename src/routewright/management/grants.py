@@ -255,6 +255,7 @@ def customers_of(connection: Connection, ids: Sequence[str] | None) -> list[EndU
             customer_id=row["customer_id"],
             is_blocked=bool(row["blocked"]),
             allowance=_allowance("customer", row["customer_id"], row, budgets),
+            allowed_region=(row["extra"] or {}).get("allowed_model_region"),
         )
         for row in rows
     ]

@@ -106,6 +106,7 @@ ROUTERS_FOLDER = "routers"
 RUN_FOLDER = "run"
 SDK_SOCKET = "litellm.sock"
 ONLINE_FOLDER = "online"
+EVERY_KEY = (Change("all", ""),)
 Load = Callable[[], Settings]
 log = logging.getLogger("routewright")
 
@@ -287,6 +288,7 @@ class WorkerProcess:
         self.customers = Customers(self.storage, self.admission)
         self.customers.configure(settings.end_user_budget, settings.tag_budgets)
         self.storage.on_changed.append(self.customers.changed)
+        self._access_groups = settings.access_groups
         self.keys = Keys(settings, self.admission.limits_of, self.storage.may_hold_keys)
         stored = self.keys.stored = StoredKeys(self._ask_grants, self._limits_of, self.keys.forget_recent)
         self.storage.on_changed += [stored.changed, self._models_changed]
@@ -477,7 +479,8 @@ class WorkerProcess:
         return msgspec.msgpack.decode(await self.storage.ask("spent", questions), type=list[int])
 
     async def _ask_grants(self, hashes: list[str]) -> Grants:
-        return msgspec.msgpack.decode(await self.storage.ask("grants", hashes), type=dict[str, Grant | None])
+        asked = (hashes, self._access_groups)
+        return msgspec.msgpack.decode(await self.storage.ask("grants", asked), type=dict[str, Grant | None])
 
     def _limits_of(self, grant: Grant) -> Meters | None:
         return self.admission.meters_of(
@@ -555,6 +558,10 @@ class WorkerProcess:
         made = orchestrations(catalog.routes, catalog.group)
         around = self._around_of(settings, self.settings if stored == self._stored_models else None)
         self.keys.configure(whole)
+        if whole.access_groups != self._access_groups:
+            self._access_groups = whole.access_groups
+            if self.keys.stored is not None:
+                self._run_soon(self.keys.stored.changed(EVERY_KEY))
         self._application.metrics_need_key = settings.metrics_need_key
         if (settings.logs, settings.exports, settings.traces) != _told(self.settings):
             self._tell(settings)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from routewright.errors import AuthenticationError, PermissionDenied, UnknownKey
+from routewright.grants import with_members
 from routewright.settings import KeySettings, Settings
 from routewright.stored_keys import StoredKeys
 from routewright.types import Access, Caller
@@ -55,6 +56,7 @@ class Keys:
     def configure(self, settings: Settings) -> None:
         """Take the configuration's keys as they are now."""
         callers: dict[bytes, Caller] = {}
+        groups = settings.access_groups
         for entry in settings.keys:
             key = entry.key.reveal().encode()
             digest = hash_of(key)
@@ -62,7 +64,7 @@ class Keys:
                 key_hash=digest,
                 alias=entry.alias,
                 is_master=False,
-                models=None if entry.models is None else frozenset(entry.models),
+                models=None if entry.models is None else frozenset(with_members(entry.models, groups)),
                 dial=entry.dial,
                 limits=self._limits_of(digest, entry),
                 tags=entry.tags,

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from routewright.types import Allowance
+
+AccessGroups = dict[str, list[str]]
+"""`model_info.access_groups`: name of a group -> the models in it, wildcards among them."""
+
+
+def with_members(models: Iterable[str], groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """A list of names and wildcards, with the models of the groups that it names."""
+    found = list(models)
+    for name in tuple(found):
+        found += groups.get(name, ())
+    return tuple(dict.fromkeys(found))
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):

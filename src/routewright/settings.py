@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from routewright.credentials import AwsCredentials, CredentialSource
+from routewright.grants import AccessGroups
 from routewright.types import Allowance, Price, Secret
 
 STORE_FILE = "store.sqlite3"
@@ -144,6 +145,8 @@ class DeploymentSettings:
     supports_vision: bool | None = None
     supports_tools: bool | None = None
     supports_json: bool | None = None
+    access_groups: tuple[str, ...] = ()
+    """`model_info.access_groups`: a key that may use one of them may use this model."""
     quality: float | None = None
     """`model_info.quality`, 0..1."""
     tags: tuple[str, ...] = ()
@@ -567,3 +570,14 @@ class Settings:
     config_path: Path | None = None
     config_files: tuple[Path, ...] = ()
     """It, and what it includes."""
+
+    @property
+    def access_groups(self) -> AccessGroups:
+        """The models of each group that a key's list may name in place of them."""
+        groups: AccessGroups = {}
+        for deployment in self.deployments:
+            for group in deployment.access_groups:
+                members = groups.setdefault(group, [])
+                if deployment.model_name not in members:
+                    members.append(deployment.model_name)
+        return groups

@@ -286,7 +286,6 @@ general_settings:
                 "the variable MISSING_KEY is not set",
                 'config.yaml:18: litellm_params.model: model "o1-pro" (openai/o1-pro) is left out: '
                 "mode responses is not served yet",
-                EFFECTLESS + "model_info.access_groups",
             ],
             id="credentials and tags",
         ),

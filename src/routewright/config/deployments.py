@@ -169,6 +169,7 @@ class Deployments:
         drop_params = params.names("additional_drop_params") or ()
         drops_unsupported = params.boolean("drop_params")
         tags = params.names("tags") or ()
+        access_groups = info.names("access_groups") or ()
         mode = info.text("mode")
         identity = self._identity(params, info, name)
 
@@ -291,6 +292,7 @@ class Deployments:
             drops_unsupported=drops,
             mode=mode,
             tags=tags,
+            access_groups=access_groups,
             budget=own_budget if own_budget.max_budget_nusd is not None else None,
             region=aws.region if region is None and aws is not None else region,
             mock_response=mock_response,

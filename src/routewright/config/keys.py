@@ -104,7 +104,11 @@ def check_key_models(top: Section, models: ModelNames) -> None:
         for name in listed.value:
             text = name.value
             if isinstance(text, str) and "*" not in text and variable_of(name) is None and not models.has_name(text):
-                special = text in ("all-proxy-models", "all-team-models", "no-default-models")
+                special = text in models.access_groups or text in (
+                    "all-proxy-models",
+                    "all-team-models",
+                    "no-default-models",
+                )
                 if not special:
                     message = f'no model or route named "{shown(text)}"'
                     top.notes.warn(name, f"keys[{index}].models", message, models.nearest(text))

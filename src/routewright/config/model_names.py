@@ -15,6 +15,7 @@ class ModelNames:
     def __init__(self, deployments: Deployments, top: Section) -> None:
         self.modes = deployments.names
         self.served = {deployment.model_name for deployment in deployments.usable}
+        self.access_groups = {group for deployment in deployments.usable for group in deployment.access_groups}
         self.aliases: set[str] = set()
         routes = top.entries.get("routes")
         self.routes = {"auto", *(routes.value if routes is not None and isinstance(routes.value, dict) else ())}

@@ -69,7 +69,7 @@ REFUSED_DEFAULTS = _words("model messages prompt input stream")
 """Would replace what the client asks for, rather than complete it."""
 
 MODEL_INFO = _words("""
-    access_groups team_id team_public_model_name tier health_check_voice access_windows internal_router_model
+    team_id team_public_model_name tier health_check_voice access_windows internal_router_model
     enable_tag_filtering allow_fail_open blocked discoverable ptu_count cost_per_ptu_per_hour ptu_effective_from
     ptu_effective_to regional_processing_uplift_multiplier
 """)

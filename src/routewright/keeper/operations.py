@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from routewright.errors import StorageUnavailable
+from routewright.grants import AccessGroups
 from routewright.keeper.alerts import Alerts
 from routewright.management import glance, sessions
 from routewright.management.answer import answer
@@ -53,8 +54,8 @@ class Operation:
 
 
 def _grants(tools: Tools, body: msgspec.Raw) -> Any:
-    hashes = msgspec.msgpack.decode(body, type=list[str])
-    return tools.database.read(lambda connection: grants_of(connection, hashes))
+    hashes, groups = msgspec.msgpack.decode(body, type=tuple[list[str], AccessGroups])
+    return tools.database.read(lambda connection: grants_of(connection, hashes, groups))
 
 
 def _customers(tools: Tools, body: msgspec.Raw) -> Any:

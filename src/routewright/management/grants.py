@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from routewright import endpoints
-from routewright.grants import EndUser, Grant
+from routewright.grants import EndUser, Grant, with_members
 from routewright.store import schema
 from routewright.store.lineage import line_of
 from routewright.store.rows import Row
@@ -23,8 +23,13 @@ _LIMITS = ("rpm_limit", "tpm_limit", "max_parallel_requests")
 _BUDGET = ("max_budget_nusd", "soft_budget_nusd", "budget_duration")
 
 
-def grants_of(connection: Connection, hashes: Collection[str]) -> dict[str, Grant | None]:
-    """What each key may do, in a handful of statements however many they are; None where there is no such key."""
+def grants_of(
+    connection: Connection, hashes: Collection[str], groups: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Grant | None]:
+    """What each key may do, in a handful of statements however many they are; None where there is no such key.
+
+    `groups`: the models of each access group, which a list may name in place of them.
+    """
     keys = _by_id(connection, schema.keys, "key_hash", hashes)
     teams = _by_id(connection, schema.teams, "team_id", _values(keys.values(), "team_id"))
     users = _by_id(connection, schema.users, "user_id", _values(keys.values(), "user_id"))
@@ -42,7 +47,7 @@ def grants_of(connection: Connection, hashes: Collection[str]) -> dict[str, Gran
     made: dict[str, Grant | None] = dict.fromkeys(hashes)
     for key_hash, key in keys.items():
         team, user = teams.get(key["team_id"]), users.get(key["user_id"])
-        made[key_hash] = _grant(key, team, user, members.get((key["team_id"], key["user_id"])), budgets)
+        made[key_hash] = _grant(key, team, user, members.get((key["team_id"], key["user_id"])), budgets, groups or {})
     return made
 
 
@@ -59,7 +64,10 @@ def _by_id(connection: Connection, table: Table, name: str, ids: Collection[str]
     return found
 
 
-def _grant(key: Row, team: Row | None, user: Row | None, member: Row | None, budgets: Mapping[str, Row]) -> Grant:
+def _grant(
+    key: Row, team: Row | None, user: Row | None, member: Row | None, budgets: Mapping[str, Row],
+    groups: Mapping[str, Sequence[str]],
+) -> Grant:  # fmt: skip
     key_hash, team_id, user_id = key["key_hash"], key["team_id"], key["user_id"]
     line = line_of(key)  # what a key may use is counted for all that it has replaced
     allowances = [_allowance("key", line, key, budgets, temporary=True)]
@@ -86,7 +94,7 @@ def _grant(key: Row, team: Row | None, user: Row | None, member: Row | None, bud
         organization_id=key["organization_id"],
         refusal=_refusal(key, team),
         expires_at_ms=key["expires_at_ms"],
-        models=_models(key, team, user),
+        models=_models(key, team, user, groups),
         aliases={**((team or {}).get("model_aliases") or {}), **(key["aliases"] or {})},
         endpoints=allowed_endpoints(key["key_type"], key["allowed_routes"]),
         tags=tuple(dict.fromkeys([*(key["tags"] or ()), *((team or {}).get("tags") or ())])),
@@ -126,7 +134,9 @@ def _refusal(key: Row, team: Row | None) -> str | None:
 # --- models --------------------------------------------------------------------------------------------------------
 
 
-def _models(key: Row, team: Row | None, user: Row | None) -> tuple[str, ...] | None:
+def _models(
+    key: Row, team: Row | None, user: Row | None, groups: Mapping[str, Sequence[str]]
+) -> tuple[str, ...] | None:
     """What all of them allow. A user's list is for keys without a team, as with LiteLLM."""
     lists = [key["models"]]
     if team is None and ALL_TEAM_MODELS in (key["models"] or ()):
@@ -139,6 +149,7 @@ def _models(key: Row, team: Row | None, user: Row | None) -> tuple[str, ...] | N
     for each in lists:
         own = meant(each)
         if own is not None:
+            own = with_members(own, groups)
             allowed = own if allowed is None else both(allowed, own)
     return allowed
 

@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "fallbacks": BASE,
     "catalog": BASE | {"providers", "eligibility", "fallbacks"},
     "routing": BASE | {"wire"},
-    "caching": BASE | {"wire"},
+    "caching": BASE | {"wire", "valkey"},
     "guardrails": BASE | {"wire"},
     "around": LEAVES | STATIONS,
     "upstream": BASE | {"providers"},

@@ -370,7 +370,7 @@ class WorkerProcess:
             has_master_key=settings.master_key is not None,
             deployments=settings.deployments,
         )
-        self.probes.cache_type = None if settings.cache is None else "local"
+        self.probes.cache_type = _cache_type(settings)
         application = self._application = Application(
             self.keys,
             self.gateway,
@@ -465,8 +465,20 @@ class WorkerProcess:
         ):  # fmt: skip
             cache = self.gateway.around.cache
         else:
-            cache = None if settings.cache is None else Cache(settings.cache)
+            cache = self._cache_of(settings)
+            if previous is not None and self.gateway.around.cache is not None:
+                self.gateway.around.cache.close()
         return Around(cache, make_rails(settings.guardrails, self._post))
+
+    def _cache_of(self, settings: Settings) -> Cache | None:
+        if settings.cache is None:
+            return None
+        if not settings.cache.is_shared or settings.valkey is None:
+            return Cache(settings.cache)
+        # Imported where there is a Valkey: its client's reader is an extra.
+        from routewright.caching.shared import Shared
+
+        return Cache(settings.cache, Shared(settings.valkey))
 
     async def _post(self, address: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> tuple[int, bytes]:
         work = post(self.upstream.pools, address, headers, body, timeout_s)
@@ -570,7 +582,7 @@ class WorkerProcess:
         self.catalog = self.gateway.catalog = catalog
         self.routing = self.gateway.routing = self.probes.routing = routing
         self.gateway.orchestrations, self.gateway.around = made, around
-        self.probes.cache_type = None if settings.cache is None else "local"
+        self.probes.cache_type = _cache_type(settings)
         self._application.pass_through(Targets(whole, catalog.groups()), whole.key_header_name)
         self.customers.configure(whole.end_user_budget, whole.tag_budgets)
         if _has_budgets(whole):
@@ -704,6 +716,8 @@ class WorkerProcess:
             connection.cut()
         await asyncio.sleep(0)
         self.routing.close()
+        if self.gateway.around.cache is not None:
+            self.gateway.around.cache.close()
         self.journal.close()
         self._counters.note_end(self._slot)
         self.feedback.save()
@@ -785,7 +799,7 @@ class WorkerProcess:
         if self._counters.flushes != self._flushes_seen:
             self._flushes_seen = self._counters.flushes
             if self.gateway.around.cache is not None:
-                self.gateway.around.cache.flush()
+                self.gateway.around.cache.memory.flush()
         if now - self._polled_s >= self.settings.router.reload_interval_s:
             self._polled_s = now
             self.routing.poll()
@@ -856,6 +870,13 @@ def _told(settings: Settings) -> tuple[object, object, object]:
 
 def _nothing() -> None:
     """Nobody waits for the record of a part."""
+
+
+def _cache_type(settings: Settings) -> str | None:
+    """In LiteLLM's words."""
+    if settings.cache is None:
+        return None
+    return "redis" if settings.cache.is_shared else "local"
 
 
 def _has_budgets(settings: Settings) -> bool:

@@ -126,7 +126,7 @@ class Visit:
             self._guarded = GuardedAnswer(self._client, call, outcome, looking, seen)
             self._client = self._guarded
 
-    def is_known(self) -> bool:
+    async def is_known(self) -> bool:
         """Whether the cache has an answer that will do; `give_known` gives it."""
         cache = self._cache
         if cache is None or self._found is not None:
@@ -138,7 +138,7 @@ class Visit:
         outcome.notes = outcome.notes or Notes()
         outcome.notes.cache_key = place.key
         outcome.fields += b"x-litellm-cache-key: %b\r\n" % place.key.encode("ascii")
-        entry = cache.find(place)
+        entry = await cache.find(place)
         said = None if entry is None else replayed(entry, self._call)
         if entry is None or said is None:
             return False

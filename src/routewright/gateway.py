@@ -125,7 +125,7 @@ class Gateway:
                     await self._ask_in_steps(call, candidates, client, outcome)
                     return
                 await visit.check()
-                if not visit.is_known():
+                if not await visit.is_known():
                     await self._ask_in_steps(call, candidates, visit.far, outcome)
                     await visit.finish()
                     return
@@ -140,7 +140,7 @@ class Gateway:
             far = client
             if visit is not None:
                 await visit.check()
-                if visit.is_known():
+                if await visit.is_known():
                     visit.give_known()
                     await visit.finish()
                     return

@@ -410,6 +410,8 @@ class CacheSettings:
     """Of each worker."""
     max_entry_bytes: int = 1024 * 1024
     """Of one answer; a longer one is not kept."""
+    is_shared: bool = False
+    """Kept in the Valkey or Redis of `valkey`, for all workers and replicas, in place of each worker's memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

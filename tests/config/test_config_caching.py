@@ -62,3 +62,13 @@ def test_fault_is_told_with_its_field(params: str, fault: str) -> None:
 def test_keys_may_be_bound_to_some_controls() -> None:
     text = "keys: [{key: sk-1, allowed_cache_controls: [ttl]}, {key: sk-2, allowed_cache_controls: []}]"
     assert [key.cache_controls for key in load_text(text, environ={}).keys] == [("ttl",), None]
+
+
+@pytest.mark.parametrize(
+    ("params", "is_shared"),
+    [("{type: redis, host: h}", True), ("{type: local}", False), ("{type: redis}", False), ("", False)],
+)
+def test_it_is_shared_where_there_is_a_redis(params: str, is_shared: bool) -> None:
+    found = load(params)
+    assert found.cache is not None
+    assert found.cache.is_shared == is_shared

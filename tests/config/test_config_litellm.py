@@ -259,8 +259,6 @@ general_settings:
             WITH_DATABASE_AND_CACHE,
             ["openai/fake", "openai/fake", "openai/text-embedding-ada-002"],
             [
-                'config.yaml:22: litellm_settings.cache_params.type: "redis" is not served here: each worker keeps '
-                "answers in its own memory",
                 EFFECTLESS + "general_settings.database_connection_pool_limit, "
                 "general_settings.proxy_batch_write_at, "
                 "litellm_settings.max_internal_user_budget, "

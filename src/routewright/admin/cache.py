@@ -30,6 +30,7 @@ def add_cache(app: FastAPI, control: Control, prefix: str) -> None:
     @app.get(prefix + "/cache/ping", summary="Is there a cache, and does it answer", **shown)  # type: ignore[arg-type]
     async def ping() -> Any:
         """404 where none is configured. Figures are those of the worker that answers."""
+        await cache().ping()
         info = cache().info()
         return {"status": "healthy", "cache_type": info["type"], "ping_response": True, "set_cache_response": "success",
                 "cache": info}  # fmt: skip
@@ -42,13 +43,14 @@ def add_cache(app: FastAPI, control: Control, prefix: str) -> None:
     @app.post(prefix + "/cache/delete", summary="Forget some answers", **shown)  # type: ignore[arg-type]
     async def delete(body: CacheKeys) -> Any:
         """By their keys. Where several workers keep answers each for itself, the others forget all of theirs."""
-        deleted = cache().delete(body.keys)
-        control.spread_flush()
+        deleted = await cache().delete(body.keys)
+        if cache().shared is None:
+            control.spread_flush()
         return {"status": "success", "deleted": deleted}
 
     @app.post(prefix + "/cache/flushall", summary="Forget all answers", **shown)  # type: ignore[arg-type]
     async def flushall() -> Any:
         """In every worker."""
-        cache().flush()
+        await cache().flush()
         control.spread_flush()
         return {"status": "success"}

@@ -9,7 +9,7 @@ import msgspec
 
 from routewright.types import Call, Caller, Candidates
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the layout below and of `Entry`; a key of another version is another key."""
 ENDPOINTS: Final = frozenset({"chat", "completions", "embeddings", "messages", "responses", "generate_content"})
 """Whose answers can be kept at all."""
@@ -37,13 +37,19 @@ def key_of(call: Call, candidates: Candidates, scope: str, namespace: str) -> st
     body = {name: value for name, value in call.body.items() if name not in _WITHOUT_MEANING}
     caps = call.caps
     parts: list[Any] = [
-        VERSION, scope, namespace, call.endpoint, candidates.route, candidates.groups[0].name, call.quality,
+        VERSION, scope, namespace, call.endpoint, candidates.route, _deployments(candidates), call.quality,
         candidates.quality, None if caps is None else [caps.max_cost_usd, caps.max_latency_s], call.task,
         dict(call.forwarded), call.drop_params, call.user, body,
     ]  # fmt: skip
-    if candidates.route is not None:
-        parts[5] = None
     return blake2b(_encode(parts), digest_size=32).hexdigest()
+
+
+def _deployments(candidates: Candidates) -> list[Any]:
+    """Who may answer, and how each is asked: where that is changed, what was kept is of others."""
+    return [
+        [group.name, [[d.id, d.provider, d.upstream_model, d.origin, d.default_params] for d in group.deployments]]
+        for group in candidates.groups
+    ]
 
 
 def can_be_kept(call: Call) -> bool:

@@ -21,10 +21,8 @@ CALL_TYPES: dict[str, frozenset[str]] = {
 """LiteLLM's words, each with and without an `a` before it, and the endpoints that they mean here."""
 NOT_KEPT = frozenset({"transcription", "speech", "rerank", "image_generation", "moderation"})
 SCOPES = ("team", "key", "everyone")
-OWN_TYPES = frozenset({"local"})
-OTHER_TYPES = frozenset(
-    {"redis", "redis-semantic", "qdrant-semantic", "valkey-semantic", "s3", "gcs", "azure-blob", "disk"}
-)
+OWN_TYPES = frozenset({"local", "redis"})
+OTHER_TYPES = frozenset({"redis-semantic", "qdrant-semantic", "valkey-semantic", "s3", "gcs", "azure-blob", "disk"})
 UNSUPPORTED = frozenset(
     {"host", "port", "password", "url", "username", "ssl", "db", "max_connections", "redis_startup_nodes",
      "service_name", "sentinel_nodes", "sentinel_password", "similarity_threshold", "disk_cache_dir",
@@ -34,11 +32,11 @@ UNSUPPORTED = frozenset(
 UNSUPPORTED_PATTERN = re.compile(r"(?:redis|qdrant|s3|gcs|azure|ssl|valkey)_[a-z0-9_]+\Z")
 
 
-def read_cache(litellm: Section, params: Section) -> CacheSettings | None:
-    """None where no cache is asked for; faults are noted."""
+def read_cache(litellm: Section, params: Section, *, has_valkey: bool) -> CacheSettings | None:
+    """None where no cache is asked for; faults are noted. `has_valkey`: a Valkey or Redis is configured."""
     is_on = litellm.boolean("cache") or False
     changes: dict[str, Any] = {}
-    _check_type(params)
+    changes["is_shared"] = _is_redis(params) and has_valkey
     ttl_s = params.number("ttl", above=True, most=366 * 86_400)
     if ttl_s is not None:
         changes["ttl_s"] = ttl_s
@@ -62,14 +60,19 @@ def read_cache(litellm: Section, params: Section) -> CacheSettings | None:
     return CacheSettings(**changes) if is_on else None
 
 
-def _check_type(params: Section) -> None:
+def _is_redis(params: Section) -> bool:
+    """Without a type it is the Redis, where there is one, as with LiteLLM."""
     kind = params.text("type")
     if kind is None or kind in OWN_TYPES:
-        return
+        return kind != "local"
+    if kind == "redis-semantic":
+        params.warn("type", "only equal requests are answered from the cache, not similar ones")
+        return True
     if kind in OTHER_TYPES:
         params.warn("type", f'"{shown(kind)}" is not served here: each worker keeps answers in its own memory')
     else:
-        params.error("type", "expected local", nearest(kind, [*OWN_TYPES, *OTHER_TYPES]))
+        params.error("type", "expected local or redis", nearest(kind, [*OWN_TYPES, *OTHER_TYPES]))
+    return False
 
 
 def _one_of(params: Section, name: str, words: tuple[str, ...]) -> str | None:

@@ -135,7 +135,7 @@ def _build(
         for store in stores:
             _refuse_unset(section, store)
     shared = valkey(router, cache_params)
-    cache = read_cache(litellm, cache_params)
+    cache = read_cache(litellm, cache_params, has_valkey=shared is not None)
     guardrails = read_guardrails(top)
 
     general.finish(schema.GENERAL_SETTINGS)

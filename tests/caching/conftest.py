@@ -28,6 +28,7 @@ def models(upstream: Upstream) -> list[dict[str, Any]]:
 def cached(upstream: Upstream) -> Iterator[Gateway]:
     config = base_config(
         upstream,
+        general_settings={"allow_mock_response": True},
         litellm_settings={"cache": True, "cache_params": {"type": "local", "ttl": 300, "max_entry_kb": 64}},
         router_settings={"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"shaky-first": ["gpt-4o"]}]},
     )

@@ -332,3 +332,19 @@ def test_every_worker_forgets_and_a_changed_model_is_asked_anew(upstream: Upstre
         gateway.config_file.write_text(yaml.safe_dump(config))
         assert manage(gateway, "POST", "/config/reload", {}).status == 200
         eventually(lambda: gateway.chat("gpt-4o", "workers").text == "Hello from shaky")
+
+
+def test_made_up_answer_is_nobody_else_s(cached: Gateway, up: Upstream, prompt: str) -> None:
+    """`mock_response`, where the configuration allows it, is neither kept nor covered by what was kept."""
+    assert cached.chat("gpt-4o", prompt, mock_response="made up").text == "made up"
+    real = cached.chat("gpt-4o", prompt)
+    assert (real.text, is_hit(real)) == ("Hello from gpt-4o", False)
+    assert cached.chat("gpt-4o", prompt, mock_response="made up").text == "made up"
+    assert is_hit(cached.chat("gpt-4o", prompt))
+
+
+def test_answer_made_elsewhere_is_not_given_to_who_must_stay_in_a_region(
+    cached: Gateway, up: Upstream, prompt: str
+) -> None:
+    cached.chat("gpt-4o", prompt)
+    assert not is_hit(cached.chat("gpt-4o", prompt, allowed_model_region="eu"))

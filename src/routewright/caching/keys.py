@@ -39,7 +39,7 @@ def key_of(call: Call, candidates: Candidates, scope: str, namespace: str) -> st
     parts: list[Any] = [
         VERSION, scope, namespace, call.endpoint, candidates.route, _deployments(candidates), call.quality,
         candidates.quality, None if caps is None else [caps.max_cost_usd, caps.max_latency_s], call.task,
-        dict(call.forwarded), call.drop_params, call.user, body,
+        dict(call.forwarded), call.drop_params, call.user, call.allowed_region, body,
     ]  # fmt: skip
     return blake2b(_encode(parts), digest_size=32).hexdigest()
 
@@ -54,7 +54,7 @@ def _deployments(candidates: Candidates) -> list[Any]:
 
 def can_be_kept(call: Call) -> bool:
     """Whether an answer to this is words alone, which are as good the second time."""
-    if call.endpoint not in ENDPOINTS:
+    if call.endpoint not in ENDPOINTS or call.mock is not None:  # what was made up is nobody else's answer
         return False
     body = call.body
     if body.get("background") or body.get("store") or body.get("web_search_options") is not None:

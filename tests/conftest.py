@@ -49,11 +49,23 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+_upstreams: list[Upstream] = []
+
+
 @pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
     server = Upstream()
+    _upstreams.append(server)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_scripts() -> Iterator[None]:
+    """What one file told a deployment to do is not done for the next one that has a deployment of that name."""
+    yield
+    for server in _upstreams:
+        server.forget()
 
 
 @pytest.fixture(scope="session")

@@ -374,6 +374,11 @@ class Upstream:
             self._deployments[name] = Deployment(name, f"http://127.0.0.1:{self.port}/{name}/v1")
         return self._deployments[name]
 
+    def forget(self) -> None:
+        """All deployments back to good answers."""
+        for deployment in list(self._deployments.values()):
+            deployment.forget()
+
     @property
     def open_connections(self) -> int:
         return len(self.connections)

@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_OK  = $(VENV)/.run
 DEV_OK  = $(VENV)/.dev
 
-.PHONY: demo test check bench format clients lock clean
+.PHONY: demo test check bench docs format clients lock clean
 
 demo: $(RUN_OK)
 	$(BIN)/routewright demo
@@ -22,6 +22,9 @@ check: $(DEV_OK)
 
 bench: $(DEV_OK)
 	$(BIN)/python bench/run
+
+docs: $(DEV_OK)
+	$(BIN)/python -m mkdocs build --strict
 
 format: $(DEV_OK)
 	$(BIN)/ruff format .

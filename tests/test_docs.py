@@ -42,4 +42,5 @@ def test_a_command_of_a_page_is_one_that_the_program_takes(page, line, capsys):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_to_other_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+        if not target.startswith("reference/"):  # made when the site is built, which looks at its own links
+            assert (page.parent / target).exists(), target

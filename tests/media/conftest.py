@@ -54,6 +54,9 @@ def media(upstream: Upstream, taker: Taker) -> Iterator[Gateway]:
             for place, base in ((1, "http://127.0.0.1:1/v1"), (2, taker["ears-second"].api_base))
         ],
     ]
+    config["model_list"].insert(
+        0, deployment("account", upstream, "account", model="gpt-4o", api_base=taker["account"].api_base)
+    )
     config["keys"] += [
         {"key": "sk-poor-1", "alias": "poor", "max_budget": 0.05},
         {"key": "sk-voice-only", "alias": "voice-only", "models": ["voice"]},

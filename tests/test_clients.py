@@ -272,13 +272,17 @@ console.log("all good");
 """
 
 
+PACKAGES = ("openai@6", "@anthropic-ai/sdk@0", "ai@5", "@ai-sdk/openai@2", "@ai-sdk/anthropic@2", "zod@4")
+
+
 @pytest.fixture(scope="module")
 def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where the npm package is installed; kept between runs where the cache folder is."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed: the npm client is not tried")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "routewright-tests" / "node"
-    folder = cache if (cache / "node_modules" / "openai").is_dir() else tmp_path_factory.mktemp("node")
+    is_whole = all((cache / "node_modules" / name.rpartition("@")[0]).is_dir() for name in PACKAGES)
+    folder = cache if is_whole else tmp_path_factory.mktemp("node")
     if folder != cache:
         command = [
             "npm",
@@ -289,7 +293,7 @@ def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--silent",
             "--prefix",
             str(folder),
-            "openai@6",
+            *PACKAGES,
         ]
         installed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if installed.returncode:
@@ -299,10 +303,72 @@ def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_npm_openai(gateway: Gateway, one: Model, node_project: Path) -> None:
+ANTHROPIC_SCRIPT = """
+import Anthropic from "@anthropic-ai/sdk";
+import assert from "node:assert/strict";
+
+const client = new Anthropic({baseURL: process.env.GATEWAY, apiKey: process.env.GATEWAY_KEY, maxRetries: 0});
+const asked = {max_tokens: 100, messages: [{role: "user", content: "Say hello"}]};
+
+const whole = await client.messages.create({model: "gpt-4o", ...asked});
+assert.equal(whole.content[0].text, "Hello from gpt-4o");
+assert.equal(whole.usage.output_tokens, 3);
+
+const streamed = await client.messages.stream({model: "gpt-4o", ...asked}).finalMessage();
+assert.equal(streamed.content[0].text, "Hello from gpt-4o");
+assert.equal(streamed.stop_reason, "end_turn");
+
+const tools = [{name: "weather", input_schema: {type: "object", properties: {city: {type: "string"}}}}];
+const tooled = await client.messages.create({model: process.env.TOOL_MODEL, ...asked, tools});
+assert.equal(tooled.content[0].input.city, "Zürich");
+assert.equal(tooled.stop_reason, "tool_use");
+
+const counted = await client.messages.countTokens({model: "gpt-4o", messages: asked.messages});
+assert.ok(counted.input_tokens > 0);
+await assert.rejects(client.messages.create({model: "nothing", ...asked}), Anthropic.NotFoundError);
+console.log("all good");
+"""
+
+AI_SDK_SCRIPT = """
+import {createAnthropic} from "@ai-sdk/anthropic";
+import {createOpenAI} from "@ai-sdk/openai";
+import {generateText, streamText, embedMany, tool} from "ai";
+import {z} from "zod";
+import assert from "node:assert/strict";
+
+const baseURL = process.env.GATEWAY + "/v1", apiKey = process.env.GATEWAY_KEY;
+const openai = createOpenAI({baseURL, apiKey}), anthropic = createAnthropic({baseURL, apiKey});
+const models = {chat: openai.chat("gpt-4o"), responses: openai.responses("gpt-4o"), messages: anthropic("gpt-4o")};
+for (const [kind, model] of Object.entries(models)) {
+  const whole = await generateText({model, prompt: "Say hello", maxRetries: 0});
+  assert.equal(whole.text, "Hello from gpt-4o", kind);
+  assert.equal(whole.usage.outputTokens, 3, kind);
+  let text = "";
+  const stream = streamText({model, prompt: "Say hello", maxRetries: 0});
+  for await (const piece of stream.textStream) text += piece;
+  assert.equal(text, "Hello from gpt-4o", kind);
+  assert.equal(await stream.finishReason, "stop", kind);
+}
+const tools = {weather: tool({description: "now", inputSchema: z.object({city: z.string(), unit: z.string()})})};
+const named = process.env.TOOL_MODEL;
+for (const model of [openai.chat(named), openai.responses(named), anthropic(named)]) {
+  const called = await generateText({model, prompt: "weather?", tools, maxRetries: 0});
+  assert.equal(called.toolCalls[0].input.city, "Zürich");
+}
+const embedded = await embedMany({model: openai.textEmbeddingModel("embed"), values: ["a", "b"]});
+assert.deepEqual(embedded.embeddings[0], JSON.parse(process.env.VECTOR));
+await assert.rejects(generateText({model: openai.chat("nothing"), prompt: "x", maxRetries: 0}), /not served/);
+console.log("all good");
+"""
+
+
+@pytest.mark.parametrize(
+    "source", [NODE_SCRIPT, ANTHROPIC_SCRIPT, AI_SDK_SCRIPT], ids=["openai", "anthropic", "vercel ai"]
+)
+def test_npm(source: str, gateway: Gateway, one: Model, node_project: Path) -> None:
     one.first.answers(200, dialect.chat_completion(None, tool_calls=[dialect.TOOL_CALL]))
     script = node_project / "client.mjs"
-    script.write_text(NODE_SCRIPT)
+    script.write_text(source)
     environment = {
         **os.environ,
         "GATEWAY": gateway.url,

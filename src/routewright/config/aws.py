@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from routewright.config.extras import has_extra, wanted
-from routewright.config.section import Section
+from routewright.config.section import Section, url_fault
 from routewright.credentials import AwsCredentials, AwsSource
 from routewright.providers.names import AWS_REGION, bedrock_region
 from routewright.types import Secret
@@ -47,6 +47,12 @@ def read_aws(params: Section, model: str) -> Aws:
     if region is not None and not AWS_REGION.match(region):
         params.error("aws_region_name", "no region of AWS is called so")
         return Aws()
+    given_endpoint = environ.get("AWS_BEDROCK_RUNTIME_ENDPOINT")
+    if endpoint is None and given_endpoint:
+        if fault := url_fault(given_endpoint):
+            params.error("aws_bedrock_runtime_endpoint", f"missing, and AWS_BEDROCK_RUNTIME_ENDPOINT: {fault}")
+            return Aws()
+        endpoint = given_endpoint
     if endpoint is None:
         if region is None:
             return Aws(why_not="no aws_region_name, and AWS_REGION is not set")

@@ -348,3 +348,16 @@ def test_answer_made_elsewhere_is_not_given_to_who_must_stay_in_a_region(
 ) -> None:
     cached.chat("gpt-4o", prompt)
     assert not is_hit(cached.chat("gpt-4o", prompt, allowed_model_region="eu"))
+
+
+def test_metrics_count_hits_and_misses(cached: Gateway, up: Upstream, prompt: str) -> None:
+    def counted(name: str) -> float:
+        text = manage(cached, "GET", "/metrics").body.decode()
+        lines = [line for line in text.splitlines() if line.startswith(f'{name}_total{{requested_model="gpt-4o"}}')]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    before = counted("litellm_cache_hits"), counted("litellm_cache_misses")
+    for _ in range(3):
+        cached.chat("gpt-4o", prompt)
+    eventually(lambda: counted("litellm_cache_hits") == before[0] + 2)
+    assert counted("litellm_cache_misses") == before[1] + 1

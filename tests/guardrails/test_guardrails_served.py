@@ -11,7 +11,7 @@ import pytest
 
 from harness import anthropic, dialect, gemini
 from harness.asking import Client
-from harness.gateway import MASTER_KEY, Gateway, base_config, deployment, running
+from harness.gateway import MASTER_KEY, Gateway, base_config, deployment, eventually, running
 from harness.ports import free_port
 from harness.upstream import Close, Hang, Request, Send, Upstream, Wait
 from harness.wire import Reply, assert_error, secret
@@ -421,3 +421,15 @@ def test_guardrail_that_is_always_on_looks_at_every_request(upstream: Upstream, 
             assert_error(gateway.chat("gpt-4o", SECRET, **kwargs), 400, "guardrail_blocked")
             assert_error(gateway.chat("auto", SECRET, **kwargs), 400, "guardrail_blocked")
         assert gateway.chat("gpt-4o", "fine").status == 200
+
+
+def test_metrics_count_what_guardrails_did(guarded: Gateway, up: Upstream) -> None:
+    def counted(status: str) -> float:
+        text = guarded.request("GET", "/metrics").body.decode()
+        name = f'litellm_guardrail_requests_total{{guardrail_name="short",status="{status}"}}'
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+    before = counted("passed"), counted("blocked")
+    guarded.chat("gpt-4o", "x", guardrails=["short"])
+    guarded.chat("gpt-4o", "x", max_tokens=11, guardrails=["short"])
+    eventually(lambda: (counted("passed"), counted("blocked")) == (before[0] + 1, before[1] + 1))

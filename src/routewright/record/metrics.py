@@ -15,7 +15,7 @@ import msgspec
 
 from routewright.errors import GatewayError
 from routewright.record.families import MAX_SERIES, OTHER, Counter, Family, Gauge, Histogram, Labels
-from routewright.types import Deployment, Outcome, PartDecision
+from routewright.types import Deployment, Notes, Outcome, PartDecision
 
 LATENCY_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 OVERHEAD_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -156,6 +156,13 @@ class Metrics:
         self._cooled_down = Counter(
             "litellm_deployment_cooled_down", "Times that a deployment was left alone after failures", OF_DEPLOYMENT
         )
+        self._hits = Counter("litellm_cache_hits", "Requests answered from the response cache", ("requested_model",))
+        self._misses = Counter(
+            "litellm_cache_misses", "Requests whose answer could have been in the cache", ("requested_model",)
+        )
+        self._guarded = Counter(
+            "litellm_guardrail_requests", "Requests that a guardrail looked at", ("guardrail_name", "status")
+        )
         self._exported = Counter(
             "routewright_exported_records", "Records that went to the log, a callback or a collector", ("receiver",)
         )
@@ -167,7 +174,7 @@ class Metrics:
         self._counters = (
             self._exported, self._lost,
             self.front_errors, self._parts, self._fallbacks, self._fell_back, self._fell_through, self._failures,
-            self._cooled_down,
+            self._cooled_down, self._hits, self._misses, self._guarded,
         )  # fmt: skip
         self.gauges: Callable[[], Iterable[Gauge]] | None = None
         """What is so at this moment; asked for at a scrape."""
@@ -201,6 +208,8 @@ class Metrics:
         tally = self._tallies.get(alike)
         if tally is None:
             tally = self._tally(alike, outcome)
+        if outcome.notes is not None:
+            self._count_notes(outcome.notes, asked)
         numbers = tally.numbers
         numbers[REQUESTS] += 1
         started_s, asked_s = outcome.started_s, outcome.asked_s
@@ -297,6 +306,13 @@ class Metrics:
         has_answer = outcome.status == 200 and outcome.error is None
         (self._fell_back if has_answer else self._fell_through).add((asked, model, reason))
         self._fallbacks.add((asked, model, reason))
+
+    def _count_notes(self, notes: Notes, asked: str) -> None:
+        """What the cache and the guardrails did."""
+        if notes.cache_key:
+            (self._hits if notes.cache_hit else self._misses).add((asked,))
+        for name in notes.guardrails:
+            self._guarded.add((name, "blocked" if name == notes.blocked_by else "passed"))
 
     def count_part(self, outcome: Outcome) -> None:
         """Count what one of the calls behind a request used: tokens and money, and no request."""

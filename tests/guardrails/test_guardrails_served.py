@@ -433,3 +433,29 @@ def test_metrics_count_what_guardrails_did(guarded: Gateway, up: Upstream) -> No
     guarded.chat("gpt-4o", "x", guardrails=["short"])
     guarded.chat("gpt-4o", "x", max_tokens=11, guardrails=["short"])
     eventually(lambda: (counted("passed"), counted("blocked")) == (before[0] + 1, before[1] + 1))
+
+
+def test_stored_key_has_its_guardrails_and_its_team_s_and_its_team_shares_answers(
+    guarded: Gateway, up: Upstream
+) -> None:
+    def made(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        reply = guarded.request("POST", path, body, key=MASTER_KEY)
+        assert reply.status == 200, reply.body
+        return dict(reply.json)
+
+    team = made("/team/new", {"team_alias": "guarded team", "guardrails": ["no-words"]})["team_id"]
+    one = made("/key/generate", {"team_id": team, "guardrails": ["no-secrets"]})["key"]
+    other = made("/key/generate", {"team_id": team, "allowed_cache_controls": ["ttl"]})["key"]
+    alone = made("/key/generate", {})["key"]
+    assert_error(guarded.chat("gpt-4o", SECRET, key=one), 400, "guardrail_blocked")
+    assert guarded.chat("gpt-4o", SECRET, key=other).status == 200
+    for key in (one, other):
+        assert_error(guarded.chat("gpt-4o", "forbidden fruit", key=key), 400, "guardrail_blocked")
+    assert guarded.chat("gpt-4o", "forbidden fruit", key=alone).status == 200
+    hits = [
+        guarded.chat("gpt-4o", "shared", key=key, caching=True).headers.get("x-litellm-cache-hit") == "true"
+        for key in (one, other, alone)
+    ]
+    assert hits == [False, True, False]
+    refused = guarded.chat("gpt-4o", "shared", key=other, cache={"no-cache": True})
+    assert_error(refused, 403, "permission_denied")

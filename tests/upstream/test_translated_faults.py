@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from harness import anthropic, bedrock, cohere, dialect, gemini, ollama
-from harness.gateway import Gateway, base_config, deployment, running
-from harness.upstream import Close, Deployment, Drip, Reset, Send, Upstream, Wait
-from harness.wire import Reply, secret
+from harness.gateway import TEAM_KEY, Gateway, base_config, deployment, running
+from harness.upstream import Close, Deployment, Drip, Reset, Send, Step, Until, Upstream
+from harness.wire import Reply, request_bytes, secret
 
 TEXTS = ["The quick", " brown fox", " jumps over the lazy dog"]
 EVENTS: dict[str, list[bytes]] = {
@@ -78,6 +79,19 @@ def ask(gateway: Gateway, model: str, client: str = "chat", *, stream: bool = Tr
     return gateway.request("POST", path, {"model": model, "stream": stream, **body})
 
 
+def ask_twice(gateway: Gateway, faulty: Deployment, model: str, client: str, begun: list[bytes], fault: Step) -> Reply:
+    """The fault comes once the client has the stream's beginning."""
+    has_begun = threading.Event()
+    faulty.plays(Send(b"".join(begun)), Until(has_begun), fault)
+    path, body = CLIENTS[client]
+    with gateway.connect() as wire:
+        asked = dialect.to_json({"model": model, "stream": True, **body})
+        wire.send(request_bytes("POST", path, key=TEAM_KEY, body=asked))
+        wire.wait_for(b"The quick")
+        has_begun.set()
+        return wire.reply("POST")
+
+
 def failed(gateway: Gateway, reply: Reply) -> dict[str, Any]:
     """The record of a stream that began and failed: no invented end, billed as far as it went."""
     assert reply.status == 200
@@ -97,8 +111,7 @@ def test_cut_in_the_middle_of_an_event(name: str, client: str, foreign: Gateway,
     at = next(place for place, event in enumerate(events) if b"brown fox" in event)
     sent = packets(name, [*events[:at], events[at][: len(events[at]) // 2]])[:-1]
     for end in (Close(), Reset()):
-        faulty.plays(Send(b"".join(sent)), Wait(0.01), end)
-        reply = ask(foreign, name, client)
+        reply = ask_twice(foreign, faulty, name, client, sent, end)
         assert b"The quick" in reply.body
         assert b"brown" not in reply.body
         record = failed(foreign, reply)
@@ -120,8 +133,7 @@ def test_drip_of_single_bytes_is_the_same_answer(name: str, foreign: Gateway, fa
 def test_garbage_in_a_stream(name: str, garbage: bytes, foreign: Gateway, faulty: Deployment) -> None:
     at = next(place for place, event in enumerate(EVENTS[name]) if b"brown fox" in event)
     sent = packets(name, [*EVENTS[name][:at], garbage])
-    faulty.plays(*(step for packet in sent for step in (Send(packet), Wait(0.002))))
-    failed(foreign, ask(foreign, name))
+    failed(foreign, ask_twice(foreign, faulty, name, "chat", sent[:-2], Send(b"".join(sent[-2:]))))
 
 
 @pytest.mark.parametrize("client", list(CLIENTS))
@@ -129,8 +141,7 @@ def test_garbage_in_a_stream(name: str, garbage: bytes, foreign: Gateway, faulty
 def test_an_error_in_a_stream(name: str, client: str, foreign: Gateway, faulty: Deployment) -> None:
     at = next(place for place, event in enumerate(EVENTS[name]) if b"brown fox" in event)
     sent = packets(name, [*EVENTS[name][:at], ERRORS[name]])
-    faulty.plays(*(step for packet in sent for step in (Send(packet), Wait(0.002))))
-    failed(foreign, ask(foreign, name, client))
+    failed(foreign, ask_twice(foreign, faulty, name, client, sent[:-2], Send(b"".join(sent[-2:]))))
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])

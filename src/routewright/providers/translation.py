@@ -218,8 +218,10 @@ class TranslatedStream(CountedStream):
         self._pieces = pieces
 
     def feed(self, events: bytes) -> bytes:
-        if events.count(b"\n\n") == 1:
-            return self._event(data_of(events))
+        # One event whose last line is its only data: what nearly every packet of a stream is.
+        start = 0 if events.startswith(b"data:") else events.find(b"\ndata:") + 1
+        if (start or events.startswith(b"data:")) and events.find(b"\n", start) == len(events) - 2:
+            return self._event(events[start + 5 : -2])
         return b"".join([self._event(data_of(event)) for event in events.split(b"\n\n") if event])
 
     def _event(self, data: bytes) -> bytes:

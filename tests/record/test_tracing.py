@@ -47,7 +47,7 @@ def test_trace_that_is_not_sampled_is_passed_on_as_it_came() -> None:
     assert trace is not None
     assert trace.record is None
     assert trace.begin(deployment(), REQUEST) == REQUEST.replace(b"host", b"traceparent: %b\r\nhost" % came)
-    trace.end(None)
+    trace.end(deployment(), None)
 
 
 def test_caller_does_not_decide_where_the_sampler_says_so() -> None:
@@ -128,6 +128,12 @@ def test_record_becomes_a_span_for_the_request_the_decision_and_each_attempt() -
         "routewright.deployment": "d2",
     }  # fmt: skip
     assert len({request.span_id, decision.span_id, first.span_id, second.span_id}) == 4
+
+
+def test_fields_behind_the_trace_hide_no_span() -> None:
+    assert (
+        len(list(spans_of(msgspec.json.encode({**RECORD, "failed_attempts": [["d1", "upstream_error", 1, 2]]})))) == 4
+    )
 
 
 def test_record_that_was_not_traced_has_no_span() -> None:

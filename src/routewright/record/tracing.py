@@ -80,12 +80,13 @@ class Trace:
         cut = request.index(b"\r\n") + 2
         return b"%b%b%b" % (request[:cut], fields, request[cut:])
 
-    def end(self, error: str | None) -> None:
-        """The upstream that was asked last has answered, or has not."""
-        if self.record is not None:
-            attempt = self.record.attempts[-1]
-            attempt.to_ms = _milliseconds(time.monotonic() - self._started_s)
-            attempt.error = error or ""
+    def end(self, deployment: Deployment, error: str | None) -> None:
+        """A deployment that was asked has answered, or has not; another one may be asked at the same time."""
+        for attempt in reversed(() if self.record is None else self.record.attempts):
+            if attempt.deployment == deployment.id and not attempt.to_ms:
+                attempt.to_ms = _milliseconds(time.monotonic() - self._started_s)
+                attempt.error = error or ""
+                return
 
 
 class Tracer:

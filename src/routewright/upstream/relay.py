@@ -316,7 +316,7 @@ class Upstream:
         if self.balance.latencies is not None:
             _note_latency(self.balance.latencies, deployment, outcome, error, started_s, is_stream=call.is_stream)
         if trace is not None:
-            trace.end(outcome.error if error is None else error.code)
+            trace.end(deployment, outcome.error if error is None else error.code)
         if error is not None:
             _note_failure(outcome, deployment, error, started_s)
             self.balance.failed(deployment, group, error, self._deadlines.now)

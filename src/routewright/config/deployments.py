@@ -16,6 +16,7 @@ from routewright.config.entra import read_entra
 from routewright.config.google import read_vertex
 from routewright.config.health_checks import of_deployment
 from routewright.config.litellm_sdk import read_sdk
+from routewright.config.named_credentials import Credentials
 from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
 from routewright.config.section import Notes, Section, kind, plain, url_fault, variable_of
@@ -47,28 +48,6 @@ _OTHER_NAMES = (
     (re.compile(r"(?i)rerank"), "rerank"),
 )
 _COMPLETION_NAMES = re.compile(r"(?:gpt-3\.5-turbo-instruct|davinci-002|babbage-002)")
-
-
-class Credentials:
-    """`credential_list`: named sets of litellm_params that deployments take theirs from."""
-
-    def __init__(self, top: Section) -> None:
-        self.by_name: dict[str, Node] = {}
-        for entry in top.sections("credential_list"):
-            name = entry.text("credential_name")
-            values = entry.take("credential_values")
-            entry.know("credential_info")
-            entry.finish()
-            if name is None:
-                if "credential_name" not in entry.entries:
-                    entry.error("credential_name", "missing")
-                continue
-            if name in self.by_name:
-                entry.error("credential_name", f'a second credential named "{shown(name)}"')
-            elif values is not None and isinstance(values.value, dict):
-                self.by_name[name] = values
-            else:
-                entry.error("credential_values", "expected a mapping")
 
 
 class Deployments:

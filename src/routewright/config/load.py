@@ -13,13 +13,14 @@ from routewright.config import schema
 from routewright.config.attempts import read_attempts
 from routewright.config.budgets import alert_webhook, budgets_by_name, kept_seconds, nano_dollars
 from routewright.config.caching import read_cache
-from routewright.config.deployments import Credentials, Deployments
+from routewright.config.deployments import Deployments
 from routewright.config.embeddings import embeddings
 from routewright.config.front import MEGABYTE, front_limits
 from routewright.config.guardrails import read_guardrails
 from routewright.config.health_checks import read_health_checks
 from routewright.config.keys import check_key_models, read_keys
 from routewright.config.model_names import ModelNames
+from routewright.config.named_credentials import Credentials
 from routewright.config.pass_through import pass_through_endpoints
 from routewright.config.privacy import read_prompts
 from routewright.config.problems import ConfigError, in_file_order, shown

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from routewright.config.deployments import Credentials, Deployments
+from routewright.config.deployments import Deployments
+from routewright.config.named_credentials import Credentials
 from routewright.config.section import ENVIRONMENT, Notes, Section
 from routewright.config.source import Node
 from routewright.settings import DeploymentSettings

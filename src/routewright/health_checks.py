@@ -160,9 +160,15 @@ class HealthChecks:
         done: asyncio.Future[GatewayError | None] = asyncio.get_running_loop().create_future()
 
         async def ask() -> None:
-            done.set_result(await self._upstream.check(call, group, deployment, _NoClient(), outcome))
+            error = await self._upstream.check(call, group, deployment, _NoClient(), outcome)
+            if not done.done():  # else the process ends, and nobody waits any more
+                done.set_result(error)
 
-        Flow(ask(), lambda crash: done.set_exception(crash))
+        def on_crash(crash: BaseException) -> None:
+            if not done.done():
+                done.set_exception(crash)
+
+        Flow(ask(), on_crash)
         try:
             error = await done
             message = None if error is None else f"{error.code}: {error.message}"

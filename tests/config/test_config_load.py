@@ -608,13 +608,13 @@ def test_known_keys_without_effect_are_told_in_one_warning_and_switched_off_ones
         general_settings: {master_key: k, alerting: [slack], database_type: dynamo, background_health_checks: false}
         litellm_settings:
           {callbacks: [datadog], cache: false, success_callback: [], prometheus_initialize_budget_metrics: true}
-        guardrails: [{guardrail_name: x}]
+        mcp_servers: {x: {url: "https://x"}}
         """)
     )
     assert settings.warnings == (
         "known to LiteLLM and without effect here: litellm_params.aws_profile_name, litellm_params.mock_timeout, "
         "litellm_settings callback datadog, general_settings.alerting, general_settings.database_type, "
-        "litellm_settings.prometheus_initialize_budget_metrics, guardrails",
+        "litellm_settings.prometheus_initialize_budget_metrics, mcp_servers",
     )
 
 

@@ -23,9 +23,11 @@ ROLES = ("proxy_admin", "proxy_admin_viewer", "org_admin", "internal_user", "int
 READS = {"key_info", "key_health", "key_list", "key_aliases", "team_info", "team_list", "user_info", "user_list",
          "customer_info", "customer_list", "budget_info", "budget_list", "audit", "spend_logs",
          "spend_keys", "spend_users", "spend_teams",
-         "spend_tags", "spend_report"}  # fmt: skip
+         "spend_tags", "spend_report", "user_daily_activity", "team_daily_activity",
+         "global_spend", "global_spend_logs", "global_spend_keys", "global_spend_teams", "global_spend_models",
+         "global_spend_provider", "global_activity", "global_activity_model"}  # fmt: skip
 OF_OWN_THINGS = {"key_info", "key_health", "key_list", "key_aliases", "team_info", "team_list", "user_info",
-                 "spend_logs", "spend_keys"}  # fmt: skip
+                 "spend_logs", "spend_keys", "user_daily_activity", "team_daily_activity"}  # fmt: skip
 OWN_KEYS = {"key_generate", "key_service_account_generate", "key_update", "key_delete", "key_regenerate", "key_block",
             "key_unblock"}  # fmt: skip
 OWN_TEAM = {"team_update", "team_member_add", "team_member_update", "team_member_delete"}

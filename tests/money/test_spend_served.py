@@ -223,3 +223,49 @@ def test_tags_of_a_key_and_its_team_are_on_every_call(gateway: Gateway) -> None:
     assert {each["individual_request_tag"] for each in manage(gateway, "/spend/tags?tags=of-team,of-key")} == {
         "of-team", "of-key",
     }  # fmt: skip
+
+
+def test_days_in_litellm_s_shape_for_administrators_users_and_who_leads_a_team(
+    gateway: Gateway, spenders: Spenders
+) -> None:
+    team = manage(gateway, f"/team/daily/activity?team_ids=red,blue&{DAYS}")
+    (day,) = team["results"]
+    assert day["date"] == datetime.now(UTC).date().isoformat()
+    assert day["metrics"] == {
+        "spend": usd(5), "prompt_tokens": 45, "completion_tokens": 5 * MAX_TOKENS, "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0, "total_tokens": 45 + 5 * MAX_TOKENS, "successful_requests": 5,
+        "failed_requests": 0, "api_requests": 5,
+    }  # fmt: skip
+    breakdown = day["breakdown"]
+    assert breakdown["models"]["paid"]["metrics"]["spend"] == usd(5)
+    assert {name: each["metrics"]["api_requests"] for name, each in breakdown["entities"].items()} == {
+        "red": 3, "blue": 2,
+    }  # fmt: skip
+    assert breakdown["entities"]["red"]["metadata"] == {"team_alias": "Red"}
+    assert {each["metadata"]["key_alias"] for each in breakdown["api_keys"].values()} == {"red-key", "blue-key"}
+    assert (team["metadata"]["total_spend"], team["metadata"]["has_more"]) == (usd(5), False)
+    own = manage(gateway, f"/user/daily/activity?{DAYS}", key=spenders.ann)
+    assert own["metadata"]["total_spend"] == usd(1)
+    manage(gateway, f"/user/daily/activity?user_id=somebody&{DAYS}", key=spenders.ann, status=403)
+    manage(gateway, f"/team/daily/activity?team_ids=red&{DAYS}", key=spenders.ann, status=403)
+    assert manage(gateway, f"/team/daily/activity?{DAYS}", key=spenders.ann)["results"] == []
+    assert manage(gateway, f"/user/daily/activity?{DAYS}&page=9")["results"] == []
+
+
+def test_spend_and_activity_of_all(gateway: Gateway, spenders: Spenders) -> None:
+    keys = {row["key_alias"]: row["total_spend"] for row in manage(gateway, f"/global/spend/keys?{DAYS}")}
+    assert keys["red-key"] == usd(3)
+    teams = manage(gateway, f"/global/spend/teams?{DAYS}")
+    assert {row["team_id"]: row["total_spend"] for row in teams["total_spend_per_team"]}["Red"] == usd(3)
+    models = {row["model"]: row["total_spend"] for row in manage(gateway, f"/global/spend/models?{DAYS}")}
+    assert models["paid"] * 1.000001 >= 6 * ANSWER_USD
+    (provider,) = [row for row in manage(gateway, f"/global/spend/provider?{DAYS}") if row["provider"] == "openai"]
+    days = manage(gateway, f"/global/spend/logs?{DAYS}")
+    assert manage(gateway, "/global/spend")["spend"] == pytest.approx(sum(day["spend"] for day in days))
+    assert provider["spend"] == pytest.approx(sum(models.values()))
+    activity = manage(gateway, f"/global/activity?{DAYS}")
+    by_model = {row["model"]: row for row in manage(gateway, f"/global/activity/model?{DAYS}")}
+    assert by_model["paid"]["sum_api_requests"] >= 6
+    assert activity["sum_api_requests"] == sum(row["sum_api_requests"] for row in by_model.values())
+    assert activity["daily_data"][-1]["total_tokens"] == activity["sum_total_tokens"]
+    manage(gateway, "/global/spend", key=spenders.red, status=403)

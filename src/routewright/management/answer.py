@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from routewright.errors import GatewayError, InternalError, InvalidRequest, error_body, error_headers
-from routewright.management import audit, budgets, customers, keys, models, spend, teams, users
+from routewright.management import activity, audit, budgets, customers, keys, models, spend, teams, users
 from routewright.management.request import Request, actor_of
 from routewright.management.rights import MAY, Actor
 from routewright.management.seal import Seal
@@ -69,6 +69,16 @@ OPERATIONS: dict[str, Callable[[Request], Any]] = {
     "model_patch": models.patch,
     "model_delete": models.delete,
     "audit": audit.list_audit,
+    "user_daily_activity": activity.of_user,
+    "team_daily_activity": activity.of_team,
+    "global_spend": activity.spend,
+    "global_spend_logs": activity.spend_by_day,
+    "global_spend_keys": activity.spend_by_key,
+    "global_spend_teams": activity.spend_by_team,
+    "global_spend_models": activity.spend_by_model,
+    "global_spend_provider": activity.spend_by_provider,
+    "global_activity": activity.activity,
+    "global_activity_model": activity.activity_by_model,
     "spend_logs": spend.list_logs,
     "spend_keys": spend.keys,
     "spend_users": spend.users,
@@ -80,7 +90,9 @@ assert OPERATIONS.keys() == MAY.keys(), "an operation that nobody has rights to,
 READS = frozenset(
     name
     for name in OPERATIONS
-    if name.endswith(("_info", "_list", "_health", "_aliases")) or name == "audit" or name.startswith("spend_")
+    if name.endswith(("_info", "_list", "_health", "_aliases", "_activity"))
+    or name == "audit"
+    or name.startswith(("spend_", "global_"))
 )
 
 

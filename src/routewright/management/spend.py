@@ -44,17 +44,17 @@ def list_logs(request: Request) -> list[dict[str, Any]]:
                          ("model", "model")):  # fmt: skip
         _narrow(of, column, request.asked(name))
     key = request.asked("api_key")
-    _narrow(of, "key_hash", _hash_of(key) if key is not None else None)
+    _narrow(of, "key_hash", hash_of(key) if key is not None else None)
     _with_former(request, of)
-    from_ms, to_ms = _range(request)
+    from_ms, to_ms = dates(request)
     request_id = request.asked("request_id")
     is_summary = request.asked("summarize") != "false" and request_id is None
     if is_summary and request.asked("start_date") and request.asked("end_date"):
         return _by_day(request, of, from_ms, to_ms)
-    limit, before = _limit(request), _cursor(request.asked("before"))
+    most, before = limit(request), _cursor(request.asked("before"))
     for column in ("request_id", "call_id") if request_id is not None else ("",):
         also = {column: [request_id]} if request_id is not None else {}
-        rows = logs(request.connection, of={**of, **also}, from_ms=from_ms, to_ms=to_ms, limit=limit, before=before)
+        rows = logs(request.connection, of={**of, **also}, from_ms=from_ms, to_ms=to_ms, limit=most, before=before)
         if rows:
             return [_log(row, _texts(request, row) if request_id is not None else None) for row in rows]
     return []
@@ -71,11 +71,11 @@ def _texts(request: Request, row: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def keys(request: Request) -> list[dict[str, Any]]:
     """Keys by what they have spent, dearest first."""
-    from_ms, to_ms = _range(request)
+    from_ms, to_ms = dates(request)
     of = _own(request)
     _with_former(request, of)
     sums = by_line(request.connection, totals(request.connection, ["key_hash"], from_ms=from_ms, to_ms=to_ms, of=of))
-    sums = sums[: _limit(request)]
+    sums = sums[: limit(request)]
     stored = _rows(request, schema.keys, "key_hash", sums)
     found = []
     for row in sums:
@@ -101,7 +101,7 @@ def teams(request: Request) -> list[dict[str, Any]]:
 
 def tags(request: Request) -> list[dict[str, Any]]:
     """Tags of requests: how many calls carried each, and what they cost."""
-    from_ms, to_ms = _range(request)
+    from_ms, to_ms = dates(request)
     wanted = request.asked("tags")
     sums = tag_totals(
         request.connection, from_ms=from_ms, to_ms=to_ms, tags=wanted.split(",") if wanted is not None else ()
@@ -113,7 +113,7 @@ def tags(request: Request) -> list[dict[str, Any]]:
             "total_spend": _usd(row),
             "total_tokens": row["total_tokens"],
         }
-        for row in sums[: _limit(request)]
+        for row in sums[: limit(request)]
     ]
 
 
@@ -123,12 +123,12 @@ def report(request: Request) -> list[dict[str, Any]]:
     if group not in _REPORTS:
         raise InvalidRequest(f"group_by: expected {', '.join(_REPORTS)}", param="group_by")
     column, plural, name = _REPORTS[group]
-    from_ms, to_ms = _range(request, is_required=True)
+    from_ms, to_ms = dates(request, is_required=True)
     of: dict[str, list[str]] = {}
     for asked, owner in (("team_id", "team_id"), ("internal_user_id", "user_id"), ("customer_id", "customer_id")):
         _narrow(of, owner, request.asked(asked))
     key = request.asked("api_key")
-    _narrow(of, "key_hash", _hash_of(key) if key is not None else None)
+    _narrow(of, "key_hash", hash_of(key) if key is not None else None)
     _with_former(request, of)
     by = list(dict.fromkeys(["day_at_ms", column, "model"]))
     sums = by_line(request.connection, totals(request.connection, by, from_ms=from_ms, to_ms=to_ms, of=of))
@@ -190,7 +190,7 @@ def _with_former(request: Request, of: dict[str, list[str]]) -> None:
         ]))  # fmt: skip
 
 
-def _hash_of(key: str) -> str:
+def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest() if key.startswith("sk-") else key
 
 
@@ -206,7 +206,7 @@ def _moment(text: str, name: str) -> tuple[int, bool]:
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000), False
 
 
-def _range(request: Request, *, is_required: bool = False) -> tuple[int, int | None]:
+def dates(request: Request, *, is_required: bool = False) -> tuple[int, int | None]:
     """First millisecond of `start_date`, and the one after `end_date`."""
     start, end = request.asked("start_date"), request.asked("end_date")
     for name, value in (("start_date", start), ("end_date", end)):
@@ -223,7 +223,7 @@ def _range(request: Request, *, is_required: bool = False) -> tuple[int, int | N
     return from_ms, to_ms
 
 
-def _limit(request: Request) -> int:
+def limit(request: Request) -> int:
     text = request.asked("limit")
     if text is None:
         return DEFAULT_LOGS
@@ -242,11 +242,11 @@ def _cursor(text: str | None) -> tuple[int, int] | None:
 
 
 def _owners(request: Request, column: str, table: Any, view: Any) -> list[dict[str, Any]]:
-    from_ms, to_ms = _range(request)
+    from_ms, to_ms = dates(request)
     of: dict[str, list[str]] = {}
     _narrow(of, column, request.asked(column))
     sums = totals(request.connection, [column], from_ms=from_ms, to_ms=to_ms, of=of)
-    sums = [row for row in sums if row[column]][: _limit(request)]
+    sums = [row for row in sums if row[column]][: limit(request)]
     stored = _rows(request, table, column, sums)
     found = []
     for row in sums:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,11 @@ class Browser:
                 assert time.monotonic() < end_s, "chromium did not start"
                 time.sleep(0.02)
             port, path = told.read_text().split("\n")[:2]
-            self._line = connect(f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=START_S, compression=None)
-            self.page = Page(self._line)
+            address = f"ws://127.0.0.1:{port}{path}"
+            self._line = ExitStack()
+            self.page = Page(
+                self._line.enter_context(connect(address, max_size=None, open_timeout=START_S, compression=None))
+            )
         except BaseException:
             self._process.kill()
             self._process.wait()

@@ -129,7 +129,10 @@ class RoutePlan:
         tokens = artefact.sample_prompt_tokens.astype(np.float64)[:, None]
         wordiness = [0.0] * len(labels) if artefact.sample_wordiness is None else artefact.sample_wordiness.tolist()
         lengths = np.array([self._lengths(value) for value in wordiness])
-        self._dial = Dial(scores, tokens * np.array(self._input_usd) + lengths * np.array(self._output_usd))
+        self.sample_scores = scores
+        """Expected scores of the artefact's sample of prompts, (n_sample, n_candidates); their costs below."""
+        self.sample_costs_usd = tokens * np.array(self._input_usd) + lengths * np.array(self._output_usd)
+        self._dial = Dial(scores, self.sample_costs_usd)
         self._usual_scores: list[float] = scores.mean(axis=0).tolist()
         self._folded = self._fold()
         self._young: dict[_Key, Look] = {}
@@ -219,6 +222,10 @@ class RoutePlan:
             prompt_tokens * usd_in + (tokens if tokens < max_tokens else max_tokens) * usd_out
             for usd_in, usd_out, tokens in prices
         ]
+
+    def weight(self, quality: float) -> float:
+        """Score given up per US dollar saved, at a position of the dial."""
+        return self._dial.weight(quality)
 
     def _weight(self, quality: float | None) -> float:
         if quality is None or not isfinite(quality):

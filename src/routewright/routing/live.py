@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from routewright.errors import ArtefactRefused, InvalidRequest
+from routewright.errors import ArtefactRefused, Conflict, InvalidRequest, NotFound
+from routewright.routing import shelf
 from routewright.routing.artefact import Artefact, read_artefact
 from routewright.routing.decide import NothingWithinCap, RoutePlan
 from routewright.routing.fallback_caps import keep_within, pace
@@ -106,7 +107,10 @@ class LiveRouters:
     def _checked(self, path: Path) -> Artefact:
         """The packaged router came with the code, and is trusted as the code is."""
         keys = self._settings.public_keys or None
-        return read_artefact(path, supplies=self._supplies, public_keys=None if path == PACKAGED else keys)
+        artefact = read_artefact(path, supplies=self._supplies, public_keys=None if path == PACKAGED else keys)
+        if path != PACKAGED:
+            shelf.keep(self._routers_folder, path, artefact.sha256)
+        return artefact
 
     def _plan(self, name: str, artefact: Artefact) -> RoutePlan:
         route = self._routes[name]
@@ -258,6 +262,28 @@ class LiveRouters:
         order = sorted(order, key=lambda index: candidates.groups[index].name != default)
         count = len(candidates.groups)
         return Rating(order, [0.0] * count, [0.0] * count, 0.0, 0.0, "router_failed")
+
+    # --- earlier files --------------------------------------------------------------------------------------------
+
+    def kept(self, route: str) -> list[shelf.Kept]:
+        """The files that have served this route, the last first; none where it has the packaged router."""
+        path = self._path_of(self._routes[route])
+        return [] if path == PACKAGED else shelf.kept_of(self._routers_folder, path)
+
+    async def roll_back(self, route: str, artefact: str) -> None:
+        """Put a file that has served back in its place, and load it. Raises NotFound, Conflict, ArtefactRefused."""
+        found = next((each for each in self.kept(route) if each.artefact == artefact), None)
+        if found is None:
+            raise NotFound("no such router file has been kept")
+        try:
+            await asyncio.to_thread(shelf.put_back, found, self._path_of(self._routes[route]))
+        except OSError as error:
+            raise Conflict(f"the router file can't be put back: {error.strerror}") from None
+        await self.reload()
+
+    def plan(self, route: str) -> RoutePlan:
+        """What serves a route. Raises KeyError."""
+        return self._plans[route]
 
     # --- telling --------------------------------------------------------------------------------------------------
 

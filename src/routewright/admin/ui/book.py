@@ -16,9 +16,12 @@ _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=ut
 _SECTIONS = (
     ("/ui", "Overview", "overview"),
     ("/ui/requests", "Requests", "requests"),
+    ("/ui/router", "Router", "router"),
+    ("/ui/models", "Models", "models"),
     ("/ui/keys", "Keys", "keys"),
     ("/ui/teams", "Teams", "teams"),
     ("/ui/budgets", "Budgets", "budgets"),
+    ("/ui/playground", "Playground", "playground"),
     ("/ui/audit", "Audit", "audit"),
 )
 """Address, title and icon of each page in the navigation."""
@@ -48,6 +51,7 @@ class Book:
             figures_count=figures.count,
             figures_usd=figures.usd,
             figures_dollars=figures.dollars,
+            figures_percent_of_100=lambda value: f"{value:.0f} %",
             sections=_SECTIONS,
             version=__version__,
             asset=self._asset,

@@ -22,6 +22,11 @@ FILTERS = (
 SINCE = {"": "any time", "1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days"}
 _SINCE_MS = {"1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000, "30d": 2_592_000_000}
 CHART_LEAST_MS = 0.05
+_NOTHING = {
+    "route": "", "chosen": "", "artefact": "", "confidence": 0.0, "margin": 0.0, "reason": "", "microseconds": 0.0,
+    "baseline_model": "", "stage": "", "part_of": "", "verdict": "", "logprob": None, "propensity": None,
+}  # fmt: skip
+"""What a record leaves out of a decision."""
 
 
 def cursor(text: str) -> tuple[int, int] | None:
@@ -88,7 +93,8 @@ def call(row: Mapping[str, Any]) -> dict[str, Any]:
     rated: Sequence[Sequence[Any]] = decision.get("rated") or []
     return {
         **row,
-        "decision": decision,
+        "is_placed": bool(decision),
+        "decision": {**_NOTHING, **decision},
         "failed_attempts": failed,
         "rated": rated,
         "best_score": max((score for _, score, _ in rated), default=0.0),

@@ -1,0 +1,163 @@
+"""The pages as people use them: in a real Chromium, by mouse and keyboard, with its console watched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.admin import manage
+from harness.browser import DESK, PHONE, PROGRAM, Browser, Page, browser
+from harness.gateway import MASTER_KEY, Gateway, base_config, deployment, running
+from harness.upstream import Upstream
+from routewright.routing.artefact import artefact_bytes, read_artefact
+from routewright.routing.live import PACKAGED
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs the program chromium")
+EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def router_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file: Path = tmp_path_factory.mktemp("router") / "mine.safetensors"
+    shutil.copy(PACKAGED, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def site(upstream: Upstream, router_file: Path) -> Iterator[Gateway]:
+    """A gateway whose every stored field tries to be a script."""
+    config = base_config(upstream)
+    config["routes"]["auto"]["router"] = str(router_file)
+    config["model_list"].append(deployment(EVIL, upstream, "evil"))
+    with running(config, workers=2) as started:
+        manage(started, "/team/new", {"team_id": "evil-team", "team_alias": EVIL, "max_budget": 1.0, "models": [EVIL]})
+        manage(started, "/user/new", {"user_id": "evil-user", "user_alias": EVIL, "auto_create_key": False})
+        manage(started, "/budget/new", {"budget_id": "<script>x</script>", "max_budget": 2.0})
+        made = manage(started, "/key/generate", {"key_alias": EVIL, "team_id": "evil-team", "metadata": {"a": EVIL}})
+        started.chat(EVIL, key=made["key"], user=EVIL, metadata={"tags": [EVIL]})
+        started.chat("auto", key=MASTER_KEY)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def page(chromium: Browser, site: Gateway) -> Iterator[Page]:
+    """Logged in; and afterwards, that the console had nothing to complain of."""
+    opened = chromium.page
+    opened.base = site.url
+    opened.look()
+    opened.forget()
+    opened.open("/ui/login")
+    opened.type("#key", MASTER_KEY)
+    opened.press("Enter", 13)
+    opened.until("location.pathname === '/ui' && document.readyState === 'complete'")
+    yield opened
+    assert opened.problems == []
+
+
+def test_every_page_is_well_formed_for_everybody(page: Page, site: Gateway) -> None:
+    """No error, nothing refused, no serious fault for accessibility, no script run from a stored field, no page wider
+    than a phone; in light and dark."""
+    row = manage(site, "/key/list?return_full_object=true&team_id=evil-team")["keys"][0]
+    logs = manage(site, "/spend/logs?limit=5")
+    paths = ["/ui", "/ui/requests", "/ui/router", "/ui/models", "/ui/keys", "/ui/teams", "/ui/budgets",
+             "/ui/playground", "/ui/audit", f"/ui/keys/{row['token']}", "/ui/teams/evil-team"]  # fmt: skip
+    paths += [f"/ui/requests/{log['request_id']}" for log in logs]
+    for is_dark, path in [(place % 2 == 1, path) for place, path in enumerate(paths)]:
+        page.look(DESK, is_dark=is_dark)
+        page.open(path)
+        assert page.faults() == [], path
+        assert page.run("document.title").endswith("routewright"), path
+        assert page.run("document.querySelectorAll('img').length") == 0, path
+        page.look(PHONE, is_dark=not is_dark)
+        assert page.run("document.documentElement.scrollWidth <= innerWidth"), path
+    page.look()
+    page.open("/ui/keys")
+    page.sees(EVIL)
+
+
+def test_key_is_made_used_seen_blocked_and_refused(page: Page, site: Gateway) -> None:
+    page.open("/ui/keys")
+    page.click("New key")
+    page.type("#key_alias", "made by hand")
+    page.type("#max_budget", "3")
+    page.click("Make key")
+    page.sees("It is shown this once")
+    key = page.run("document.getElementById('the-key').textContent")
+    reply = site.chat("gpt-4o-mini", key=key)
+    assert reply.status == 200
+    page.click("Done")
+    page.sees("made by hand")
+    assert key not in page.run("document.documentElement.outerHTML")
+    page.open("/ui/requests?model=gpt-4o-mini")
+    page.until("document.body.innerText.includes('made by hand') || (location.reload(), false)")
+    page.click("tbody a")
+    page.sees("Attempts")
+    page.click("made by hand")
+    page.until("location.pathname.startsWith('/ui/keys/')")
+    page.click("Block")
+    page.sees("Unblock")
+    assert site.chat("gpt-4o-mini", key=key).status == 401
+    page.open("/ui/audit?kind=key")
+    page.sees("blocked")
+
+
+def test_prompt_is_tried_and_the_dial_redraws(page: Page) -> None:
+    page.open("/ui/router")
+    page.type("#prompt", "Prove that the square root of 2 is irrational, and that it is not algebraic of degree one.")
+    page.click("Where would it go?")
+    page.sees("Confidence")
+    chosen = []
+    for dial in ("0", "1"):
+        page.set("#dial", dial)
+        chosen.append(page.run("document.querySelector('#tried .tag').parentElement.textContent"))
+    assert "gpt-4o-mini" in chosen[0]
+    assert "mini" not in chosen[1]
+
+
+def test_router_is_reloaded_and_rolled_back(page: Page, site: Gateway, router_file: Path) -> None:
+    first = manage(site, "/router/info")["routes"]["auto"]["artefact"]
+    other = replace(read_artefact(PACKAGED), created="2026-02-03T00:00:00+00:00")
+    router_file.write_bytes(artefact_bytes(other))
+    page.open("/ui/router")
+    page.click("Reload")
+    page.until(f"!document.querySelector('.tile').textContent.includes({json.dumps(first)})")
+    page.click("Roll back")
+    page.until(f"document.querySelector('.tile')?.textContent.includes({json.dumps(first)})")
+    assert manage(site, "/router/info")["routes"]["auto"]["artefact"] == first
+
+
+def test_playground_streams_two_answers_side_by_side(page: Page, upstream: Upstream) -> None:
+    page.open("/ui/playground")
+    page.click("#two")
+    page.type("#say", "Good morning")
+    page.press("Enter", 13, modifiers=2)
+    page.until("document.querySelectorAll('.said .assistant').length === 2")
+    page.until("document.querySelectorAll('.said .meta').length === 2")
+    page.until("!document.body.innerText.includes('cost …')")
+    assert "$" in page.run("document.querySelector('.said .meta').textContent")
+
+
+def test_overview_stays_fresh(page: Page, site: Gateway) -> None:
+    page.open("/ui")
+    page.until("document.getElementById('live-state').textContent === 'live'")
+    before = page.run("document.querySelector('.figure').textContent")
+    site.chat("gpt-4o-mini", key=MASTER_KEY)
+    page.until(f"document.querySelector('.figure').textContent !== {json.dumps(before)}")
+
+
+def test_logging_out_ends_it(page: Page) -> None:
+    page.click("Log out")
+    page.until("location.pathname === '/ui/login'")
+    page.open("/ui/keys")
+    assert page.path() == "/ui/login"

@@ -126,8 +126,8 @@ def test_every_field_comes_back(kept: Kept) -> None:
     kept.journal.close()
     (back,) = read_journal(kept.folder)
     kept.journal = Journal(kept.folder, "next")
-    # Notes and traces are left out where there are none.
-    assert set(back) == set(Record.__struct_fields__) - {"notes", "trace"}
+    # These are left out where there are none.
+    assert set(back) == set(Record.__struct_fields__) - {"notes", "trace", "failed_attempts"}
     assert (back["user"], back["tags"], back["key_alias"]) == ("ü\n", ["t", "\u2028"], "team")
     assert back["decision"]["baseline_nusd"] == 9
 

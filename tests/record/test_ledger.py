@@ -98,6 +98,7 @@ def test_decision_is_recorded_with_what_the_best_rated_would_have_cost(tmp_path:
     assert row["decision"] == {
         "route": "auto", "chosen": "cheap", "artefact": "abc", "confidence": 0.75, "margin": 0.1,
         "reason": "best score for its cost", "microseconds": 80.0, "baseline_model": "dear", "baseline_nusd": 100_000,
+        "rated": [["cheap", 0.8, 100_000], ["dear", 0.9, 200_000]],
     }  # fmt: skip
     assert row["cost_nusd"] == 10_000
 

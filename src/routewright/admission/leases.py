@@ -37,7 +37,7 @@ RENEW_MS = 4_000
 TOLD_MS = 1_000
 """What is not used for so long is given back."""
 DRY_MS = 50
-"""Where nothing was to be had, nobody asks again for so long."""
+"""Where less was to be had than was wanted, nobody asks for more than what was left for so long."""
 HEARD_MS = 1_500
 """Each worker says a word to the server every second."""
 STALE_MS = 5_000
@@ -129,7 +129,13 @@ class Leases:
             ):
                 self.on_low(limit)
             return COVERED
-        if self.is_away or mono_ms < cells[at + DRY] or limit.rpm == 0 or limit.tpm == 0 or limit.parallel == 0:
+        if self.is_away or limit.rpm == 0 or limit.tpm == 0 or limit.parallel == 0:
+            return REFUSED
+        if mono_ms < cells[at + DRY] and (
+            (requests and cells[at + LEFT] <= 0)
+            or (units and cells[base + SECOND] + tokens - cells[at + GIVEN_TOKENS] > cells[at + LEFT_TOKENS])
+            or (places and cells[at + LEFT_PLACES] <= 0)
+        ):
             return REFUSED
         # What is not missing is asked for too: another call may take it meanwhile.
         self.wanted.append(Needs(limit, int(limit.rpm is not None), tokens, tokens, int(limit.parallel is not None)))

@@ -45,7 +45,7 @@ STUCK_MS = 10_000
 """A question without an answer for so long was a dead worker's."""
 _QUICK_MS = 1000
 """Who asks again within this time gets twice as much ahead of need."""
-_NO_LIMIT = [-1, 0, 0, 0, 0]
+_NO_LIMIT = [-1, 0, 0, 0, 0, 0]
 
 
 class Question(ABC):
@@ -176,7 +176,7 @@ class Question(ABC):
 
 
 class LimitQuestion(Question):
-    """Arguments: the window that ended, what is left of this one, five numbers each of requests, tokens and places."""
+    """Arguments: the window that ended, what is left of this one, six numbers each of requests, tokens and places."""
 
     def __init__(self, limit: LimitMeter, counters: Counters, leases: Leases, keys: Sequence[str]) -> None:
         super().__init__(limit, counters, leases, keys)
@@ -197,7 +197,7 @@ class LimitQuestion(Question):
         if not (requests or tokens or places):
             return None
         told = [
-            [most, used, 0, 0, 0] if most is not None else _NO_LIMIT
+            [most, used, 0, 0, 0, 0] if most is not None else _NO_LIMIT
             for most, used in ((limit.rpm, requests), (limit.tpm, tokens), (limit.parallel, places))
         ]
         return [*self._rest(base, mono_ms), *told[0], *told[1], *told[2], LEASE_MS]
@@ -228,8 +228,7 @@ class LimitQuestion(Question):
                 free, has_news = 0, True
             cells[at + given] = in_use + free
             wants[place] = max(0, wanted - free)
-            least = min(wants[place], max(0, least - free))
-            arguments += [most, in_use + free, wants[place], least, more]
+            arguments += [most, in_use + free, wants[place], min(wants[place], max(0, least - free)), least, more]
             has_news |= wants[place] > 0 or more > 0
             # What is left over all machines is looked at again, for whoever asks.
             has_news |= is_due and is_known and cells[at + TOLD] < cells[base + TOUCHED]
@@ -244,7 +243,7 @@ class LimitQuestion(Question):
             has_news |= held > 0 and mono_ms - cells[at + TOLD] >= RENEW_MS
             cells[at + PLACES] = held
             more = limit.parallel // PORTION if wants[2] and limit.parallel >= SMALL else 0
-            arguments += [limit.parallel, held, wants[2], min(1, wants[2]), more]
+            arguments += [limit.parallel, held, wants[2], min(1, wants[2]), 1, more]
         if not has_news:
             return None
         self._wanted = (wants[0], wants[1], wants[2])

@@ -3,9 +3,10 @@
 -- KEYS  epoch, the minute's hash, the places' hash
 -- ARGV  1 epoch, 2 holder, 3 number of the question, 4 replicas
 --       5 the window that has just ended for the holder, 6 ms that the holder's own window goes on
---       7-11  requests: limit (-1: none), held, wanted, the least that is of use, more if there is plenty
---       12-16 tokens: the same
---       17-21 places: the same; 22 ms that they are kept without a word; 23 holders that have ended, with commas
+--       7-12  requests: limit (-1: none), held, wanted, the least that is of use, the smallest call, more if there is
+--             plenty
+--       13-18 tokens: the same
+--       19-24 places: the same; 25 ms that they are kept without a word; 26 holders that have ended, with commas
 -- Returns {window, ms left of it, {before, given, left} of requests, of tokens, of places}, or {-2} where the server has
 -- forgotten what it was told, or {-1} for a question older than one that was answered already.
 --
@@ -21,20 +22,23 @@ local WINDOW_MS = 60000
 local function text(value) return string.format('%.0f', value) end
 
 local function share(first, held, total)
-  local most, want, least, more = tonumber(ARGV[first]), tonumber(ARGV[first + 2]),
-    tonumber(ARGV[first + 3]), tonumber(ARGV[first + 4])
+  local most, want, least, call, more = tonumber(ARGV[first]), tonumber(ARGV[first + 2]),
+    tonumber(ARGV[first + 3]), tonumber(ARGV[first + 4]), tonumber(ARGV[first + 5])
   local left = math.max(0, most - total)
-  local given = 0
-  if left >= least then given = math.min(want, left) end
+  if left < want then
+    -- What is too little for one more call here may be all that a call elsewhere lacks.
+    if left < least then return 0, left end
+    local given = left - (left - least) % math.max(1, call)
+    return given, left - given
+  end
   -- Near the end of a limit nothing is given ahead of need, so that no replica sits on what another lacks.
-  local spare = math.floor((left - given) / (4 * replicas))
-  if spare > 0 then given = given + math.min(more, spare) end
+  local given = want + math.max(0, math.min(more, math.floor((left - want) / (4 * replicas))))
   return given, left - given
 end
 
 local window, left_ms = 0, 0
 local out = {{0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
-if tonumber(ARGV[7]) >= 0 or tonumber(ARGV[12]) >= 0 then
+if tonumber(ARGV[7]) >= 0 or tonumber(ARGV[13]) >= 0 then
   left_ms = redis.call('PTTL', minute)
   if left_ms <= 0 then
     redis.call('DEL', minute)
@@ -52,7 +56,7 @@ if tonumber(ARGV[7]) >= 0 or tonumber(ARGV[12]) >= 0 then
   local function stored(field) return tonumber(redis.call('HGET', minute, field) or 0) end
   if stored('n:' .. holder) >= number then return {-1} end
   redis.call('HSET', minute, 'n:' .. holder, text(number))
-  for kind, first in pairs({[1] = 7, [2] = 12}) do
+  for kind, first in pairs({[1] = 7, [2] = 13}) do
     if tonumber(ARGV[first]) >= 0 then
       local mine, held, before = stored(kind .. ':' .. holder), tonumber(ARGV[first + 1]), 0
       if window == tonumber(ARGV[5]) then  -- it ends here a moment later than there
@@ -66,9 +70,9 @@ if tonumber(ARGV[7]) >= 0 or tonumber(ARGV[12]) >= 0 then
   end
 end
 
-if tonumber(ARGV[17]) >= 0 then
-  local kept_ms = tonumber(ARGV[22])
-  for other in string.gmatch(ARGV[23], '[^,]+') do redis.call('HDEL', places, other) end
+if tonumber(ARGV[19]) >= 0 then
+  local kept_ms = tonumber(ARGV[25])
+  for other in string.gmatch(ARGV[26], '[^,]+') do redis.call('HDEL', places, other) end
   local all = redis.call('HGETALL', places)
   local others = 0
   for at = 1, #all, 2 do
@@ -81,8 +85,8 @@ if tonumber(ARGV[17]) >= 0 then
       others = others + tonumber(held)
     end
   end
-  local held = tonumber(ARGV[18])
-  local given, left = share(17, held, others + held)
+  local held = tonumber(ARGV[20])
+  local given, left = share(19, held, others + held)
   redis.call('HSET', places, holder, text(held + given) .. ':' .. text(now + kept_ms) .. ':' .. text(number))
   redis.call('PEXPIRE', places, 2 * kept_ms)
   out[3] = {0, given, left}

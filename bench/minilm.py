@@ -138,7 +138,7 @@ def chat(model: str, text: str) -> bytes:
 def pauses(server: servers.Server, path: Path) -> list[float]:
     """The longest pause, in ms, of every second since it was asked last."""
     path.unlink(missing_ok=True)
-    os.kill(server.process.pid, signal.SIGUSR1)
+    os.kill(server.process.pid, signal.SIGRTMIN)
     end_s = time.monotonic() + 10
     while not path.exists():
         if time.monotonic() > end_s:

@@ -1,6 +1,6 @@
 """`routewright` with a clock in each worker's event loop: how long were the loop's longest pauses?
 
-A timer wants to run every millisecond; a pause is the time by which it comes late. On SIGUSR1 the worker writes the
+A timer wants to run every millisecond; a pause is the time by which it comes late. On SIGRTMIN the worker writes the
 longest pause of every second since the last one to BENCH_PAUSES, and begins anew.
 """
 
@@ -14,13 +14,14 @@ import socket
 import time
 from pathlib import Path
 
-from routewright import app
+from routewright.app import processes
+from routewright.app.worker import WorkerProcess
 from routewright.cli import main
 
 PERIOD_S = 0.001
 
 
-class WatchedProcess(app.WorkerProcess):
+class WatchedProcess(WorkerProcess):
     """A worker that keeps its timer's lateness."""
 
     async def _serve(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> int:
@@ -28,7 +29,7 @@ class WatchedProcess(app.WorkerProcess):
         self._second = 0
         self._due_s = time.perf_counter() + PERIOD_S
         loop.call_later(PERIOD_S, self._tick_of_clock, loop)
-        loop.add_signal_handler(signal.SIGUSR1, self._tell)
+        loop.add_signal_handler(signal.SIGRTMIN, self._tell)
         return await super()._serve(loop, listener)
 
     def _tick_of_clock(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,5 +52,5 @@ class WatchedProcess(app.WorkerProcess):
 
 
 if __name__ == "__main__":
-    app.WorkerProcess = WatchedProcess  # type: ignore[misc]
+    processes.WorkerProcess = WatchedProcess  # type: ignore[misc]
     main()

@@ -43,7 +43,7 @@ def _add_serve(commands: Commands) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from routewright.app import serve
+    from routewright.app.processes import serve
     from routewright.config import ConfigError, load_settings
     from routewright.config.environment import with_environment
     from routewright.settings import ServerSettings, Settings

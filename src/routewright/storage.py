@@ -38,9 +38,24 @@ SPAWN_AGAIN_S = 3.0
 YIELD_S = 5.0
 """Each worker leaves the start of the process to the worker before it for so long."""
 STOP_TIMEOUT_S = 10.0
+NOBODY = 0
+"""Number of a question whose answer nobody waits for."""
 SOCKET_NAME, LOCK_NAME = "store.sock", "store.lock"
 MAX_SOCKET_PATH = 100
 log = logging.getLogger("routewright")
+
+
+class Adjustable(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store's process takes anew while it runs."""
+
+    alert_url: str | None = None
+    """Where crossed budgets are told."""
+    spend_kept_ms: int | None = None
+    """How long single calls stay in the ledger; None: for good."""
+    prompts_kept_ms: int | None = None
+    """The same of what was asked and answered in them."""
+    read_at_ms: int = 0
+    """Wall clock, set by whoever has read it. What a worker on its way out still goes by replaces nothing newer."""
 
 
 class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +65,7 @@ class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     """None: SQLite in `data_dir`."""
     master_key: str | None = None
-    alert_url: str | None = None
-    """Where crossed budgets are told."""
-    spend_kept_ms: int | None = None
-    """How long single calls stay in the ledger; None: for good."""
-    prompts_kept_ms: int | None = None
-    """The same of what was asked and answered in them."""
+    adjustable: Adjustable = Adjustable()
     salt: str | None = None
     """Seals the credentials of stored models; the master key where it is None, as with LiteLLM."""
 
@@ -63,8 +73,9 @@ class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`ValkeySettings`, where several machines share the database."""
 
     def fingerprint(self) -> str:
-        """The same in two processes that would do the same."""
-        return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()[:32]
+        """The same in two processes that would do the same, once they are told what can be told."""
+        lasting = msgspec.structs.replace(self, adjustable=Adjustable())
+        return hashlib.sha256(msgspec.msgpack.encode(lasting)).hexdigest()[:32]
 
 
 class Crossing(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +212,10 @@ def socket_path(run_dir: Path, name: str = SOCKET_NAME) -> Path:
 # --- the worker's side ---------------------------------------------------------------------------------------------
 
 
+def _stamped(adjustable: Adjustable) -> Adjustable:
+    return msgspec.structs.replace(adjustable, read_at_ms=int(time.time() * 1000))
+
+
 class _LineBroke(Exception):
     """Its process ended before it answered; what was asked may have been done."""
 
@@ -209,7 +224,7 @@ class Storage:
     """The line. `ask` answers or raises; what changes is told to `on_changed`, and missed changes are made up for."""
 
     def __init__(self, settings: KeeperSettings, run_dir: Path, worker: int = 0) -> None:
-        self._settings = settings
+        self._settings = msgspec.structs.replace(settings, adjustable=_stamped(settings.adjustable))
         self._yields_s = YIELD_S * min(worker, 3)
         self._run_dir = run_dir
         self._fingerprint = settings.fingerprint()
@@ -251,6 +266,18 @@ class Storage:
         """Have the process running from now on, if only for the ledger."""
         if self._task is None and not self._is_closing:
             self._task = asyncio.get_running_loop().create_task(self._keep_open())
+
+    def adjust(self, adjustable: Adjustable) -> None:
+        """Have the process work by these from now on, the one that runs and those that follow it."""
+        told = self._settings.adjustable
+        if msgspec.structs.replace(adjustable, read_at_ms=told.read_at_ms) == told:
+            return
+        self._settings = msgspec.structs.replace(self._settings, adjustable=_stamped(adjustable))
+        if self._writer is not None:
+            self._tell_adjustable(self._writer)
+
+    def _tell_adjustable(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame(Ask(NOBODY, "adjust", msgspec.Raw(_encode(self._settings.adjustable)))))
 
     def on_tick(self, now: float) -> None:
         """A mark that somebody else has made means that there may be keys; a silent database, that they are old."""
@@ -371,6 +398,7 @@ class Storage:
         if not isinstance(welcome, Welcome) or welcome.fingerprint != self._fingerprint:
             return  # it was started with other settings, and ends now; the next one is ours
         self._writer = writer
+        self._tell_adjustable(writer)
         self._opened.set()
         while True:
             message = _decode(await read_frame(reader))

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import psutil
 import pytest
+import yaml
 
-from harness.gateway import eventually, running
+from harness.admin import manage
+from harness.gateway import Gateway, eventually, running
 from harness.upstream import Upstream
 from harness.wire import secret
 from money.answers import uses_all
@@ -75,9 +78,45 @@ def test_soft_and_hard_budget_are_told_once_each_and_failures_are_tried_again(
         assert statuses == [200, 200, 200, 200, 429, 429]
         assert time.monotonic() - started_s < 10
         eventually(lambda: len(webhook.bodies) == 2, within_s=20, what="two alerts")
-    soft, hard = webhook.bodies
+    hard, soft = sorted(webhook.bodies, key=lambda body: body["event"])  # told by two workers, so in either order
     assert (soft["event"], hard["event"]) == ("soft_budget_crossed", "budget_crossed")
     assert (soft["event_group"], len(soft["token"])) == ("key", 64)
     assert soft["spend"] == pytest.approx(2 * ANSWER_USD)
     assert soft["soft_budget"] == pytest.approx(1.5 * ANSWER_USD)
     assert hard["spend"] == pytest.approx(4 * ANSWER_USD)
+
+
+def stores_process(gateway: Gateway) -> psutil.Process:
+    found: psutil.Process = next(each for each in gateway.processes() if "routewright.keeper" in each.cmdline())
+    return found
+
+
+def test_webhook_of_a_reloaded_configuration_is_told_by_the_process_that_runs_and_by_the_next(
+    upstream: Upstream, webhook: Webhook
+) -> None:
+    keys = [secret(name) for name in ("first", "second", "third")]
+    config = priced_config(upstream, general_settings={"alert_to_webhook_url": webhook.url})
+    config["keys"] += [{"key": key, "soft_budget": 0.5 * ANSWER_USD} for key in keys]
+    uses_all(upstream["paid"], gap_s=0)
+    other = Webhook()
+    with running(config, workers=2) as gateway:
+        wait_for_the_ledger(gateway)
+
+        def cross(key: str) -> None:
+            assert gateway.chat("paid", key=key, max_tokens=MAX_TOKENS, timeout_s=40).status == 200
+
+        cross(keys[0])
+        eventually(lambda: len(webhook.bodies) == 1, within_s=20, what="an alert")
+        before = stores_process(gateway)
+        config["general_settings"]["alert_to_webhook_url"] = other.url
+        gateway.config_file.write_text(yaml.safe_dump({**yaml.safe_load(gateway.config_file.read_text()), **config}))
+        told = manage(gateway, "/config/reload", {})
+        assert told == {**told, "changed": ["alert_to_webhook_url"], "needs_restart": []}
+        cross(keys[1])
+        eventually(lambda: len(other.bodies) == 1, within_s=20, what="an alert at the new address")
+        assert stores_process(gateway) == before, "nothing was started anew"
+        before.kill()
+        cross(keys[2])
+        eventually(lambda: len(other.bodies) == 2, within_s=30, what="an alert of the next process")
+    other.close()
+    assert len(webhook.bodies) == 1

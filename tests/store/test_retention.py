@@ -7,6 +7,9 @@ import time
 import pytest
 from sqlalchemy import func, select
 
+from routewright.keeper.adjusting import Adjusting
+from routewright.keeper.alerts import Alerts
+from routewright.storage import Adjustable
 from routewright.store import retention as module
 from routewright.store.database import Database, now_ms
 from routewright.store.ledger import spent_nusd
@@ -53,3 +56,18 @@ def test_everything_is_kept_where_nobody_said_how_long(database: Database) -> No
     retention.start()
     retention.stop()
     assert count(database) == 1
+
+
+def test_retention_that_is_changed_is_obeyed_at_once(database: Database) -> None:
+    insert(database, record(ended_at_ms=now_ms() - 5 * DAY_MS), record(ended_at_ms=now_ms()))
+    retention = Retention(database, None)
+    retention.start()
+    adjusting = Adjusting(Adjustable(read_at_ms=5), Alerts(None), retention)
+    adjusting.take(Adjustable(spend_kept_ms=1, read_at_ms=4))  # of a configuration that is on its way out
+    for kept_days, left in ((9, 2), (2, 1)):
+        adjusting.take(Adjustable(spend_kept_ms=kept_days * DAY_MS, read_at_ms=6))
+        end_s = time.monotonic() + 10
+        while count(database) != left and time.monotonic() < end_s:
+            time.sleep(0.02)
+        assert count(database) == left
+    retention.stop()

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 from routewright.settings import BudgetSettings, Settings
-from routewright.storage import KeeperSettings
+from routewright.storage import Adjustable, KeeperSettings
 from routewright.types import Secret
 
 
@@ -44,24 +44,31 @@ def has_budgets(settings: Settings) -> bool:
     )
 
 
+def _clear(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
+
+
+def adjustable(settings: Settings) -> Adjustable:
+    """What the store's process is told again when it changes."""
+    return Adjustable(
+        alert_url=_clear(settings.alert_to_webhook_url),
+        spend_kept_ms=None if settings.spend_kept_s is None else settings.spend_kept_s * 1000,
+        prompts_kept_ms=settings.prompts.kept_s * 1000,
+    )
+
+
 def keeper_settings(settings: Settings) -> KeeperSettings:
-    """What the store's process is told."""
-
-    def clear(secret: Secret | None) -> str | None:
-        return None if secret is None else secret.reveal()
-
+    """What the store's process is told at its start."""
     shared = None
     if settings.valkey is not None and settings.database_url is not None:
-        shared = {**dataclasses.asdict(settings.valkey), "password": clear(settings.valkey.password)}
+        shared = {**dataclasses.asdict(settings.valkey), "password": _clear(settings.valkey.password)}
     return KeeperSettings(
         valkey=shared,
         data_dir=str(settings.server.data_dir.resolve()),
-        database_url=clear(settings.database_url),
-        alert_url=clear(settings.alert_to_webhook_url),
-        spend_kept_ms=None if settings.spend_kept_s is None else settings.spend_kept_s * 1000,
-        prompts_kept_ms=settings.prompts.kept_s * 1000,
-        master_key=clear(settings.master_key),
-        salt=clear(settings.salt_key),
+        database_url=_clear(settings.database_url),
+        adjustable=adjustable(settings),
+        master_key=_clear(settings.master_key),
+        salt=_clear(settings.salt_key),
     )
 
 

@@ -32,7 +32,7 @@ from routewright.admission.limits import Admission
 from routewright.admission.meters import Meters
 from routewright.admission.purses import Purses
 from routewright.app.changes import Changes, Load, Models
-from routewright.app.derived import cache_type, callbacks, has_budgets, keeper_settings, server_tls, told_by
+from routewright.app.derived import adjustable, cache_type, callbacks, has_budgets, keeper_settings, server_tls, told_by
 from routewright.app.ending import Ending
 from routewright.app.front import Application
 from routewright.around import Around
@@ -142,7 +142,7 @@ class WorkerProcess:
         if self.leasing is not None:
             self.admission.ask_for = self.leasing.ask_for
         self.alerts = CrossedBudgets(self.storage)
-        self.admission.on_crossing = self.alerts.tell if settings.alert_to_webhook_url is not None else None
+        self._tell_store(settings)
         self.customers = Customers(self.storage, self.admission)
         self.customers.configure(settings.end_user_budget, settings.tag_budgets)
         self.storage.on_changed.append(self.customers.changed)
@@ -307,6 +307,11 @@ class WorkerProcess:
         else:
             self.gateway.stores_of_route = routes.__contains__ if routes else None
 
+    def _tell_store(self, settings: Settings) -> None:
+        """What its process does by itself."""
+        self.storage.adjust(adjustable(settings))
+        self.admission.on_crossing = self.alerts.tell if settings.alert_to_webhook_url is not None else None
+
     def _limit_guesses(self, settings: Settings) -> None:
         limits = settings.limits
         self.guesses.configure(limits.max_wrong_keys_per_minute, limits.trusted_proxies, settings.server.workers)
@@ -441,6 +446,7 @@ class WorkerProcess:
         self.probes.cache_type = cache_type(settings)
         self._application.pass_through(Targets(whole, catalog.groups()), whole.key_header_name)
         self.customers.configure(whole.end_user_budget, whole.tag_budgets)
+        self._tell_store(whole)
         if has_budgets(whole):
             self.storage.run()
         self.purses.forget()

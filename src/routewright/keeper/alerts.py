@@ -43,7 +43,12 @@ class Alerts:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
         self._opener = urllib.request.build_opener(_NoRedirect)
-        if url is not None:
+        self.tell(url)
+
+    def tell(self, url: str | None) -> None:
+        """Send to this address from now on, what waits already too. Not called from two threads at once."""
+        self._url = url
+        if url is not None and self._thread.ident is None:
             self._thread.start()
 
     def put(self, crossing: Crossing) -> None:
@@ -71,9 +76,12 @@ class Alerts:
         body = msgspec.json.encode(payload(crossing))
         wait_s = self._first_wait_s
         for _ in range(TRIES):
+            url = self._url  # it may change while this waits
+            if url is None:
+                return
             try:
                 request = urllib.request.Request(  # noqa: S310 - the scheme was checked when the configuration was read
-                    self._url or "", body, {"content-type": "application/json"}, method="POST"
+                    url, body, {"content-type": "application/json"}, method="POST"
                 )
                 with self._opener.open(request, timeout=TIMEOUT_S):
                     return

@@ -12,13 +12,14 @@ import msgspec
 
 from routewright.errors import StorageUnavailable
 from routewright.grants import AccessGroups
+from routewright.keeper.adjusting import Adjusting
 from routewright.keeper.alerts import Alerts
 from routewright.management import glance, sessions
 from routewright.management.answer import answer
 from routewright.management.grants import customers_of, grants_of
 from routewright.management.models import stored_models
 from routewright.management.seal import Seal
-from routewright.storage import Crossing, KeeperSettings, ManageRequest
+from routewright.storage import Adjustable, Crossing, KeeperSettings, ManageRequest
 from routewright.store import kept
 from routewright.store.database import Database, now_ms
 from routewright.store.follower import Follower
@@ -37,6 +38,7 @@ class Tools:
     settings: KeeperSettings
     follower: Follower
     alerts: Alerts
+    adjusting: Adjusting
     logins: sessions.LoginAttempts = field(default_factory=sessions.LoginAttempts)
     seal: Seal = field(init=False)
 
@@ -69,6 +71,10 @@ def _models(tools: Tools, body: msgspec.Raw) -> Any:
 
 def _manage(tools: Tools, body: msgspec.Raw) -> Any:
     return answer(tools.database, tools.seal, msgspec.msgpack.decode(body, type=ManageRequest))
+
+
+def _adjust(tools: Tools, body: msgspec.Raw) -> Any:
+    tools.adjusting.take(msgspec.msgpack.decode(body, type=Adjustable))
 
 
 def _alert(tools: Tools, body: msgspec.Raw) -> Any:
@@ -132,6 +138,7 @@ def _kept_chain(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 OPERATIONS: dict[str, Operation] = {
+    "adjust": Operation(_adjust, needs_database=False),
     "alert": Operation(_alert, needs_database=False),
     "customers": Operation(_customers),
     "grants": Operation(_grants),

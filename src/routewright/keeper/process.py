@@ -16,6 +16,7 @@ import msgspec
 
 from routewright import __version__
 from routewright.errors import GatewayError, InternalError, StorageUnavailable
+from routewright.keeper.adjusting import Adjusting
 from routewright.keeper.alerts import Alerts
 from routewright.keeper.operations import OPERATIONS, Tools
 from routewright.keeper.spread import Spread
@@ -80,9 +81,11 @@ class Keeper:
         self._follower = Follower(self._database, Path(settings.data_dir) / JOURNAL_FOLDER)
         self._follow_until = threading.Event()
         self._following = threading.Thread(target=self._follower.run, args=(self._follow_until,), name="ledger")
-        self._retention = Retention(self._database, settings.spend_kept_ms, settings.prompts_kept_ms)
-        self._alerts = Alerts(settings.alert_url)
-        self._tools = Tools(self._database, settings, self._follower, self._alerts)
+        now = settings.adjustable
+        self._retention = Retention(self._database, now.spend_kept_ms, now.prompts_kept_ms)
+        self._alerts = Alerts(now.alert_url)
+        adjusting = Adjusting(now, self._alerts, self._retention)
+        self._tools = Tools(self._database, settings, self._follower, self._alerts, adjusting)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -26,37 +26,59 @@ class Retention:
     ) -> None:
         """`kept_ms`: None keeps every call; `texts_kept_ms`: what was said in them, never longer than the calls."""
         self._database = database
-        self._kept_ms = kept_ms
-        self._texts_kept_ms = min([each for each in (kept_ms, texts_kept_ms) if each is not None], default=None)
         self._every_s = every_s
         self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._may_start = False
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
+        self.keep(kept_ms, texts_kept_ms)
+
+    def keep(self, kept_ms: int | None, texts_kept_ms: int | None) -> None:
+        """Keep them for so long from now on."""
+        with self._lock:
+            self._kept_ms = kept_ms
+            self._texts_kept_ms = min([each for each in (kept_ms, texts_kept_ms) if each is not None], default=None)
+            self._start_if_needed()
+        self._wake.set()
+
     def start(self) -> None:
-        if self._texts_kept_ms is not None:
+        """The database is there."""
+        with self._lock:
+            self._may_start = True
+            self._start_if_needed()
+
+    def _start_if_needed(self) -> None:
+        if self._may_start and self._texts_kept_ms is not None and self._thread.ident is None:
             self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while True:
+            self._wake.clear()
             try:
                 count = self.prune(now_ms())
                 if count:
                     log.info("%d calls older than the retention were deleted; their sums stay", count)
             except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next look may do
                 log.warning("old calls could not be deleted (%s); trying again later", type(error).__name__)
-            if self._stop.wait(self._every_s):
+            self._wake.wait(self._every_s)
+            if self._stop.is_set():
                 return
 
     def prune(self, now: int) -> int:
         """Delete all that is too old at `now` (ms); how many calls that were."""
-        if self._texts_kept_ms is not None:
-            self._delete(delete_texts_before, now - self._texts_kept_ms)
-        return 0 if self._kept_ms is None else self._delete(delete_before, now - self._kept_ms)
+        with self._lock:
+            kept_ms, texts_kept_ms = self._kept_ms, self._texts_kept_ms
+        if texts_kept_ms is not None:
+            self._delete(delete_texts_before, now - texts_kept_ms)
+        return 0 if kept_ms is None else self._delete(delete_before, now - kept_ms)
 
     def _delete(self, delete: Callable[[Connection, int, int], int], before: int) -> int:
         total = 0

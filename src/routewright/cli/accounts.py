@@ -7,7 +7,7 @@ import datetime
 import os
 from pathlib import Path
 
-from routewright.cli.options import Commands, add_config, add_data_dir, command, database_url
+from routewright.cli.options import Commands, add_config, add_data_dir, command, database_and_seal, database_url
 
 
 def add(commands: Commands) -> None:
@@ -86,7 +86,9 @@ def _keys(options: argparse.Namespace) -> int:
 
 
 def _add_import_litellm(commands: Commands) -> None:
-    parser = command(commands, "import-litellm", "Take keys, teams, users and budgets out of a LiteLLM database.")
+    parser = command(
+        commands, "import-litellm", "Take keys, teams, users, budgets and models out of a LiteLLM database."
+    )
     parser.add_argument("source", metavar="DATABASE_URL", help="LiteLLM's Postgres; it is only read")
     add_data_dir(parser)
     add_config(parser)
@@ -96,4 +98,5 @@ def _add_import_litellm(commands: Commands) -> None:
 def _import_litellm(options: argparse.Namespace) -> int:
     from routewright.management.litellm import import_command
 
-    return import_command(options.source, options.data_dir, database_url(options))
+    address, secret = database_and_seal(options)
+    return import_command(options.source, options.data_dir, address, secret)

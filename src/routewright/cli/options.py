@@ -98,15 +98,24 @@ def supplies(options: argparse.Namespace) -> Supplies:
 
 def database_url(options: argparse.Namespace) -> str | None:
     """The configuration's database, where one is named."""
+    return database_and_seal(options)[0]
+
+
+def database_and_seal(options: argparse.Namespace) -> tuple[str | None, str | None]:
+    """(the configuration's database, what credentials in it are sealed with), where they are named."""
     from routewright.config import ConfigError, load_settings
 
     if options.config is None:
-        return None
+        return None, os.environ.get("LITELLM_SALT_KEY") or os.environ.get("LITELLM_MASTER_KEY") or None
     try:
         settings = load_settings(options.config, environ=os.environ)
     except ConfigError as error:
         fail(str(error))
-    return None if settings.database_url is None else settings.database_url.reveal()
+    secret = settings.salt_key or settings.master_key
+    return (
+        None if settings.database_url is None else settings.database_url.reveal(),
+        None if secret is None else secret.reveal(),
+    )
 
 
 def fail(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""`routewright import-litellm`: keys by their hash, teams, members, users, customers and budgets of a LiteLLM database.
+"""`routewright import-litellm`: keys by their hash, teams, members, users, customers, budgets and models of LiteLLM's.
 
 Clients keep their keys: LiteLLM too knows them by SHA-256. The source is only read. What is here already stays as it
 is, so a second run changes nothing.
@@ -20,6 +20,8 @@ from routewright.errors import GatewayError
 from routewright.management.commands import open_database
 from routewright.management.durations import is_duration
 from routewright.management.fields import ROLES, USER, anything, dollars, names_to_budgets
+from routewright.management.litellm_models import TABLE as MODELS
+from routewright.management.litellm_models import Models, Skip
 from routewright.store import schema
 from routewright.store.database import Database, SchemaTooNew, now_ms, unavailable
 from routewright.store.rows import Row, Writer
@@ -27,19 +29,15 @@ from routewright.types import NUSD_PER_USD
 
 ACTOR = "import-litellm"
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
-_LEFT_OUT = ("LiteLLM_OrganizationTable", "LiteLLM_ProxyModelTable", "LiteLLM_SpendLogs", "LiteLLM_AuditLog")
+_LEFT_OUT = ("LiteLLM_OrganizationTable", "LiteLLM_SpendLogs", "LiteLLM_AuditLog")
 Source = Mapping[str, Any]
 
 
-class Skip(Exception):
-    """Why a row of the source is left out."""
-
-
-def import_command(source_url: str, data_dir: Path, database_url: str | None) -> int:
-    """Import and print what became of each table; 1 where a database can't be used."""
+def import_command(source_url: str, data_dir: Path, database_url: str | None, secret: str | None) -> int:
+    """Import and print what became of each table; 1 where a database can't be used. `secret` opens stored models."""
     try:
         source, target = Database(source_url), open_database(data_dir, database_url)
-        report = import_litellm(source, target)
+        report = import_litellm(source, target, Models(secret))
     except (GatewayError, SchemaTooNew, ValueError) as error:
         print(f"routewright: {getattr(error, 'message', None) or error}", file=sys.stderr)
         return 1
@@ -50,7 +48,7 @@ def import_command(source_url: str, data_dir: Path, database_url: str | None) ->
     return 0
 
 
-def import_litellm(source: Database, target: Database) -> list[str]:
+def import_litellm(source: Database, target: Database, models: Models) -> list[str]:
     """What was found, taken, there already and left out, a line each. All of it is taken in one transaction."""
     tables, others = _read(source)
 
@@ -61,7 +59,7 @@ def import_litellm(source: Database, target: Database) -> list[str]:
             if table is schema.team_members:
                 rows = _memberships(tables)
             lines += _take(connection, name, table, rows, make)
-        return lines
+        return [*lines, *_take(connection, MODELS, schema.models, tables[MODELS], models.row)]
 
     lines = target.write(work)
     return [*lines, *(f"{name}: {count} rows left out" for name, count in others.items() if count)]
@@ -69,7 +67,7 @@ def import_litellm(source: Database, target: Database) -> list[str]:
 
 def _read(source: Database) -> tuple[dict[str, list[Source]], dict[str, int]]:
     """Every row that is taken, and how many there are of what is not. In a transaction that can't write."""
-    wanted = {name for name, _, _ in _PLAN}
+    wanted = {MODELS, *(name for name, _, _ in _PLAN)}
     try:
         with source.engine.connect() as connection, connection.begin():
             connection.execute(text("SET TRANSACTION READ ONLY, ISOLATION LEVEL REPEATABLE READ"))

@@ -30,21 +30,21 @@ def _is_credential(name: str, value: Any) -> bool:
     return any(word in lower for word in _SEALED) and not any(word in lower for word in _NOT_SEALED)
 
 
-def _split(request: Request, params: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+def split(seal: Seal, params: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """(what may be read back, the credentials as sealed text)."""
     model = params.get("model")
     if not isinstance(model, str) or not model:
         raise MissingField("litellm_params.model is required", param="litellm_params")
     hidden = {name: value for name, value in params.items() if _is_credential(name, value)}
     plain = {name: value for name, value in params.items() if name not in hidden}
-    return plain, request.seal.close(hidden) if hidden else None
+    return plain, seal.close(hidden) if hidden else None
 
 
 def new(request: Request) -> Reply:
     """`/model/new`."""
     written = read_fields(MODEL_FIELDS, request.body, frozenset({request.actor.role}))
     name = fields.required(request.body, "model_name")
-    plain, sealed = _split(request, fields.required(request.body, "litellm_params", fields.mapping))
+    plain, sealed = split(request.seal, fields.required(request.body, "litellm_params", fields.mapping))
     info = dict(written.get("info") or {})
     given = info.pop("id", None)
     model_id = new_id() if given is None else fields.identity(given, "model_info")
@@ -86,7 +86,7 @@ def _update(request: Request, model_id: str) -> Reply:
                                  param="litellm_params")  # fmt: skip
         whole = {**(before["params"] or {}), **hidden, **params}
         whole = {name: value for name, value in whole.items() if value is not None}
-        changes["params"], changes["sealed"] = _split(request, whole)
+        changes["params"], changes["sealed"] = split(request.seal, whole)
     _check(request, {**before, **changes})
     return _view(request.writer.change(schema.models, before, changes))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 
-from harness.admin import new_key
-from harness.gateway import MASTER_KEY, SMALL_KEY, TEAM_KEY, Gateway, base_config, running
+from harness.admin import manage, new_key
+from harness.gateway import MASTER_KEY, SMALL_KEY, TEAM_KEY, Gateway, base_config, eventually, running
 from harness.upstream import Upstream
 from harness.wire import assert_error
 from routewright.errors import RateLimited
@@ -85,6 +87,13 @@ def test_address_is_the_last_that_nobody_trusted_vouches_for(peer: str, forwarde
     assert Door().guesses.address_of(peer, headers(forwarded)) == address
 
 
+def test_record_keeps_a_whole_address_of_version_6() -> None:
+    guesses = Door().guesses
+    assert guesses.caller_of("2001:db8:1:2:3:4:5:6", {}) == "2001:db8:1:2:3:4:5:6"
+    assert guesses.caller_of("fd00::1", headers("[2001:db8::7]:443")) == "2001:db8::7"
+    assert guesses.caller_of("local", headers(CLIENT)) == "local"
+
+
 def test_client_can_not_choose_its_address() -> None:
     door = Door()
     for number in range(3):
@@ -144,3 +153,20 @@ def test_guesser_is_told_to_wait_and_everybody_else_is_served(gateway: Gateway) 
     assert gateway.request("GET", "/health", key=None, headers=guesser).status == 200
     for key in (SMALL_KEY, stored):
         assert gateway.chat("gpt-4o-mini", key=key, headers=other).status == 200
+
+
+def test_spend_row_says_where_a_call_came_from_unless_that_is_not_to_be_kept(gateway: Gateway) -> None:
+    forged = {"X-Forwarded-For": "192.0.2.1, 198.51.100.3"}
+
+    def configured(**general: Any) -> Any:
+        config = yaml.safe_load(gateway.config_file.read_text())
+        config["general_settings"] |= general
+        gateway.config_file.write_text(yaml.safe_dump(config))
+        manage(gateway, "/config/reload", {})
+        reply = gateway.chat(headers=forged)
+        path = f"/spend/logs?request_id={gateway.record_of(reply)['request_id']}"
+        return eventually(lambda: manage(gateway, path), what="its row")[0]["requester_ip_address"]
+
+    assert configured() == "198.51.100.3"
+    assert configured(trusted_proxies=[], use_x_forwarded_for=False) == "127.0.0.1", "nobody vouches for the header"
+    assert configured(store_client_addresses=False) is None

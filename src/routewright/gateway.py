@@ -92,6 +92,8 @@ class Gateway:
         """None: no request is traced."""
         self.stores_of_route: Callable[[str | None], bool] | None = None
         """Whether what is asked of a route is to be kept, whoever asks; None: of no route."""
+        self.address_of: Callable[[str, Mapping[bytes, bytes]], str] | None = None
+        """The caller's address for the record, from the socket's and the header; None: the socket's is the caller's."""
         self.max_stored_bytes = 0
         """Of a request or an answer that is to be kept; 0: nothing is."""
 
@@ -100,6 +102,8 @@ class Gateway:
         endpoint = request.endpoint.name
         call_id = self._new_id() if request.has_caller_id else request.request_id
         outcome = Outcome(endpoint, request.caller, request.request_id, call_id, time.monotonic())
+        address_of = self.address_of
+        outcome.peer = request.peer if address_of is None else address_of(request.peer, request.headers)
         outcome.fields = f"x-request-id: {request.request_id}\r\nx-litellm-call-id: {call_id}\r\n".encode("ascii")
         speaks = request.endpoint.speaks
         if speaks == "anthropic":

@@ -18,8 +18,10 @@ WINDOW_S = 60.0
 MAX_ADDRESSES = 10_000
 MAX_GOOD_KEYS = 1000
 MAX_HOPS = 32
+MAX_CALLERS, MAX_KEPT_HEADER = 1000, 256
 IPV6_PREFIX = 64
 """Whoever has one address of version 6 has all of such a network."""
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _FORWARDED = b"x-forwarded-for"
 
@@ -50,12 +52,14 @@ class Guesses:
         """Addresses that have sent a wrong key lately; empty nearly always, which is all that good requests look at."""
         self._most = 0
         self._trusted: tuple[Network, ...] = ()
+        self._callers: dict[tuple[str, bytes], str] = {}
 
     def configure(self, most_per_minute: int, trusted: Sequence[str], workers: int) -> None:
         """`most_per_minute`: over all workers; 0 counts nothing. `trusted`: networks whose X-Forwarded-For is believed.
         Raises ValueError for what is no network."""
         self._most = -(-most_per_minute // workers)
         self._trusted = tuple(ipaddress.ip_network(each) for each in trusted)
+        self._callers.clear()
         if not self._most:
             self.failing.clear()
 
@@ -98,10 +102,32 @@ class Guesses:
             del self.failing[name]
 
     def address_of(self, peer: str, headers: Mapping[bytes, bytes]) -> str:
-        """Where a request comes from: the last hop that no trusted proxy vouches for."""
-        here = _parsed(peer)
+        """Where a request comes from, as guesses are counted: of an address of version 6, its network."""
+        here = self._last_hop(peer, headers)
         if here is None:
             return peer
+        if here.version == 6:
+            return str(ipaddress.ip_network((here, IPV6_PREFIX), strict=False))
+        return str(here)
+
+    def caller_of(self, peer: str, headers: Mapping[bytes, bytes]) -> str:
+        """Where a request comes from, whole. Asked for each request, so what was found is kept for the next."""
+        seen = (peer, headers.get(_FORWARDED, b""))
+        found = self._callers.get(seen)
+        if found is None:
+            here = self._last_hop(peer, headers)
+            found = peer if here is None else str(here)
+            if len(self._callers) >= MAX_CALLERS:
+                self._callers.clear()
+            if len(seen[1]) <= MAX_KEPT_HEADER:
+                self._callers[seen] = found
+        return found
+
+    def _last_hop(self, peer: str, headers: Mapping[bytes, bytes]) -> Address | None:
+        """The last that no trusted proxy vouches for; None for a peer without an address."""
+        here = _parsed(peer)
+        if here is None:
+            return None
         forwarded = headers.get(_FORWARDED)
         if forwarded is not None and self._trusted:
             for hop in reversed(forwarded.decode("latin-1").split(",")[-MAX_HOPS:]):
@@ -111,11 +137,9 @@ class Guesses:
                 if before is None:
                     break
                 here = before
-        if here.version == 6:
-            return str(ipaddress.ip_network((here, IPV6_PREFIX), strict=False))
-        return str(here)
+        return here
 
-    def _is_trusted(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
     def _refusal(self, known: _Address, now: float) -> RateLimited:
@@ -128,7 +152,7 @@ class Guesses:
         )
 
 
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parsed(text: str) -> Address | None:
     """An address as it stands in a header or comes from a socket; one of version 4 that is written as of version 6, as
     it is."""
     if text.startswith("["):

@@ -48,6 +48,8 @@ class FrontLimits:
     """From one address, over all workers; beyond it that address is refused until the minute is over. 0: no limit."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks whose `X-Forwarded-For` says where a request comes from."""
+    keeps_addresses: bool = True
+    """Records say where a request came from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

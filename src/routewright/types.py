@@ -732,6 +732,7 @@ class Outcome:
         "first_byte_s",
         "is_priced",
         "notes",
+        "peer",
         "request_id",
         "started_s",
         "status",
@@ -747,6 +748,8 @@ class Outcome:
         self.call_id = call_id
         """Ours alone: a caller can't choose it, so no record can hide behind another."""
         self.started_s = started_s
+        self.peer = ""
+        """Address that the request came from; empty where it is not to be kept."""
         self.call: Call | None = None
         self.decision: Decision | None = None
         self.deployment: Deployment | None = None

@@ -187,6 +187,7 @@ class WorkerProcess:
         self.upstream.on_failure = self.metrics.count_failure
         self.upstream.balance.on_cooldown = self.metrics.count_cooldown
         self._store_prompts(settings)
+        self._keep_addresses(settings)
         self.snapshots = Snapshots(
             server.data_dir / RUN_FOLDER, self._slot, counters.slots(), counters.run_id, self.metrics,
             lambda: counters.scrapes,
@@ -311,6 +312,14 @@ class WorkerProcess:
         """What its process does by itself."""
         self.storage.adjust(adjustable(settings))
         self.admission.on_crossing = self.alerts.tell if settings.alert_to_webhook_url is not None else None
+
+    def _keep_addresses(self, settings: Settings) -> None:
+        """Whose address a record keeps. Only behind trusted proxies does it take a look at a header."""
+        limits = settings.limits
+        if not limits.keeps_addresses:
+            self.gateway.address_of = lambda peer, headers: ""
+        else:
+            self.gateway.address_of = self.guesses.caller_of if limits.trusted_proxies else None
 
     def _limit_guesses(self, settings: Settings) -> None:
         limits = settings.limits
@@ -454,6 +463,7 @@ class WorkerProcess:
         self.front.limits = whole.limits
         self._limit_guesses(whole)
         self._store_prompts(whole)
+        self._keep_addresses(whole)
         served = {each.id for each in whole.deployments}
         self._tell_health_checks()
         self._healths = {name: health for name, health in self._healths.items() if name in served}

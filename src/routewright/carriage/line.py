@@ -86,6 +86,8 @@ class Carriage:
         gateway = self._gateway
         call_id = self._new_id() if request.has_caller_id else request.request_id
         outcome = Outcome(request.endpoint.name, request.caller, request.request_id, call_id, time.monotonic())
+        address_of = gateway.address_of
+        outcome.peer = request.peer if address_of is None else address_of(request.peer, request.headers)
         outcome.fields = f"x-request-id: {request.request_id}\r\nx-litellm-call-id: {call_id}\r\n".encode("ascii")
         reservations: list[Reservation] = []
         try:

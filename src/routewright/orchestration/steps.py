@@ -106,6 +106,7 @@ class Steps:
             call.endpoint, outer.caller, outer.request_id, f"{outer.call_id}.{self._asked}", time.monotonic()
         )
         outcome.call = call
+        outcome.peer = outer.peer
         outcome.trace = outer.trace
         decision = outcome.decision = PartDecision(self.decision, group, stage, part_of=outer.call_id)
         part = Part(outcome, decision, Held(self._client))

@@ -97,6 +97,8 @@ class Record(msgspec.Struct, kw_only=True):
     team_id: str | None = None
     organization_id: str | None = None
     user: str | None = None
+    peer: str | None = None
+    """Address that it came from; None where it is not to be kept."""
     tags: tuple[str, ...] = ()
     decision: DecisionRecord | None = None
     notes: Notes | msgspec.UnsetType = msgspec.UNSET

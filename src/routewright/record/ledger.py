@@ -81,6 +81,7 @@ class Ledger:
             audio_output_tokens=usage.audio_output_tokens,
             price_version=deployment.price_version if deployment is not None else "",
             user=call.user if call is not None else None,
+            peer=outcome.peer or None,
             tags=call.metadata_tags if call is not None else (),
             decision=choice,
             trace=msgspec.UNSET if outcome.trace is None else _trace(outcome),

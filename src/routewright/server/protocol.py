@@ -209,7 +209,7 @@ class HttpConnection(asyncio.Protocol):
         worker = self._worker
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0] if isinstance(peer, tuple) else "local"
+        self._peer = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else "local"
         held = worker.per_address.get(self._peer, 0) + 1
         worker.per_address[self._peer] = held
         worker.connections.add(self)

@@ -64,6 +64,7 @@ class Leasing:
         self._ended = ",".join(counters.ended)
         self._epoch = ""
         self._state = _STARTING
+        self._has_ended = False
         self._questions: dict[int, Question] = {}
         self._due: dict[int, Question] = {}
         self._under_way: dict[int, Question] = {}
@@ -93,16 +94,28 @@ class Leasing:
             self._task.cancel()
         connection = self._connection
         if self._state == _THERE and connection is not None:
-            commands = self._ask(list(self._questions.values()), is_last=True)[1]
+            asked, commands = self._ask(list(self._questions.values()), is_last=True)
             if not self._counters.are_shared:  # else another worker may go on
                 commands.append(("ZREM", self._key("replicas"), self._holder))
-            told = asyncio.Event()
-            connection.send(commands, lambda _: told.set())
+            told, sent_ms = asyncio.Event(), self._mono_ms()
+
+            def heard(replies: Replies | None) -> None:
+                self._answered(asked, sent_ms, replies)
+                told.set()
+
+            connection.send(commands, heard)
             try:
                 await asyncio.wait_for(told.wait(), LAST_WORDS_S)
             except TimeoutError:
                 log.warning("the Valkey did not hear that this worker ends; its leases end by themselves")
-        self._state = _AWAY
+        self._state, self._has_ended = _AWAY, True
+        self._leases.is_away = True  # whoever still waits would ask again, for ever
+        # Another worker or the successor uses the same rows, and would wait for answers that nobody takes any more.
+        self._counters.lock()
+        for question in self._under_way.values():
+            question.failed()
+        self._under_way.clear()
+        self._counters.unlock()
         if connection is not None:
             connection.close()
 
@@ -340,6 +353,8 @@ class Leasing:
 
     def _go_away(self, reason: str) -> None:
         """Keep to the share from now on, until the server answers again."""
+        if self._has_ended:
+            return
         if self._state != _AWAY:
             log.error("the Valkey that limits are shared over is away: %s", reason)
             log.error("this machine keeps to one part in %d of each limit until it is back", self._counters.replicas)

@@ -6,6 +6,7 @@ it, what comes before lies in a file without a name until then, so that memory s
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ class Form:
 
     def __init__(self, upload: Upload, boundary: bytes, folder: Path) -> None:
         self._upload = upload
-        self._boundary = boundary
+        # Never the client's: what it wrote can't hold this one, so no part begins or ends where another reader of
+        # forms would see a boundary and ours does not.
+        self.boundary = b"routewright-%b" % secrets.token_hex(16).encode("ascii")
         self._reader = MultipartReader(boundary, self._on_part, self._on_data, self._on_end)
         self._held = Held(folder)
         self._part = Part("", None, b"")
@@ -100,8 +103,12 @@ class Form:
         self._part = part
         self._value = []
         if part.file_name is not None:
+            name = part.name.removesuffix("[]")
+            if name in _OURS or name in REFUSED_FIELDS:
+                # Some servers take a file without a name for a field.
+                raise InvalidRequest("this field of the form can't be a file", param=part.name)
             self.files += 1
-            self._out.append(part_head(self._boundary, part))
+            self._out.append(part_head(self.boundary, part))
             if self.model is not None:
                 self.ready.set(None)
 
@@ -129,7 +136,7 @@ class Form:
             raise InvalidRequest("a field of a form must be text in UTF-8", param=name) from None
         self.fields.setdefault(name, []).append(value)
         if name.removesuffix("[]") not in _OURS:
-            self._out.append(field_part(self._boundary, name, value))
+            self._out.append(field_part(self.boundary, name, value))
         elif name == "model":
             if len(self.fields["model"]) > 1:
                 raise InvalidRequest("model is given twice", param="model")
@@ -138,7 +145,7 @@ class Form:
 
     def _on_end(self) -> None:
         self.is_whole = True
-        self._out.append(b"--%b--\r\n" % self._boundary)
+        self._out.append(b"--%b--\r\n" % self.boundary)
         self.ready.set(None)
 
     # --- what goes: a `Body` --------------------------------------------------------------------------------------
@@ -158,7 +165,7 @@ class Form:
             on_failure(self.error)
             return
         self._sink, self._sink_failure = on_data, on_failure
-        on_data(b"".join([field_part(self._boundary, name, value) for name, value in self._first]), False)
+        on_data(b"".join([field_part(self.boundary, name, value) for name, value in self._first]), False)
         self._drain()
 
     def pause(self) -> None:

@@ -204,7 +204,7 @@ class Carriage:
             read_headers(call, request.headers)
             candidates = self._gateway.catalog.candidates(call, request.caller)
             await self._admit(call, candidates, client, outcome, reservations)
-            content_type = b"content-type: multipart/form-data; boundary=%b\r\n" % _quoted(boundary)
+            content_type = b"content-type: multipart/form-data; boundary=%b\r\n" % form.boundary
 
             def prepare(deployment: Deployment) -> Sending:
                 head = deployment.request_heads.get(endpoint)
@@ -219,10 +219,6 @@ class Carriage:
             await self._carrier.carry(call, groups, prepare, client, outcome)
         finally:
             form.close()
-
-
-def _quoted(boundary: bytes) -> bytes:
-    return b'"%b"' % boundary if set(boundary) & set(b"()<>@,;:/[]?= ") else boundary
 
 
 def form_call(endpoint: str, form: Form, request: HttpRequest) -> MeteredCall:

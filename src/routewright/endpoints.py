@@ -5,6 +5,8 @@ Each path is served with and without `/v1`. What is not in this table is not ser
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from routewright.errors import FrontError
 from routewright.types import Access, Endpoint
 
@@ -158,6 +160,8 @@ KEY_REGENERATE = _stored("key_regenerate")
 MODEL_PATCH = _stored("model_patch", ("PATCH",))
 UI = Endpoint(name="ui", methods=("GET", "HEAD", "POST"), access=Access.OPEN, is_proxied=False)
 """Every page for people, and what they do there: who is logged in is looked at behind it."""
+UI_LOGIN = replace(UI, takes_body=False)
+"""Where the key comes in a header, and nobody is known yet whose body would have to be held."""
 PAGES: dict[str, Endpoint] = {
     "/docs": _control("docs", GET, Access.OPEN),
     "/openapi.json": _control("openapi", GET, Access.OPEN),
@@ -204,6 +208,8 @@ def find(path: str, method: str) -> tuple[Endpoint, str | None]:
 
 
 def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
+    if path == "/ui/login":
+        return UI_LOGIN, None
     if path == "/ui" or path.startswith("/ui/"):
         return UI, None
     name, colon, verb = path.rpartition(":")

@@ -11,7 +11,7 @@ import pytest
 from harness.admin import manage, new_key
 from harness.gateway import MASTER_KEY, TEAM_KEY, Gateway, base_config, eventually, running
 from harness.upstream import Upstream
-from harness.wire import Reply
+from harness.wire import Reply, request_bytes
 from routewright.management.sessions import FAILED_S, MAX_FAILED, LoginAttempts
 
 
@@ -52,6 +52,23 @@ def test_stranger_is_sent_to_the_login_and_may_send_nothing(site: Gateway) -> No
     assert site.request("POST", "/ui/do/key_generate", {}, key=MASTER_KEY).status == 401
     assert site.request("GET", "/ui", key=None, headers={"cookie": "routewright_session=x"}).status == 303
     assert site.request("GET", "/", key=None).headers["location"] == "/ui"
+
+
+def test_body_of_somebody_unknown_is_not_held(site: Gateway) -> None:
+    """T4: what paths without a key are sent takes no room from what others send."""
+    resident = {process.pid: process.memory_info().rss for process in site.processes()}
+    clients = [site.connect() for _ in range(12)]
+    for place, client in enumerate(clients):
+        method, path = (("POST", "/ui/login"), ("GET", "/health/liveliness"))[place % 2]
+        client.send(request_bytes(method, path, key=None, headers={"Content-Length": str(9 << 20)}))
+        client.send(bytes((9 << 20) - 1))
+    grown = sum(process.memory_info().rss - resident.get(process.pid, 0) for process in site.processes())
+    assert grown < 40 << 20
+    for client in clients:
+        client.send(b"x")
+    assert {client.reply("GET").status for client in clients} == {200, 401}
+    for client in clients:
+        client.close()
 
 
 def test_cookie_and_pages_are_kept_from_other_sites(site: Gateway) -> None:

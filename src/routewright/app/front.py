@@ -16,7 +16,7 @@ from routewright.admin.ui.front import Pages
 from routewright.auth import KEY_HEADERS, KeyNotInMemory, Keys
 from routewright.carriage.line import Carriage
 from routewright.carriage.targets import Targets
-from routewright.endpoints import UI
+from routewright.endpoints import UI, UI_LOGIN
 from routewright.errors import FrontError, GatewayError, PermissionDenied, UnknownKey
 from routewright.gateway import Gateway
 from routewright.guesses import Guesses
@@ -98,7 +98,7 @@ class Application:
             self._guesses.check(request.peer, request.headers, caller.key_hash)
         if caller.endpoints is not None and endpoint.name not in caller.endpoints and endpoint.access != Access.OPEN:
             raise PermissionDenied("this key may not call this endpoint")
-        if endpoint is UI:
+        if endpoint is UI or endpoint is UI_LOGIN:
             return self._pages.admit(request)
         return None
 

@@ -428,7 +428,8 @@ class HttpConnection(asyncio.Protocol):
             self._check_media(head)
         if self._content_length > limits.max_body_bytes:
             raise FrontError(413, "request_too_large", f"the body may have at most {limits.max_body_bytes} bytes")
-        if worker.bytes_in_flight + self._content_length > limits.max_in_flight_bytes:
+        is_kept = self._request.endpoint.takes_body
+        if is_kept and worker.bytes_in_flight + self._content_length > limits.max_in_flight_bytes:
             raise Overloaded("too many request bytes in flight")
         if head.expects_continue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -495,13 +496,14 @@ class HttpConnection(asyncio.Protocol):
                 raise FrontError(400, "bad_request", str(error)) from error
             is_complete, rest = self._chunked.is_complete, self._chunked.rest
         if piece:
-            self._body.append(piece)
             self._body_bytes += len(piece)
-            worker.bytes_in_flight += len(piece)
+            if self._request.endpoint.takes_body:  # else nobody wants it, and most who may send it need no key
+                self._body.append(piece)
+                worker.bytes_in_flight += len(piece)
             if self._body_bytes > worker.limits.max_body_bytes:
                 limit = worker.limits.max_body_bytes
                 raise FrontError(413, "request_too_large", f"the body may have at most {limit} bytes")
-            if worker.bytes_in_flight > worker.limits.max_in_flight_bytes:
+            if self._body and worker.bytes_in_flight > worker.limits.max_in_flight_bytes:
                 raise Overloaded("too many request bytes in flight")
         if is_complete:
             if self._request.endpoint.takes_body:
@@ -706,6 +708,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.close()
 
     def _forget_body(self) -> None:
-        self._worker.bytes_in_flight -= self._body_bytes
+        if self._body:
+            self._worker.bytes_in_flight -= self._body_bytes
+            self._body.clear()
         self._body_bytes = 0
-        self._body.clear()

@@ -96,7 +96,8 @@ class KeptResponses:
         bodies = msgspec.msgpack.decode(answer, type=list[str] | None)
         if bodies is None:
             raise NotFound(
-                "no response of this id is kept; one is where its request says store: true",
+                "no response of this id is kept, or what led to it is too long to go on from; one is kept where its "
+                "request says store: true",
                 param="previous_response_id",
             )
         items: list[Any] = []

@@ -59,3 +59,15 @@ def test_a_conversation_is_whole_or_not_there(database: Database) -> None:
     assert database.write(lambda connection: kept.forget(connection, "a", "key:b")) is False
     assert database.write(lambda connection: kept.forget(connection, "a", "key:a")) is True
     assert chain("c") is None
+
+
+def test_a_conversation_too_long_to_be_read_back_is_not_there(database: Database) -> None:
+    """T4: a few words that name a response must not make the gateway hold all that ever led to it."""
+    third = kept.MAX_CHAIN_BYTES // 3
+    for at, name in enumerate("abcd"):
+        more = {"previous_id": chr(ord(name) - 1) if at else None, "size_bytes": third}
+        row = {"object_id": name, "kind": "response", "owner": "key:a", "created_at_ms": at, "expires_at_ms": 1000,
+               "body": name, **more}  # fmt: skip
+        database.write(lambda connection, row=row, at=at: kept.keep(connection, row, at))
+    chains = [database.read(lambda connection, name=name: kept.chain(connection, name, None, 50)) for name in "cd"]
+    assert chains == [["a", "b", "c"], None]

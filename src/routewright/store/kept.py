@@ -13,6 +13,8 @@ MAX_ALL_BYTES = 256 * 1024 * 1024
 """Of everything that is kept; beyond it the oldest goes."""
 MAX_CHAIN = 200
 """Responses that one conversation may be read back through."""
+MAX_CHAIN_BYTES = 10 * 1024 * 1024
+"""Of these together: as much as a request itself may have."""
 _AT_ONCE = 200
 
 
@@ -57,12 +59,17 @@ def forget(connection: Connection, object_id: str, owner: str | None) -> bool:
 
 
 def chain(connection: Connection, object_id: str, owner: str | None, now_ms: int) -> list[str] | None:
-    """The bodies that lead to one, oldest first, its own last; None where any of them is gone or somebody else's."""
+    """The bodies that lead to one, oldest first, its own last; None where any of them is gone or somebody else's,
+    or where they are more than may be read back."""
     bodies: list[str] = []
+    size = 0
     at: str | None = object_id
     while at is not None:
         row = find(connection, at, owner, now_ms)
         if row is None or len(bodies) >= MAX_CHAIN:
+            return None
+        size += row["size_bytes"]
+        if size > MAX_CHAIN_BYTES:
             return None
         bodies.append(row["body"])
         at = row["previous_id"]

@@ -72,7 +72,7 @@ def check_path(path: str) -> None:
         or "//" in decoded
         or "\\" in decoded
         or "%" in decoded
-        or any(segment in (".", "..") for segment in segments)
+        or any(segment.partition(";")[0].strip() in (".", "..") for segment in segments)
         or any(ord(char) < 32 or ord(char) == 127 or char in "?#" for char in decoded)
         or "%2f" in path.lower()
     ):

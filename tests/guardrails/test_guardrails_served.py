@@ -163,6 +163,42 @@ def test_texts_are_found_wherever_they_stand(guarded: Gateway, up: Upstream) -> 
     assert up["embed"].last.json["input"] == ["a <EMAIL>", "b"]
 
 
+@pytest.mark.parametrize(
+    ("dialect_of", "more"),
+    [
+        ("chat", {"prediction": {"type": "content", "content": f"p {SECRET}"}}),
+        ("chat", {"messages": [{"role": "assistant", "content": None,
+                                "function_call": {"name": "f", "arguments": json.dumps({"a": SECRET})}}]}),
+        ("chat", {"messages": [{"role": "assistant", "content": None, "tool_calls": [
+            {"id": "c", "type": "custom", "custom": {"name": "f", "input": f"x {SECRET}"}}]}]}),
+        ("chat", {"messages": [{"role": "assistant", "content": None, "refusal": f"no {SECRET}"}]}),
+        ("messages", {"messages": [{"role": "user", "content": [
+            {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": f"d {SECRET}"}}]}]}),
+        ("messages", {"messages": [{"role": "user", "content": [
+            {"type": "document", "source": {"type": "content", "content": f"d {SECRET}"}}]}]}),
+        ("gemini", {"contents": [{"role": "model", "parts": [
+            {"function_call": {"name": "f", "args": {"to": SECRET}}}]}]}),
+        ("gemini", {"contents": [{"role": "model", "parts": [
+            {"executableCode": {"language": "PYTHON", "code": f"x = '{SECRET}'"}}]}]}),
+        ("chat", {"messages": [{"role": "user", "content": SECRET[:9] + "\u200b" + SECRET[9:]}]}),
+    ],
+)  # fmt: skip
+def test_no_place_of_a_request_is_passed_over(
+    guarded: Gateway, up: Upstream, dialect_of: str, more: dict[str, Any]
+) -> None:
+    """What blocks in a message blocks wherever a client can say it, and with characters in it that nobody sees."""
+    plain = {"messages": [{"role": "user", "content": "hi"}]}
+    path, body = {
+        "chat": ("/v1/chat/completions", {"model": "gpt-4o", **plain}),
+        "messages": ("/v1/messages", {"model": "claude", "max_tokens": 9, **plain}),
+        "gemini": ("/v1beta/models/gemini:generateContent", {}),
+    }[dialect_of]
+    reply = guarded.request("POST", path, {**body, **more, "guardrails": ["no-secrets"]})
+    assert reply.status == 400
+    assert b"no-secrets" in reply.body
+    assert [up[name].hits for name in MODELS.values()] == [0, 0, 0]
+
+
 def test_other_guardrails_of_requests(guarded: Gateway, up: Upstream) -> None:
     cases: list[tuple[str, str, dict[str, Any], str]] = [
         ("no-words", "the Forbidden  fruit", {}, ""),

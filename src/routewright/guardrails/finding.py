@@ -9,6 +9,15 @@ from routewright.guardrails.contract import Blocked, Guardrail, Seen, Window
 from routewright.guardrails.finders import Finder, Scanner, replaced
 
 ACTIONS = ("MASK", "BLOCK")
+_INVISIBLE = dict.fromkeys(
+    [0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF]
+)
+"""Characters of no width, which tear a word apart for a pattern and for no reader; `str.translate` drops them."""
+
+
+def visible(text: str) -> str:
+    """The text as it is read."""
+    return text if text.isascii() else text.translate(_INVISIBLE)
 
 
 class Finding(Guardrail):
@@ -34,7 +43,13 @@ class Finding(Guardrail):
 
     def look(self, seen: Seen) -> None:
         replace = self._replacer(seen)
-        seen.texts[:] = [replaced(self._finders, text, replace) for text in seen.texts]
+        texts = [replaced(self._finders, text, replace) for text in seen.texts]
+        if not seen.is_answer:  # a stream's window could not tell, and an answer is not written to slip past us
+            for place, text in enumerate(texts):
+                plain = visible(text)
+                if plain != text and (found := replaced(self._finders, plain, replace)) != plain:
+                    texts[place] = found
+        seen.texts[:] = texts
 
     def follow(self, seen: Seen) -> Window | None:
         return Scanner(self._finders, self._replacer(seen))

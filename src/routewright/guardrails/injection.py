@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routewright.guardrails.contract import Blocked, Guardrail, Seen
-from routewright.guardrails.finding import refuse_others, take
+from routewright.guardrails.finding import refuse_others, take, visible
 
 _GAP = r"[^.\n]{0,40}?"
 _RULES: tuple[tuple[float, str], ...] = (
@@ -49,7 +49,7 @@ class Injection(Guardrail):
     def score(self, text: str) -> float:
         """0..1; each rule that applies takes its share of what was left."""
         left = 1.0
-        plain = " ".join(text.lower().split())
+        plain = " ".join(visible(text).lower().split())
         for weight, search in self._rules:
             if search(plain):
                 left *= 1.0 - weight

@@ -56,6 +56,11 @@ class Slots:
                 if type(part.get("content")) in (str, list):
                     self.content(part, "content")
                 self.inside(part, "input")
+                source = part.get("source")
+                if type(source) is dict:  # a document of Anthropic's: a text, or made of blocks
+                    if source.get("type") == "text":
+                        self.text(source, "data")
+                    self.content(source, "content")
 
     def inside(self, container: Any, key: str) -> None:
         """Every text in a value: arguments of a tool, or its result."""
@@ -106,6 +111,9 @@ def request_slots(body: dict[str, Any]) -> Slots:
     for name in ("prompt", "input", "instructions", "system", "query", "text", "documents", "suffix"):
         if type(body.get(name)) is str or name not in ("input",):
             slots.content(body, name)
+    prediction = body.get("prediction")
+    if type(prediction) is dict:
+        slots.content(prediction, "content")
     contents = body.get("contents")
     for content in [*(contents if type(contents) is list else ()), body.get("systemInstruction")]:
         _gemini(slots, content)
@@ -115,13 +123,28 @@ def request_slots(body: dict[str, Any]) -> Slots:
 def _message(slots: Slots, message: dict[str, Any]) -> None:
     slots.content(message, "content")
     slots.content(message, "summary")
-    slots.text(message, "reasoning_content")
+    for name in ("reasoning_content", "refusal", "input", "code"):
+        slots.text(message, name)
     slots.packed(message, "arguments")
+    slots.packed(message.get("function_call"), "arguments")
     if type(message.get("output")) in (str, list):
         slots.content(message, "output")
     calls = message.get("tool_calls")
     for call in calls if type(calls) is list else ():
-        slots.packed(call.get("function") if type(call) is dict else None, "arguments")
+        if type(call) is dict:
+            slots.packed(call.get("function"), "arguments")
+            custom = call.get("custom")
+            if type(custom) is dict:
+                slots.text(custom, "input")
+
+
+_GEMINI_INSIDE = (
+    ("functionCall", "args"), ("functionResponse", "response"), ("executableCode", "code"),
+    ("codeExecutionResult", "output"),
+)  # fmt: skip
+_SNAKE = {"functionCall": "function_call", "functionResponse": "function_response", "executableCode": "executable_code",
+          "codeExecutionResult": "code_execution_result"}  # fmt: skip
+"""Google takes either spelling."""
 
 
 def _gemini(slots: Slots, content: Any) -> None:
@@ -129,8 +152,11 @@ def _gemini(slots: Slots, content: Any) -> None:
     for part in parts if type(parts) is list else ():
         if type(part) is dict:
             slots.text(part, "text")
-            slots.inside(part.get("functionCall"), "args")
-            slots.inside(part.get("functionResponse"), "response")
+            for name, key in _GEMINI_INSIDE:
+                for held in (part.get(name), part.get(_SNAKE[name])):
+                    slots.inside(held, key)
+                    if type(held) is dict:
+                        slots.text(held, key)
 
 
 def answer_slots(answer: dict[str, Any]) -> Slots:

@@ -20,6 +20,7 @@ from harness.dialect import chat_events, chunked_stream
 from harness.gateway import MASTER_KEY, TEAM_KEY, TIGHT_KEY, Gateway, base_config, eventually, running
 from harness.upstream import Send, Until, Upstream
 from harness.wire import request_bytes
+from routewright.server.handover import VARIABLE, inherited
 
 CHAT = "/v1/chat/completions"
 LONG = bool(os.environ.get("ROUTEWRIGHT_LONG"))
@@ -169,6 +170,32 @@ def test_successor_that_does_not_come_up_changes_nothing(workers: int, upstream:
         old = gateway.hand_over()
         assert gateway.chat().status == 200
         eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stop_during_a_handover_stops_the_successor_too(workers: int, upstream: Upstream) -> None:
+    """F30: asked to end before the new process serves, and asked twice to hand over: nothing serves afterwards."""
+    with running(base_config(upstream), workers=workers) as gateway:
+        old = psutil.Process(gateway.process.pid)
+        os.kill(old.pid, signal.SIGUSR2)
+        os.kill(old.pid, signal.SIGUSR2)
+        eventually(lambda: "handing over to process" in gateway.output(), within_s=20, what="a successor")
+        assert gateway.output().count("handing over to process") == 1
+        successor = psutil.Process(int(re.findall(r"handing over to process (\d+)", gateway.output())[0]))
+        os.kill(old.pid, signal.SIGTERM)
+        eventually(lambda: has_ended(successor), within_s=20, what="the successor's end")
+        eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
+        with pytest.raises(OSError):
+            gateway.chat()
+
+
+@pytest.mark.parametrize("given", ["", "x", "{}", '{"listeners":[99],"counters":98,"ready":97}',
+                                   '{"listeners":[99999999999],"counters":0,"ready":0}'])  # fmt: skip
+def test_handover_that_nobody_made_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, given)
+    with pytest.raises(ValueError, match=VARIABLE):
+        inherited()
+    assert VARIABLE not in os.environ
 
 
 def test_what_a_killed_predecessor_held_is_given_back(upstream: Upstream) -> None:

@@ -61,6 +61,8 @@ class Ending:
     def _on_signal(self) -> None:
         """First: take no new work and let what runs finish. Second: end what runs now."""
         now = time.monotonic()
+        if self._successor is not None and not self.has_successor:
+            self._successor.stop()
         if self._is_told:
             self._until_s = now
         else:
@@ -90,7 +92,7 @@ class Ending:
         loop = asyncio.get_running_loop()
         loop.remove_reader(successor.fd)
         successor.close()
-        if found:
+        if found and not self._is_told:
             self.has_successor = True
             log.info("process %d serves", successor.pid)
             tell_service_manager(f"MAINPID={successor.pid}")

@@ -47,7 +47,7 @@ def inherited() -> Inherited | None:
         found = msgspec.json.decode(given, type=Inherited)
         for fd in (*found.listeners, found.counters, found.ready):
             os.set_inheritable(fd, False)
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, OSError, OverflowError) as error:
         raise ValueError(f"{VARIABLE} is set by a running gateway alone") from error
     return found
 
@@ -100,6 +100,11 @@ class Successor:
         while (found := self.look()) is None:
             select.select([self.fd], [], [], 1.0)
         return found
+
+    def stop(self) -> None:
+        """This gateway is told to stop, so what it has started is not to serve after it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
 
     def give_up(self) -> None:
         """It did not come up: see that nothing of it is left."""

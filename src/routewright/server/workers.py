@@ -153,6 +153,8 @@ class Supervisor:
 
     def _stop(self, number: int, frame: object) -> None:
         self._is_stopping = True
+        if self._successor is not None and not self.has_successor and number != signal.SIGUSR1:
+            self._successor.stop()
         self._close_sockets()  # else new connections would wait for a worker that takes none
         self._pass_on(number, frame)
 
@@ -167,7 +169,7 @@ class Supervisor:
         threading.Thread(target=self._wait_for, args=(successor,), name="handover", daemon=True).start()
 
     def _wait_for(self, successor: Successor) -> None:
-        if successor.wait():
+        if successor.wait() and not self._is_stopping:
             self.has_successor = True
             log.info("process %d serves", successor.pid)
             tell_service_manager(f"MAINPID={successor.pid}")

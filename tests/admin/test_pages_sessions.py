@@ -71,6 +71,17 @@ def test_body_of_somebody_unknown_is_not_held(site: Gateway) -> None:
         client.close()
 
 
+def test_head_of_what_goes_on_for_ever_has_no_body(site: Gateway) -> None:
+    """G20: else its events would be read as the answer to the connection's next request."""
+    _, who = log_in(site, MASTER_KEY)
+    with site.connect() as client:
+        for method, path in (("HEAD", "/ui/live"), ("GET", "/ui/audit")):
+            client.send(request_bytes(method, path, key=None, headers={"cookie": who["cookie"]}))
+            reply = client.reply(method)
+            assert reply.status == 200
+        assert b"<html" in reply.body
+
+
 def test_cookie_and_pages_are_kept_from_other_sites(site: Gateway) -> None:
     reply, who = log_in(site, MASTER_KEY)
     assert re.fullmatch(r"routewright_session=[\w-]{43}; Path=/ui; HttpOnly; SameSite=Strict",

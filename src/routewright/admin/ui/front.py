@@ -119,6 +119,8 @@ class Pages:
         except Exception:
             log.exception("request %s failed", request.request_id)
             reply = self._failure(request, InternalError("internal error; the log has it under this request id"))
+        if isinstance(reply, Events) and request.method == "HEAD":
+            reply = Reply(b"", EVENT_HEADERS[0][1])
         if isinstance(reply, Reply):
             _send(client, request, reply)
             return

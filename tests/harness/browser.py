@@ -168,6 +168,7 @@ class Page:
         """What a selector finds, or the visible link or button with this text, by the mouse."""
         place = self.until(f"""(() => {{
             const wanted = {json.dumps(target)};
+            if (document.readyState !== "complete") return null;
             let found = null;
             try {{ found = [...document.querySelectorAll(wanted)].find((e) => e.getClientRects().length); }} catch {{}}
             found ??= [...document.querySelectorAll("a, button, summary, label")].find(

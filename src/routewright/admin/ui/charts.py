@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from math import ceil, floor, log10
 
 from markupsafe import Markup
 
+from routewright.admin.ui import labels
+
 COLOURS = 8
+WHOLE = 720
+"""Units of a chart as wide as the page; those in half a page have fewer, so that type looks alike."""
 
 
 def colour(number: int) -> str:
@@ -37,7 +42,7 @@ def bars(
     text: Callable[[float], str],
     *,
     label: str,
-    width: int = 720,
+    width: int = WHOLE,
     height: int = 180,
 ) -> Markup:
     """Stacked columns over time: (what stands below, series -> value), and how a value reads."""
@@ -45,14 +50,16 @@ def bars(
     most = max([sum(parts.values()) for _, parts in columns], default=0.0)
     ticks = _steps(most)
     span = ticks[-1] or 1.0
-    out = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">']
+    kind = "chart half" if width < WHOLE else "chart"
+    out = [f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">']
     for tick in ticks:
         at = bottom - (bottom - top) * tick / span
         out.append(f'<path class="grid" d="M{left} {at:.1f}H{right}"/>')
         out.append(f'<text x="{left - 7}" y="{at + 4:.1f}" text-anchor="end">{escape(text(tick))}</text>')
     each = (right - left) / max(1, len(columns))
     gap = min(6.0, each * 0.22)
-    every = max(1, ceil(len(columns) * 62 / (right - left)))
+    longest = max([len(name) for name, _ in columns], default=0)
+    every = max(1, ceil(len(columns) * max(62.0, 11.5 * longest) / (right - left)))
     for place, (name, parts) in enumerate(columns):
         x, at = left + place * each + gap / 2, float(bottom)
         told = ", ".join(f"{series} {text(value)}" for series, value in parts.items() if value) or "nothing"
@@ -103,15 +110,15 @@ def cost_quality(
     classes: Mapping[str, str],
     text: Callable[[float], str],
     *,
-    width: int = 720,
-    height: int = 340,
+    width: int = 460,
+    height: int = 310,
 ) -> Markup:
     """What a route's dial buys: (dial, cost, score) along it, and each model alone as (name, cost, score)."""
     costs = [cost for _, cost, _ in curve] + [cost for _, cost, _ in singles]
     scores = [score for *_, score in curve] + [score for *_, score in singles]
     if not costs or max(costs) <= 0:
         return Markup("")
-    left, right, top, bottom = 52, width - 12, 24, height - 40
+    left, right, top, bottom = 44, width - 18, 24, height - 40
     least = min(cost for cost in costs if cost > 0)
     is_log = max(costs) / least >= 12
     low_score, high_score = min(scores), max(scores)
@@ -127,7 +134,7 @@ def cost_quality(
     def y(score: float) -> float:
         return bottom - (bottom - top) * (score - low_score) / (high_score - low_score)
 
-    out = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
+    out = [f'<svg class="chart half" viewBox="0 0 {width} {height}" role="img" '
            'aria-label="Expected score against expected cost, along the dial">']  # fmt: skip
     for place in range(5):
         score = low_score + (high_score - low_score) * place / 4
@@ -142,27 +149,34 @@ def cost_quality(
     out.append(f'<text x="{left}" y="{top - 10}">expected score</text>')
     line = "L".join(f"{x(cost):.1f} {y(score):.1f}" for _, cost, score in curve)
     out.append(f'<path class="curve" d="M{line}"/>')
-    boxes: list[tuple[float, float]] = []
+    at_dial, cost, score = min(curve, key=lambda point: abs(point[0] - dial))
+    ring = (x(cost), y(score))
+    out.append(
+        f'<circle class="dial" cx="{ring[0]:.1f}" cy="{ring[1]:.1f}" r="7"><title>dial {at_dial:.2f}: {score:.3f} at '
+        f"{escape(text(cost * 1000))} per 1,000</title></circle>"
+    )
+    named = [(*ring, f"dial {dial:g}", "dial-text")]
     for name, cost, score in sorted(singles, key=lambda single: -single[2]):
-        at_x, at_y = x(cost), y(score)
         out.append(
-            f'<circle class="{classes.get(name, "c7")}" cx="{at_x:.1f}" cy="{at_y:.1f}" r="5"><title>'
+            f'<circle class="{classes.get(name, "c7")}" cx="{x(cost):.1f}" cy="{y(score):.1f}" r="5"><title>'
             f"{escape(name)} alone: {score:.3f} at {escape(text(cost * 1000))} per 1,000</title></circle>"
         )
-        down = at_y + 16
-        while any(abs(down - other_y) < 12 and abs(at_x - other_x) < 110 for other_x, other_y in boxes):
-            down += 12
-        boxes.append((at_x, down))
-        anchor = "end" if at_x > right - 90 else "start" if at_x < left + 60 else "middle"
-        out.append(f'<text class="name" x="{at_x:.1f}" y="{down:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
-    at_dial, cost, score = min(curve, key=lambda point: abs(point[0] - dial))
-    out.append(
-        f'<circle class="dial" cx="{x(cost):.1f}" cy="{y(score):.1f}" r="7"><title>dial {at_dial:.2f}: {score:.3f} at '
-        f"{escape(text(cost * 1000))} per 1,000</title></circle>"
-        f'<text class="dial-text" x="{x(cost):.1f}" y="{y(score) - 13:.1f}" text-anchor="middle">dial {dial:g}</text>'
-    )
+        named.append((x(cost), y(score), name, "name"))
+    drawn = _dense([(x(cost), y(score)) for _, cost, score in curve])
+    spots = labels.place([each[:3] for each in named], drawn, (left, top - 6, width, bottom))
+    for (_, _, name, kind), (at_x, base) in zip(named, spots, strict=True):
+        out.append(f'<text class="{kind}" x="{at_x:.1f}" y="{base:.1f}" text-anchor="middle">{escape(name)}</text>')
     out.append("</svg>")
     return Markup("".join(out))  # noqa: S704 - every text in it was escaped
+
+
+def _dense(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same line with a point every few units."""
+    found = list(points[:1])
+    for (x, y), (to_x, to_y) in pairwise(points):
+        steps = max(1, ceil(max(abs(to_x - x), abs(to_y - y)) / 5))
+        found += [(x + (to_x - x) * k / steps, y + (to_y - y) * k / steps) for k in range(1, steps + 1)]
+    return found
 
 
 def _log_marks(low: float, high: float) -> list[float]:
@@ -171,11 +185,11 @@ def _log_marks(low: float, high: float) -> list[float]:
     return found if len(found) <= 7 else found[:: ceil(len(found) / 6)]
 
 
-def calibration(points: Sequence[tuple[float, float]], *, width: int = 340, height: int = 300) -> Markup:
+def calibration(points: Sequence[tuple[float, float]], *, width: int = 460, height: int = 310) -> Markup:
     """A router's scores against the chance of a good answer that they were found to mean."""
-    left, right, top, bottom = 44, width - 10, 22, height - 38
+    left, right, top, bottom = 44, width - 18, 22, height - 38
     wide, tall = right - left, bottom - top
-    out = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
+    out = [f'<svg class="chart half" viewBox="0 0 {width} {height}" role="img" '
            'aria-label="Calibration: score against chance of a good answer">']  # fmt: skip
     for place in range(5):
         value = place / 4

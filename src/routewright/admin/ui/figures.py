@@ -47,9 +47,11 @@ def percent(share: float | None) -> str:
 
 
 def duration(ms: float | None) -> str:
-    """Milliseconds: 85 ms, 1.24 s, 3 min."""
+    """Milliseconds: 85 ms, 1.24 s, 3 min. The ledger has whole ones, so that nothing means less than one."""
     if ms is None:
         return NOTHING
+    if ms == 0:
+        return "< 1\u00a0ms"
     if ms < 1:
         return f"{ms * 1000:.0f}\u00a0µs"
     if ms < 1000:

@@ -101,13 +101,13 @@ def choices(found: dict[str, Any], route: str) -> dict[str, Any] | None:
         return None
     count = len(next(iter(by_model.values())))
     width = max(1, (found["to_ms"] - found["from_ms"]) // count + 1)
-    is_long = found["to_ms"] - found["from_ms"] > 86_400_000
+    is_long = found["to_ms"] - found["from_ms"] > 72_000_000
     columns = []
     for place in range(count):
         at = found["from_ms"] + place * width
         whole = sum(bins[place] for bins in by_model.values())
         parts = {model: 100 * bins[place] / whole for model, bins in sorted(by_model.items()) if whole and bins[place]}
-        columns.append((figures.day(at)[5:] if is_long else figures.hour(at), parts))
+        columns.append((figures.moment(at)[5:16] if is_long else figures.hour(at), parts))
     total = sum(map(sum, by_model.values()))
     return {"columns": columns, "total": total, "classes": charts.colours(list(by_model)), "models": sorted(by_model)}
 

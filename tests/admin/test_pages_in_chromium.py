@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.admin import manage
+from harness.admin import manage, new_key
 from harness.browser import DESK, PHONE, PROGRAM, Browser, Page, browser
-from harness.gateway import MASTER_KEY, Gateway, base_config, deployment, running
+from harness.gateway import MASTER_KEY, Gateway, base_config, deployment, eventually, running
 from harness.upstream import Upstream
 from routewright.routing.artefact import artefact_bytes, read_artefact
 from routewright.routing.live import PACKAGED
@@ -112,6 +112,51 @@ def test_key_is_made_used_seen_blocked_and_refused(page: Page, site: Gateway) ->
     page.sees("blocked")
 
 
+def test_kept_prompt_and_answer_are_shown_as_text_and_others_are_not(page: Page, site: Gateway) -> None:
+    key = new_key(site, metadata={"store_prompts_in_spend_logs": True})
+    for shown, reply in (
+        (True, site.chat("gpt-4o-mini", key=key, prompt=f"kept words {EVIL}")),
+        (False, site.chat("gpt-4o-mini", key=MASTER_KEY, prompt=f"other words {EVIL}")),
+    ):
+        page.open("/ui")
+        path = f"/ui/requests/{reply.headers['x-request-id']}"
+        eventually(lambda path=path: manage(site, f"/spend/logs?request_id={path.rpartition('/')[2]}"))
+        page.open(path)
+        page.sees("Attempts")
+        assert page.run("document.title").endswith("routewright")
+        assert page.run("document.querySelectorAll('img').length") == 0
+        if shown:
+            assert f"kept words {EVIL}" in page.text()
+            assert "Hello from" in page.text()
+            assert page.faults() == []
+        else:
+            assert "other words" not in page.run("document.documentElement.outerHTML")
+            page.sees("are not kept")
+
+
+def test_no_page_of_a_desk_needs_sideways_scrolling(page: Page) -> None:
+    """Of tables and charts, with names as long as they are here."""
+    for path in ("/ui", "/ui/requests", "/ui/models", "/ui/router", "/ui/keys", "/ui/teams", "/ui/budgets"):
+        page.open(path)
+        wide = page.run("""[...document.querySelectorAll('main, .scroll')].filter(
+            (e) => e.scrollWidth > e.clientWidth + 1).map(
+            (e) => `${e.getAttribute('aria-label') || e.tagName} by ${e.scrollWidth - e.clientWidth}`)""")
+        assert wide == [], path
+
+
+def test_names_of_the_curve_lie_apart(page: Page) -> None:
+    page.open("/ui/router")
+    boxes = page.run("""[...document.querySelectorAll('.chart .name, .chart .dial-text')].map((e) => {
+        const box = e.getBoundingClientRect();
+        return [box.left, box.top, box.right, box.bottom, e.textContent];
+    })""")
+    assert len(boxes) > 2
+    for place, one in enumerate(boxes):
+        for other in boxes[place + 1 :]:
+            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] + 3 or other[3] <= one[1] + 3
+            assert apart, (one, other)
+
+
 def test_prompt_is_tried_and_the_dial_redraws(page: Page) -> None:
     page.open("/ui/router")
     page.type("#prompt", "Prove that the square root of 2 is irrational, and that it is not algebraic of degree one.")
@@ -134,7 +179,8 @@ def test_router_is_reloaded_and_rolled_back(page: Page, site: Gateway, router_fi
     page.until(f"!document.querySelector('.tile').textContent.includes({json.dumps(first)})")
     page.click("Roll back")
     page.until(f"document.querySelector('.tile')?.textContent.includes({json.dumps(first)})")
-    assert manage(site, "/router/info")["routes"]["auto"]["artefact"] == first
+    # The worker that did it serves it at once, the other one is told.
+    eventually(lambda: manage(site, "/router/info")["routes"]["auto"]["artefact"] == first)
 
 
 def test_playground_streams_two_answers_side_by_side(page: Page, upstream: Upstream) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, literal_column, o
 from routewright.store.database import now_ms
 from routewright.store.incoming import MOST
 from routewright.store.ledger import DAY_MS, HOUR_MS, spent_nusd
-from routewright.store.reports import totals
+from routewright.store.reports import texts, totals
 from routewright.store.rows import Row
 from routewright.store.schema import budgets, keys, spend, spend_days, spend_hours, teams, users
 from routewright.windows import Window
@@ -163,12 +163,16 @@ def _bound(connection: Connection, start: tuple[int, ...]) -> int | None:
 
 
 def request(connection: Connection, *, name: str) -> list[Row]:
-    """Every call of one request, by the request's id or a call's: the first first."""
+    """Every call of one request, by the request's id or a call's: the first first.
+
+    `texts`: what was asked and answered, as JSON, or None. Whoever may see the pages is an administrator, and may see
+    what is kept of anybody, as by `/spend/logs`.
+    """
     for column in (spend.c.request_id, spend.c.call_id):
         wanted = select(spend).where(column == name).order_by(spend.c.started_at_ms, spend.c.row_id).limit(50)
         rows = [dict(row) for row in connection.execute(wanted).mappings()]
         if rows:
-            return rows
+            return [{**row, "texts": texts(connection, row["call_id"], row["attempt"])} for row in rows]
     return []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from routewright.admin.ui import charts, figures
+from routewright.admin.ui import charts, figures, said
 from routewright.admin.ui.desk import Reply, Route, Visit
 from routewright.auth import ANONYMOUS
 from routewright.errors import NotFound
@@ -99,6 +99,7 @@ def call(row: Mapping[str, Any]) -> dict[str, Any]:
         "rated": rated,
         "best_score": max((score for _, score, _ in rated), default=0.0),
         "took_ms": row["ended_at_ms"] - row["started_at_ms"],
+        "said": said.read(row["texts"]),
         "waterfall": waterfall(row, decision, failed),
     }
 

@@ -11,7 +11,7 @@ from harness import dialect
 from harness.gateway import MASTER_KEY, TEAM_KEY, Gateway, base_config, deployment, eventually, running
 from harness.taker import Taker
 from harness.upstream import Upstream
-from harness.wire import request_bytes, secret
+from harness.wire import assert_error, request_bytes, secret
 from routewright.carriage.headers import passed_query
 from routewright.carriage.targets import check_path
 from routewright.errors import FrontError
@@ -50,6 +50,10 @@ def passing(upstream: Upstream, taker: Taker) -> Iterator[Gateway]:
         {"key": "sk-listed", "alias": "listed", "models": ["gpt-4o"]},
         {"key": "sk-whole-provider", "alias": "whole", "models": ["openai/*"]},
         {"key": "sk-cents", "alias": "cents", "max_budget": 0.005},
+        {"key": "sk-guarded", "alias": "guarded", "guardrails": ["no-secrets"]},
+    ]
+    config["guardrails"] = [
+        {"guardrail_name": "no-secrets", "litellm_params": {"guardrail": "secrets", "mode": "pre_call"}}
     ]
     with running(config, environment={"TEST_SEARCH_KEY": secret("search")}) as started:
         yield started
@@ -212,6 +216,13 @@ def test_whole_accounts_are_for_keys_that_may_use_all_of_a_provider(passing: Gat
     assert passing.request("GET", "/openai/v1/models", key=MASTER_KEY).status == 200
     assert passing.request("GET", "/openai/v1/models", key=None).status == 401
     assert passing.request("GET", "/cohere/v1/models").status == 404  # no such deployment
+
+
+def test_key_with_guardrails_reaches_no_account_around_them(passing: Gateway, taker: Taker) -> None:
+    reply = passing.request("GET", "/openai/v1/files", key="sk-guarded")
+    assert_error(reply, 403, "permission_denied")
+    assert not taker["openai-account"].requests
+    assert passing.request("GET", "/search", key="sk-guarded").status == 200
 
 
 def test_client_that_leaves_ends_the_request_upstream(passing: Gateway, taker: Taker) -> None:

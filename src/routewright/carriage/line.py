@@ -22,6 +22,7 @@ from routewright.errors import (
     InvalidRequest,
     MissingField,
     ModelAccessDenied,
+    PermissionDenied,
     StorageUnavailable,
     UnsupportedField,
 )
@@ -150,6 +151,10 @@ class Carriage:
         models = request.caller.models
         if target.right and models is not None and not may_use(models, target.right):
             raise ModelAccessDenied(f'this key may not use "{target.right}", which passing through takes')
+        if target.right and request.caller.guardrails:
+            raise PermissionDenied(
+                "guardrails don't look at what passes through, and this key may not go without its own"
+            )
         path = target.path_for(request.path)
         call = outcome.call = metered(request.endpoint.name, {"model": target.deployment.model_name}, None)
         call.units = Units(requests=1)

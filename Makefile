@@ -11,8 +11,9 @@ DEV_OK  = $(VENV)/.dev
 demo: $(RUN_OK)
 	$(BIN)/routewright demo
 
+# Most tests wait for processes; a file stays with one of the two, so what its tests share is made once.
 test: $(DEV_OK)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(DEV_OK)
 	$(BIN)/ruff format --check .

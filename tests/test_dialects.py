@@ -573,7 +573,7 @@ def test_responses_call_tools(client: openai.OpenAI, claude: Deployment) -> None
 
 
 def test_responses_errors(client: openai.OpenAI, claude: Deployment) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.NotFoundError) as refused:
         client.responses.create(model="claude", input="x", previous_response_id="resp_1")
     assert refused.value.param == "previous_response_id"
     pieces = dialect.chunked_stream(anthropic.message_events("The quick", " brown fox"))[:6]

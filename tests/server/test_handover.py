@@ -189,7 +189,7 @@ def test_stop_during_a_handover_stops_the_successor_too(workers: int, upstream: 
             gateway.chat()
 
 
-@pytest.mark.parametrize("given", ["", "x", "{}", '{"listeners":[99],"counters":98,"ready":97}',
+@pytest.mark.parametrize("given", ["", "x", "{}", '{"listeners":[60001],"counters":60002,"ready":60003}',
                                    '{"listeners":[99999999999],"counters":0,"ready":0}'])  # fmt: skip
 def test_handover_that_nobody_made_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, given)

@@ -170,7 +170,8 @@ class Journal:
             self._said[len(self._lines)] = said[1:]
         self._lines.append(self._encode(record))
         self._waiting.append(then)
-        if not self._is_scheduled and self._loop is not None:
+        # A request that was cut at the very end may be settled after its loop.
+        if not self._is_scheduled and self._loop is not None and not self._loop.is_closed():
             self._is_scheduled = True
             self._loop.call_soon(self.flush)
 

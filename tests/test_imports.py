@@ -21,6 +21,7 @@ BASE = {
     "chunked",
     "deadlines",
     "writes",
+    "passing",
     "signatures",
     "windows",
     "metered",

@@ -26,6 +26,7 @@ from routewright.errors import (
     error_headers,
 )
 from routewright.gateway import Gateway
+from routewright.passing import Behind
 from routewright.server.protocol import field_lines
 from routewright.storage import Storage
 from routewright.types import Caller, HttpRequest, Responder
@@ -194,14 +195,14 @@ def items_of(given: Any) -> list[Any]:
     return given if type(given) is list else []
 
 
-class Keeping:
+class Keeping(Behind):
     """The client's side of a response that is to be kept: what goes by is told its id, and its end waits."""
 
     def __init__(
         self, client: Responder, previous: str | None, given: list[Any] | None, keep: Callable[[Keeping], None]
     ) -> None:
         """`given`: the input; None: the answer is not kept, it only follows one that was."""
-        self._client = client
+        super().__init__(client)
         self._keep = keep
         self.previous = previous
         self.input = given
@@ -211,26 +212,6 @@ class Keeping:
         self._finish: Callable[[bool], None] | None = None
 
     # --- types.Responder ------------------------------------------------------------------------------------------
-
-    @property
-    def is_gone(self) -> bool:
-        return self._client.is_gone
-
-    @property
-    def on_gone(self) -> Callable[[], None] | None:
-        return self._client.on_gone
-
-    @on_gone.setter
-    def on_gone(self, value: Callable[[], None] | None) -> None:
-        self._client.on_gone = value
-
-    @property
-    def on_pause(self) -> Callable[[bool], None] | None:
-        return self._client.on_pause
-
-    @on_pause.setter
-    def on_pause(self, value: Callable[[bool], None] | None) -> None:
-        self._client.on_pause = value
 
     def begin(self, status: int, fields: bytes, first: bytes) -> None:
         self._client.begin(status, fields, self._told(first, is_kept=self.input is not None))

@@ -4,44 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from routewright.passing import Behind
 from routewright.types import Call, Outcome, Responder
 
 
-class Capture:
+class Capture(Behind):
     """Passes an answer on to its client as it comes; `keep` gets its bytes once it is whole."""
 
-    __slots__ = ("_call", "_client", "_held", "_keep", "_max_bytes", "_outcome", "_size")
+    __slots__ = ("_call", "_held", "_keep", "_max_bytes", "_outcome", "_size")
 
     def __init__(
         self, client: Responder, call: Call, outcome: Outcome, keep: Callable[[bytes], None], max_bytes: int
     ) -> None:
-        self._client = client
+        super().__init__(client)
         self._call = call
         self._outcome = outcome
         self._keep = keep
         self._max_bytes = max_bytes
         self._held: list[bytes] = []
         self._size = 0
-
-    @property
-    def is_gone(self) -> bool:
-        return self._client.is_gone
-
-    @property
-    def on_gone(self) -> Callable[[], None] | None:
-        return self._client.on_gone
-
-    @on_gone.setter
-    def on_gone(self, call: Callable[[], None] | None) -> None:
-        self._client.on_gone = call
-
-    @property
-    def on_pause(self) -> Callable[[bool], None] | None:
-        return self._client.on_pause
-
-    @on_pause.setter
-    def on_pause(self, call: Callable[[bool], None] | None) -> None:
-        self._client.on_pause = call
 
     def begin(self, status: int, fields: bytes, first: bytes) -> None:
         self._take(first)

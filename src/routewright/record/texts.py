@@ -6,11 +6,11 @@ are JSON and have an end: what is longer is cut, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from routewright.passing import Behind
 from routewright.types import Call, Responder
 
 _encode = msgspec.json.Encoder().encode
@@ -19,13 +19,13 @@ STREAM_FACTOR = 8
 """A streamed answer is so many times as long as what it says: each chunk repeats the envelope."""
 
 
-class KeptTexts:
+class KeptTexts(Behind):
     """Passes everything on to the client, and keeps it."""
 
-    __slots__ = ("_answer", "_answer_bytes", "_call", "_client", "_is_stream", "_most_bytes")
+    __slots__ = ("_answer", "_answer_bytes", "_call", "_is_stream", "_most_bytes")
 
     def __init__(self, call: Call, client: Responder, most_bytes: int) -> None:
-        self._client = client
+        super().__init__(client)
         self._most_bytes = most_bytes
         self._answer: list[bytes] = []
         self._answer_bytes = 0
@@ -51,26 +51,6 @@ class KeptTexts:
             self._answer_bytes += len(data)
 
     # --- the client's side -----------------------------------------------------------------------------------------
-
-    @property
-    def is_gone(self) -> bool:
-        return self._client.is_gone
-
-    @property
-    def on_gone(self) -> Callable[[], None] | None:
-        return self._client.on_gone
-
-    @on_gone.setter
-    def on_gone(self, call: Callable[[], None] | None) -> None:
-        self._client.on_gone = call
-
-    @property
-    def on_pause(self) -> Callable[[bool], None] | None:
-        return self._client.on_pause
-
-    @on_pause.setter
-    def on_pause(self, call: Callable[[bool], None] | None) -> None:
-        self._client.on_pause = call
 
     def begin(self, status: int, fields: bytes, first: bytes) -> None:
         self._is_stream = True

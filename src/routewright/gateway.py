@@ -27,7 +27,7 @@ from routewright.record.ledger import Ledger
 from routewright.record.texts import KeptTexts
 from routewright.record.tracing import Tracer
 from routewright.routing.live import LiveRouters
-from routewright.server.protocol import field_lines
+from routewright.server.lines import field_lines
 from routewright.types import Call, Candidates, Decision, HttpRequest, Outcome, Responder
 from routewright.upstream.relay import Upstream
 from routewright.wire.chat import parse_chat, parse_completions, read_headers

@@ -27,7 +27,7 @@ from routewright.errors import (
 )
 from routewright.gateway import Gateway
 from routewright.passing import Behind
-from routewright.server.protocol import field_lines
+from routewright.server.lines import field_lines
 from routewright.storage import Storage
 from routewright.types import Caller, HttpRequest, Responder
 from routewright.wire.json import decode_object, encode

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from routewright.admission.limits import Question
+from routewright.admission.spent import Question
 from routewright.errors import GatewayError, InternalError
 from routewright.storage import Crossing, Storage
 from routewright.types import Allowance

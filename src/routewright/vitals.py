@@ -143,7 +143,7 @@ class Vitals:
 
     def _of_budgets(self, made: dict[str, Gauge]) -> None:
         now_ms, aliases = int(time.time() * 1000), self.metrics.aliases()
-        for budget, spent_nusd, end_ms in self.admission.budgets():
+        for budget, spent_nusd, end_ms in self.admission.spent.budgets():
             word, amount_nusd = _BUDGETS.get(budget.allowance.scope), budget.amount_nusd(now_ms)
             if word is None or amount_nusd is None:
                 continue

@@ -9,8 +9,9 @@ import pytest
 
 from admission.test_limits import WORKERS, Clock, in_workers, told
 from routewright.admission.counters import FIRST, HELD, Counters
-from routewright.admission.limits import Admission, Question
+from routewright.admission.limits import Admission
 from routewright.admission.meters import Reservation
+from routewright.admission.spent import Question
 from routewright.errors import BudgetExceeded, GatewayError, StorageUnavailable
 from routewright.types import Allowance, Caller, Candidates, Group, Price
 from values import call, caller, deployment
@@ -63,7 +64,7 @@ class Bank:
             wall=lambda: self.clock.wall_s,
         )
         self.alerts: list[tuple[str, str, int, int]] = []
-        self.admission.on_crossing = lambda event, allowance, spent, end_ms: self.alerts.append(
+        self.admission.money.on_crossing = lambda event, allowance, spent, end_ms: self.alerts.append(
             (event, allowance.owner, spent, end_ms)
         )
         self.cheap = Group("cheap", "chat", [deployment("cheap", price=CHEAP)])
@@ -428,27 +429,27 @@ def test_what_a_killed_worker_did_not_live_to_write_down_is_taken_back() -> None
     running = one.admit(one.caller(what), max_tokens=100)
 
     counters.forget_worker(1)
-    one.admission.refresh(is_shared=False)
+    one.admission.spent.refresh(is_shared=False)
     asked = one.spent.asked
     one.clock.advance(0.25)
-    one.admission.on_tick(is_all_written=True)
-    one.admission.on_tick(is_all_written=False)
+    one.admission.spent.on_tick(is_all_written=True)
+    one.admission.spent.on_tick(is_all_written=False)
     assert one.spent.asked == asked, "the successor may have counted what it has not written"
     one.settle(running, 50)
     one.clock.advance(0.25)
-    one.admission.on_tick(is_all_written=True)
+    one.admission.spent.on_tick(is_all_written=True)
     killed.clock.advance(10)
-    killed.admission.on_tick(is_all_written=True)
-    one.admission.on_tick(is_all_written=True)
+    killed.admission.spent.on_tick(is_all_written=True)
+    one.admission.spent.on_tick(is_all_written=True)
     assert one.spent.asked == asked + 1
     who = one.caller(what)
     base = counters.find(who.limits.budgets[0].tag, 0)
     assert (counters.cells[base + FIRST], counters.cells[base + HELD]) == (250 * CHEAP_NUSD, 0)
     one.admit(who, max_tokens=750)
     one.refusal(who, max_tokens=1)
-    one.admission.refresh(is_shared=False)
+    one.admission.spent.refresh(is_shared=False)
     for _ in range(3):
-        one.admission.on_tick(is_all_written=True)
+        one.admission.spent.on_tick(is_all_written=True)
     assert one.spent.asked == asked + 1, "once a death"
 
 
@@ -465,12 +466,12 @@ def test_replicas_behind_one_ledger_see_one_another_s_spend_when_they_look_again
         bank.settle(bank.admit(bank.caller(budget_of_both)), 100)
     for bank in (one, other):
         bank.clock.advance(1)
-        bank.admission.refresh()
+        bank.admission.spent.refresh()
     meter = one.caller(budget_of_both).limits.budgets[0]
     assert one.counters.cells[one.counters.find(meter.tag, 0) + FIRST] == 300 * CHEAP_NUSD
     one.settle(held, 10)
     one.spent.rows.clear()  # a ledger that lags
-    one.admission.refresh()
+    one.admission.spent.refresh()
     one.refusal(one.caller(budget_of_both), max_tokens=191)
     one.settle(one.admit(one.caller(budget_of_both), max_tokens=190), 190)
     one.refusal(one.caller(budget_of_both), max_tokens=1)
@@ -484,12 +485,12 @@ def test_calls_that_end_while_a_budget_is_looked_at_again_are_counted_once() -> 
     running = bank.admit(who)
     bank.spent.ask = lambda questions, then: answers.append(then)  # type: ignore[method-assign]
     bank.clock.advance(1)
-    bank.admission.refresh()
+    bank.admission.spent.refresh()
     bank.clock.advance(1)
     bank.settle(running, 100)
     (then,) = answers
     then([150 * CHEAP_NUSD])  # 100 of ours, 50 of another replica's
     base = who.limits.budgets[0].base
     assert bank.counters.cells[base + FIRST] == 250 * CHEAP_NUSD
-    bank.admission.refresh()
+    bank.admission.spent.refresh()
     assert len(answers) == 1, "what nobody used is not asked for"

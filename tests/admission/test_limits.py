@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from routewright.admission.counters import HELD, Counters
-from routewright.admission.limits import USUAL_OUTPUT_TOKENS, Admission
+from routewright.admission.limits import Admission
 from routewright.admission.meters import Reservation
+from routewright.admission.needs import USUAL_OUTPUT_TOKENS
 from routewright.errors import RateLimited
 from routewright.types import Allowance, Caller, Candidates, Group
 from values import call, caller, deployment, key_settings

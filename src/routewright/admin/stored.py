@@ -8,7 +8,7 @@ import logging
 import msgspec
 
 from routewright.errors import GatewayError, InternalError, error_body, error_headers
-from routewright.server.protocol import field_lines
+from routewright.server.lines import field_lines
 from routewright.storage import ManageReply, ManageRequest, Storage
 from routewright.types import HttpRequest, Responder
 

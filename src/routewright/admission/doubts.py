@@ -16,7 +16,7 @@ from routewright.admission.meters import IS_KNOWN, BudgetMeter
 from routewright.errors import GatewayError
 
 if TYPE_CHECKING:
-    from routewright.admission.limits import SpendSource
+    from routewright.admission.spent import SpendSource
 
 MOST_AT_ONCE = 200
 PATIENCE_MS = 5000

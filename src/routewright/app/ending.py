@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 from routewright.errors import GatewayError, ShuttingDown
+from routewright.server.front import Worker
 from routewright.server.handover import Successor, tell_service_manager
-from routewright.server.protocol import Worker
 from routewright.server.workers import STOPS
 
 LAST_EVENTS_S = 0.5

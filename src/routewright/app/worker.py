@@ -62,8 +62,8 @@ from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
 from routewright.sdk.running import SdkProcess
 from routewright.server.asgi import AsgiApplication, AsgiBridge
+from routewright.server.front import Worker
 from routewright.server.handover import Successor
-from routewright.server.protocol import Worker
 from routewright.server.workers import raise_file_limit
 from routewright.settings import JOURNAL_FOLDER, Settings
 from routewright.spending import CrossedBudgets, SpendOfStore
@@ -311,7 +311,7 @@ class WorkerProcess:
     def _tell_store(self, settings: Settings) -> None:
         """What its process does by itself."""
         self.storage.adjust(adjustable(settings))
-        self.admission.on_crossing = self.alerts.tell if settings.alert_to_webhook_url is not None else None
+        self.admission.money.on_crossing = self.alerts.tell if settings.alert_to_webhook_url is not None else None
 
     def _keep_addresses(self, settings: Settings) -> None:
         """Whose address a record keeps. Only behind trusted proxies does it take a look at a header."""
@@ -571,10 +571,10 @@ class WorkerProcess:
         self.alerts.on_tick(now)
         if self._counters.are_shared:
             self.journal.flush()
-        self.admission.on_tick(is_all_written=not self.journal.is_failing)
+        self.admission.spent.on_tick(is_all_written=not self.journal.is_failing)
         if now - self._refreshed_s >= REFRESH_S:
             self._refreshed_s = now
-            self.admission.refresh(is_shared=self.changes.settings.database_url is not None)
+            self.admission.spent.refresh(is_shared=self.changes.settings.database_url is not None)
             self._counters.look_for_dead()
         self._delays.on_tick(now)
         self.exports.on_tick()

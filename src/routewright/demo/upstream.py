@@ -17,7 +17,8 @@ import uvloop
 
 from routewright.deadlines import Deadlines
 from routewright.errors import FrontError, GatewayError, InvalidRequest
-from routewright.server.protocol import HttpConnection, Worker
+from routewright.server.front import Worker
+from routewright.server.protocol import HttpConnection
 from routewright.settings import FrontLimits
 from routewright.types import CHARS_PER_TOKEN, Access, Caller, Endpoint, HttpRequest
 from routewright.wire.json import decode_object, encode

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from routewright.errors import InternalError, error_body, error_headers
-from routewright.server.protocol import field_lines
+from routewright.server.lines import field_lines
 from routewright.types import HttpRequest, Responder
 
 Message = MutableMapping[str, Any]

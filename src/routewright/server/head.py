@@ -19,6 +19,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _TOKEN_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_JSON_TYPE = re.compile(rb"application/(?:[a-z0-9.+-]+\+)?json(?:\s*;\s*charset=\"?utf-?8\"?)?\s*", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 MAX_LENGTH_DIGITS = 19
 MAX_EMPTY_LINES = 2
@@ -284,3 +285,20 @@ class HeadProbe:
                 except httptools.HttpParserError as error:
                     raise _bad("malformed request head") from error
                 self._raw_seen = upto
+
+
+def check_media(head: Head) -> None:
+    """Raises FrontError where it announces a body that is not plain JSON."""
+    media_type = head.headers.get(b"content-type")
+    if media_type and media_type != b"application/json" and _JSON_TYPE.fullmatch(media_type) is None:
+        raise FrontError(415, "unsupported_media_type", "expected Content-Type application/json, in UTF-8")
+    if head.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise FrontError(415, "unsupported_media_type", "compressed request bodies are not taken")
+
+
+def check_upload(head: Head, length: int, max_bytes: int) -> None:
+    """Raises FrontError where it announces a body that is compressed, or too long to be handed on."""
+    if head.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise FrontError(415, "unsupported_media_type", "compressed request bodies are not taken")
+    if length > max_bytes:
+        raise FrontError(413, "request_too_large", f"the body may have at most {max_bytes} bytes")

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from routewright.chunked import ChunkedReader, ChunkError
-from routewright.deadlines import Deadlines
 from routewright.errors import (
     FrontError,
     GatewayError,
@@ -25,11 +23,21 @@ from routewright.errors import (
     error_headers,
 )
 from routewright.flow import Flow
-from routewright.server.head import MAX_EMPTY_LINES, NO_HEAD, Head, HeadMemo, HeadProbe, caller_request_id
+from routewright.server.head import (
+    MAX_EMPTY_LINES,
+    NO_HEAD,
+    Head,
+    HeadProbe,
+    caller_request_id,
+    check_media,
+    check_upload,
+)
+from routewright.server.lines import field_lines, status_line
 from routewright.server.upload import CHECK_S, Upload
-from routewright.settings import FrontLimits
 from routewright.types import HttpRequest
-from routewright.writes import Writes
+
+if TYPE_CHECKING:
+    from routewright.server.front import Worker
 
 log = logging.getLogger("routewright")
 
@@ -39,95 +47,8 @@ SLOW_BODY_GRACE_S = 5.0
 WRITE_HIGH_WATER = 64 * 1024
 LEAVE_IDLE_S = 3.0
 
-REASONS = {
-    100: "Continue", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 301: "Moved Permanently",
-    302: "Found", 303: "See Other", 304: "Not Modified", 307: "Temporary Redirect", 308: "Permanent Redirect",
-    400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
-    408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 414: "URI Too Long",
-    415: "Unsupported Media Type", 417: "Expectation Failed", 422: "Unprocessable Content",
-    429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
-    501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
-    505: "HTTP Version Not Supported",
-}  # fmt: skip
-_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()}
 _NO_REQUEST = HttpRequest()
 _NO_REQUEST.request_id = ""
-_UNSAFE_IN_FIELD = re.compile(r"[\r\n\x00]")
-_JSON_TYPE = re.compile(rb"application/(?:[a-z0-9.+-]+\+)?json(?:\s*;\s*charset=\"?utf-?8\"?)?\s*", re.IGNORECASE)
-
-
-def status_line(status: int) -> bytes:
-    return _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n".encode()
-
-
-def field_lines(pairs: list[tuple[str, str]]) -> bytes:
-    """Header lines of name and value. Raises InternalError for a value that would end its line early."""
-    for name, value in pairs:
-        if _UNSAFE_IN_FIELD.search(name) or _UNSAFE_IN_FIELD.search(value):
-            raise InternalError("a response header would have held a line break")
-    return "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode("latin-1", "replace")
-
-
-class Application(Protocol):
-    """What the front serves. It learns of a request twice: when its head is whole, and when its body is."""
-
-    def admit(self, request: HttpRequest) -> asyncio.Future[GatewayError | None] | None:
-        """Find the endpoint and the caller, and set them. Raises GatewayError for 404, 405, 401 and 403.
-
-        A future: the key has to be asked for; unless it ends with an error, this is to be called again after it.
-        """
-
-    async def handle(self, request: HttpRequest, client: HttpConnection) -> None:
-        """Answer; every way out ends with `client.release()`."""
-
-    def refused(self, request_id: str, error: GatewayError) -> None:
-        """The front answered with this error by itself."""
-
-
-class Worker:
-    """What the connections of one process share."""
-
-    def __init__(
-        self,
-        application: Application,
-        limits: FrontLimits,
-        deadlines: Deadlines,
-        new_id: Callable[[], str],
-        writes: Writes | None = None,
-    ) -> None:
-        self.application = application
-        self.limits = limits
-        self.deadlines = deadlines
-        self.new_id = new_id
-        self.writes = writes or Writes()
-        self.heads = HeadMemo(limits)
-        self.connections: set[HttpConnection] = set()
-        self.per_address: dict[str, int] = {}
-        self.bytes_in_flight = 0
-        self.is_draining = False
-        self.is_leaving = False
-        """Each connection ends with the answer to its next request, at the latest `LEAVE_IDLE_S` after it has none."""
-        self.max_connections = 1 << 30
-
-    def connection(self) -> HttpConnection:
-        return HttpConnection(self)
-
-    def busy(self) -> tuple[int, int]:
-        """How many clients are connected, and how many of them wait for an answer."""
-        return len(self.connections), sum(connection.is_busy for connection in self.connections)
-
-    def drain(self) -> None:
-        """Take no new request; what runs goes on, idle connections end."""
-        self.is_draining = self.is_leaving = True
-        for connection in list(self.connections):
-            connection.end_if_idle()
-
-    def leave(self) -> None:
-        """Somebody else takes new connections: end those that are here as their clients can bear it best. One that is
-        idle may just be about to be used, so it is given a moment for one more request, which is answered."""
-        self.is_leaving = True
-        for connection in list(self.connections):
-            connection.end_if_idle_for(LEAVE_IDLE_S)
 
 
 class _State(Enum):
@@ -425,7 +346,7 @@ class HttpConnection(asyncio.Protocol):
             return
         limits = worker.limits
         if self._request.endpoint.takes_body:
-            self._check_media(head)
+            check_media(head)
         if self._content_length > limits.max_body_bytes:
             raise FrontError(413, "request_too_large", f"the body may have at most {limits.max_body_bytes} bytes")
         is_kept = self._request.endpoint.takes_body
@@ -442,10 +363,7 @@ class HttpConnection(asyncio.Protocol):
     def _begin_upload(self) -> None:
         """Serve the request now; who serves it says when its body is wanted."""
         head, limits = self._head, self._worker.limits
-        if head.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise FrontError(415, "unsupported_media_type", "compressed request bodies are not taken")
-        if self._content_length > limits.max_upload_bytes:
-            raise FrontError(413, "request_too_large", f"the body may have at most {limits.max_upload_bytes} bytes")
+        check_upload(head, self._content_length, limits.max_upload_bytes)
         self._upload = self._request.upload = None
         if head.is_chunked or self._content_length:
             length = None if head.is_chunked else self._content_length
@@ -475,13 +393,6 @@ class HttpConnection(asyncio.Protocol):
                 self._resume_reading = False
                 self._transport.resume_reading()
         return rest
-
-    def _check_media(self, head: Head) -> None:
-        media_type = head.headers.get(b"content-type")
-        if media_type and media_type != b"application/json" and _JSON_TYPE.fullmatch(media_type) is None:
-            raise FrontError(415, "unsupported_media_type", "expected Content-Type application/json, in UTF-8")
-        if head.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise FrontError(415, "unsupported_media_type", "compressed request bodies are not taken")
 
     def _consume_body(self, data: bytes) -> bytes:
         worker = self._worker

@@ -28,7 +28,7 @@ from routewright.errors import (
     error_object,
 )
 from routewright.grants import Session
-from routewright.server.protocol import field_lines
+from routewright.server.lines import field_lines
 from routewright.types import Caller, HttpRequest, Responder
 
 LOGIN, LOGOUT, CHAT = "/ui/login", "/ui/logout", "/ui/chat"

@@ -162,6 +162,10 @@ UI = Endpoint(name="ui", methods=("GET", "HEAD", "POST"), access=Access.OPEN, is
 """Every page for people, and what they do there: who is logged in is looked at behind it."""
 UI_LOGIN = replace(UI, takes_body=False)
 """Where the key comes in a header, and nobody is known yet whose body would have to be held."""
+SSO = replace(UI, methods=("GET",), takes_body=False)
+"""Off to an identity provider and back."""
+_SSO_PATHS = frozenset({"/login", "/sso/key/generate", "/sso/callback"})
+"""LiteLLM's."""
 PAGES: dict[str, Endpoint] = {
     "/docs": _control("docs", GET, Access.OPEN),
     "/openapi.json": _control("openapi", GET, Access.OPEN),
@@ -212,6 +216,8 @@ def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
         return UI_LOGIN, None
     if path == "/ui" or path.startswith("/ui/"):
         return UI, None
+    if path in _SSO_PATHS:
+        return SSO, None
     name, colon, verb = path.rpartition(":")
     if colon and f":{verb}" in _GEMINI_SUFFIXES:
         for prefix in _GEMINI_PREFIXES:

@@ -14,12 +14,13 @@ GatewayError
 ├── AuthenticationError     401
 │   └── UnknownKey, ExpiredKey
 ├── PermissionDenied        403
-│   └── ModelAccessDenied
+│   └── ModelAccessDenied, LoginFailed
 ├── BudgetExceeded          429
 ├── RateLimited             429
 │   ├── DeploymentsBusy
 │   └── UpstreamRateLimited
 ├── ArtefactRefused         409   a router file that will not be served
+├── ProviderAway            502   where people log in
 ├── UpstreamError           502
 │   ├── UpstreamBadResponse, UpstreamAuthError
 │   └── UpstreamTimeout     504
@@ -183,6 +184,18 @@ class PermissionDenied(GatewayError):
     """The key is known and has no right to this endpoint."""
 
     status, type, code = 403, "permission_error", "permission_denied"
+
+
+class LoginFailed(PermissionDenied):
+    """Nobody is logged in to the pages by what an identity provider has said, and why."""
+
+    code = "login_failed"
+
+
+class ProviderAway(GatewayError):
+    """The identity provider can't be asked, or answers what none should."""
+
+    status, code = 502, "identity_provider_unavailable"
 
 
 class ModelAccessDenied(PermissionDenied):

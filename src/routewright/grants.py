@@ -74,14 +74,42 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int
 
 
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Whoever an identity provider vouches for."""
+
+    issuer: str
+    subject: str
+    """The provider's own name for them, which no one else ever gets."""
+    user_id: str
+    email: str | None = None
+    """Verified by the provider."""
+    name: str | None = None
+    role: str | None = None
+    """None: their claims say nothing, so what is stored of them holds, or `default_role`."""
+    default_role: str | None = None
+
+
 class Login(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an attempt to log in."""
 
     session: Session | None = None
     refusal: str = ""
-    """`key`, `role` or `attempts`; empty with a session."""
+    """`key`, `role`, `attempts` or `state`; empty with a session."""
     wait_s: int = 0
     """After too many attempts: until the next one is looked at."""
+
+
+class AuditNote(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was done and changed no row of the store's."""
+
+    actor: str
+    role: str
+    action: str
+    kind: str
+    object_id: str
+    request_id: str
+    before: dict[str, str] | None = None
+    after: dict[str, str] | None = None
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):

@@ -525,6 +525,51 @@ class PassThroughSettings:
     """Of one request; None: unpriced."""
 
 
+LOGIN_ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
+"""The mightiest first. The first two may see the pages."""
+SIGNATURE_ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+)  # fmt: skip
+"""Never `none`, and none whose key is a secret that both sides hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcSettings:
+    """Logging in to the pages at an OpenID provider: `general_settings.oidc`, or LiteLLM's GENERIC_* variables."""
+
+    issuer: str
+    """Its `.well-known/openid-configuration` says where everything else is, unless it is said here."""
+    client_id: str
+    client_secret: Secret | None = None
+    """None: a public client, which proves itself by PKCE alone."""
+    label: str = "single sign-on"
+    """For the button: log in with ..."""
+    base_url: str | None = None
+    """Of the gateway, as browsers see it; None: by the Host header of whoever logs in."""
+    scope: str = "openid email profile"
+    algorithms: tuple[str, ...] = SIGNATURE_ALGORITHMS
+    """Of signatures of ID tokens."""
+    authorization_endpoint: str | None = None
+    token_endpoint: str | None = None
+    userinfo_endpoint: str | None = None
+    jwks_uri: str | None = None
+    logout_url: str | None = None
+    """Where a browser goes after logging out."""
+    user_id_claim: str = "sub"
+    email_claim: str = "email"
+    name_claim: str = "name"
+    role_claim: str = "role"
+    """Dots go into objects: `realm_access.roles`."""
+    roles: tuple[tuple[str, frozenset[str]], ...] = tuple((role, frozenset({role})) for role in LOGIN_ROLES)
+    """(role, values of the claim that mean it), the mightiest role first."""
+    default_role: str | None = None
+    """Of whoever the claim says nothing about and nobody has given a role here; None: not let in."""
+    admin_ids: frozenset[str] = frozenset()
+    """Users who are administrators whatever their claims say: PROXY_ADMIN_ID."""
+    email_domains: frozenset[str] = frozenset()
+    """Lower case; empty: all."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of it."""
@@ -562,6 +607,8 @@ class Settings:
     """The callback `otel`; None: no request is traced."""
     metrics_need_key: bool = False
     """`litellm_settings.require_auth_for_metrics_endpoint`."""
+    oidc: OidcSettings | None = None
+    """None: people log in to the pages with keys alone."""
     pass_through: tuple[PassThroughSettings, ...] = ()
     guardrails: tuple[GuardrailSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()

@@ -129,6 +129,10 @@ def test_kept_prompt_and_answer_are_shown_as_text_and_others_are_not(page: Page,
             assert f"kept words {EVIL}" in page.text()
             assert "Hello from" in page.text()
             assert page.faults() == []
+            read = manage(site, "/audit?kind=prompt")["audit_logs"]
+            assert [(row["actor"], row["action"], row["object_id"]) for row in read] == [
+                ("master", "read", path.rpartition("/")[2])
+            ]
         else:
             assert "other words" not in page.run("document.documentElement.outerHTML")
             page.sees("are not kept")
@@ -181,6 +185,13 @@ def test_router_is_reloaded_and_rolled_back(page: Page, site: Gateway, router_fi
     page.until(f"document.querySelector('.tile')?.textContent.includes({json.dumps(first)})")
     # The worker that did it serves it at once, the other one is told.
     eventually(lambda: manage(site, "/router/info")["routes"]["auto"]["artefact"] == first)
+    back, reloaded = manage(site, "/audit?kind=router")["audit_logs"][:2]
+    assert (back["actor"], back["action"], back["object_id"], back["after"]) == (
+        "master", "rolled back", "auto", {"router": first}
+    )  # fmt: skip
+    assert (reloaded["action"], first in reloaded["before"]["router"]) == ("reloaded", True)
+    page.open("/ui/audit?kind=router")
+    page.sees("rolled back")
 
 
 def test_playground_streams_two_answers_side_by_side(page: Page, upstream: Upstream) -> None:

@@ -174,3 +174,20 @@ def test_attempts_are_counted_over_all_workers(upstream: Upstream) -> None:
         refused = gateway.request("POST", "/ui/login", key=MASTER_KEY)
         assert refused.status == 429
         assert 0 < int(refused.headers["retry-after"]) <= FAILED_S
+
+
+def test_coming_going_and_being_refused_are_in_the_audit(site: Gateway) -> None:
+    """A failed attempt too, without the key that was tried."""
+    _, who = log_in(site, MASTER_KEY)
+    assert site.request("POST", "/ui/logout", key=None, headers=who).status == 200
+    assert site.request("POST", "/ui/login", key="sk-a-guess-of-a-key").status == 401
+    assert site.request("POST", "/ui/login", key=user_key(site, "internal_user", "u-refused")).status == 403
+    rows = manage(site, "/audit?kind=session&page_size=4")["audit_logs"]
+    assert [(row["actor"], row["action"], (row["after"] or {}).get("why")) for row in rows] == [
+        ("u-refused", "refused", "role"),
+        ("unknown", "refused", "key"),
+        ("master", "logged out", None),
+        ("master", "logged in", None),
+    ]
+    assert rows[1]["after"]["address"] == "127.0.0.1"
+    assert "guess" not in str(rows)

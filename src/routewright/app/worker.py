@@ -229,6 +229,7 @@ class WorkerProcess:
             has_master_key=settings.master_key is not None,
             deployments=settings.deployments,
         )
+        self._desk.log_in_at(settings.oidc)
         self.probes.cache_type = cache_type(settings)
         application = self._application = Application(
             self.keys,
@@ -464,6 +465,7 @@ class WorkerProcess:
         self._limit_guesses(whole)
         self._store_prompts(whole)
         self._keep_addresses(whole)
+        self._desk.log_in_at(whole.oidc)
         served = {each.id for each in whole.deployments}
         self._tell_health_checks()
         self._healths = {name: health for name, health in self._healths.items() if name in served}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-MODULES = {"vertex": "google.auth", "bedrock": "botocore", "litellm": "litellm"}
+MODULES = {"vertex": "google.auth", "bedrock": "botocore", "litellm": "litellm", "oidc": "authlib"}
 
 
 def has_extra(extra: str) -> bool:

@@ -21,6 +21,7 @@ from routewright.config.health_checks import read_health_checks
 from routewright.config.keys import check_key_models, read_keys
 from routewright.config.model_names import ModelNames
 from routewright.config.named_credentials import Credentials
+from routewright.config.oidc import read_oidc
 from routewright.config.pass_through import pass_through_endpoints
 from routewright.config.privacy import read_prompts
 from routewright.config.problems import ConfigError, in_file_order, shown
@@ -126,6 +127,7 @@ def _build(
     logs = read_logs(general, litellm, notes.environ)
     exports, traces = read_exports(top, litellm, notes.environ)
     metrics_need_key = litellm.boolean("require_auth_for_metrics_endpoint") or False
+    oidc = read_oidc(general)
 
     cache_params = litellm.section("cache_params")
     for section, stores in (
@@ -169,6 +171,7 @@ def _build(
         exports=exports,
         traces=traces,
         metrics_need_key=metrics_need_key,
+        oidc=oidc,
         guardrails=guardrails,
         routes=routes,
         deployments=tuple(deployments.usable),

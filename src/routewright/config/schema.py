@@ -155,7 +155,7 @@ GENERAL_SETTINGS = _words("""
     always_include_stream_usage disable_copilot_system_to_assistant enable_health_check_routing
     health_check_staleness_threshold store_audit_logs coordinate_redis docs_url redoc_url disable_usage_tracking
     disable_telemetry allowed_origins block_robots control_plane_url worker_registry use_redis_transaction_buffer
-    enable_mcp_registry disable_budget_reservation auto_redirect_ui_login_to_sso proxy_base_url
+    enable_mcp_registry disable_budget_reservation auto_redirect_ui_login_to_sso
     database_disable_prepared_statements send_invite_email user_api_key_cache_max_size_in_memory
     enable_openapi_docs cold_storage_custom_logger model_cost_map_url
 """)

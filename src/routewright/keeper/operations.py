@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from routewright.errors import StorageUnavailable
-from routewright.grants import AccessGroups
+from routewright.grants import AccessGroups, AuditNote, Person
 from routewright.keeper.adjusting import Adjusting
 from routewright.keeper.alerts import Alerts
-from routewright.management import glance, sessions
+from routewright.management import audit, glance, people, sessions
 from routewright.management.answer import answer
 from routewright.management.grants import customers_of, grants_of
 from routewright.management.models import stored_models
@@ -96,9 +96,25 @@ def _spent(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 def _session_begin(tools: Tools, body: msgspec.Raw) -> Any:
-    key_hash, token_hash, address = msgspec.msgpack.decode(body, type=tuple[str, str, str])
-    master_key = tools.settings.master_key
-    return sessions.begin(tools.database, tools.logins, master_key, key_hash, token_hash, address)
+    key_hash, token_hash, address, request_id = msgspec.msgpack.decode(body, type=tuple[str, str, str, str])
+    door = sessions.Door(token_hash, address, request_id)
+    return sessions.begin(tools.database, tools.logins, tools.settings.master_key, key_hash, door)
+
+
+def _session_begin_person(tools: Tools, body: msgspec.Raw) -> Any:
+    person, state, token_hash, address, request_id = msgspec.msgpack.decode(
+        body, type=tuple[Person, str, str, str, str]
+    )
+    return people.begin(tools.database, person, state, sessions.Door(token_hash, address, request_id))
+
+
+def _session_refused(tools: Tools, body: msgspec.Raw) -> Any:
+    why, address, request_id = msgspec.msgpack.decode(body, type=tuple[str, str, str])
+    door = sessions.Door("", address, request_id)
+    if tools.logins.may_note():
+        tools.database.write(
+            lambda connection: sessions.refused(connection, door, "unknown", "", why=why, way="provider")
+        )
 
 
 def _session_find(tools: Tools, body: msgspec.Raw) -> Any:
@@ -107,8 +123,14 @@ def _session_find(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 def _session_end(tools: Tools, body: msgspec.Raw) -> Any:
-    token_hash = msgspec.msgpack.decode(body, type=str)
-    tools.database.write(lambda connection: sessions.end(connection, token_hash))
+    token_hash, request_id = msgspec.msgpack.decode(body, type=tuple[str, str])
+    master_key = tools.settings.master_key
+    tools.database.write(lambda connection: sessions.end(connection, master_key, token_hash, request_id))
+
+
+def _note(tools: Tools, body: msgspec.Raw) -> Any:
+    note = msgspec.msgpack.decode(body, type=AuditNote)
+    tools.database.write(lambda connection: audit.note(connection, note))
 
 
 def _glance(tools: Tools, body: msgspec.Raw) -> Any:
@@ -147,9 +169,12 @@ OPERATIONS: dict[str, Operation] = {
     "kept_find": Operation(_kept_find),
     "kept_forget": Operation(_kept_forget),
     "models": Operation(_models),
+    "note": Operation(_note),
     "manage": Operation(_manage, changes=True),
     "spent": Operation(_spent),
     "session_begin": Operation(_session_begin),
+    "session_begin_person": Operation(_session_begin_person, changes=True),
+    "session_refused": Operation(_session_refused),
     "session_find": Operation(_session_find),
     "session_end": Operation(_session_end, changes=True),
     "glance": Operation(_glance),

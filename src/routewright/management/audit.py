@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
+from routewright.grants import AuditNote
 from routewright.management import views
 from routewright.management.request import Request
 from routewright.store import schema
+from routewright.store.rows import Writer
 
 
 def list_audit(request: Request) -> dict[str, Any]:
@@ -25,3 +27,9 @@ def list_audit(request: Request) -> dict[str, Any]:
     wanted = select(table).where(*where).order_by(table.c.audit_id.desc()).limit(size).offset((number - 1) * size)
     rows = [views.audit(dict(row)) for row in request.connection.execute(wanted).mappings()]
     return {"audit_logs": rows, "total": total, "page": number, "page_size": size, "total_pages": -(-total // size)}
+
+
+def note(connection: Connection, note: AuditNote) -> None:
+    """Keep what was done beside the store: a router put back, a prompt read."""
+    writer = Writer(connection, note.actor, note.role, note.request_id)
+    writer.tell(note.action, note.kind, note.object_id, before=note.before, after=note.after)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -15,6 +16,7 @@ from routewright.management.fields import ADMIN, VIEWER
 from routewright.management.grants import grants_of
 from routewright.management.request import actor_of
 from routewright.store.database import Database, now_ms, record_change
+from routewright.store.rows import Writer
 from routewright.store.schema import sessions
 
 LENGTH_MS = 12 * 3_600_000
@@ -24,6 +26,17 @@ MAX_FAILED = 10
 FAILED_S = 60.0
 """From one address; behind a proxy all share one, so the time is short."""
 MAX_ADDRESSES = 10_000
+MAX_NOTED = 100
+"""Failed attempts a minute that the audit keeps, from everywhere; more say nothing new, and fill a disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where somebody comes in: the cookie to be, and whence they ask."""
+
+    token_hash: str
+    address: str
+    request_id: str
 
 
 class LoginAttempts:
@@ -32,6 +45,7 @@ class LoginAttempts:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failed: dict[str, list[float]] = {}
+        self._noted: list[float] = []
 
     def wait_s(self, address: str) -> float:
         """Seconds until the address may try again; 0: now."""
@@ -47,41 +61,61 @@ class LoginAttempts:
         recent = [at for at in self._failed.get(address, ()) if now - at < FAILED_S]
         self._failed[address] = [*recent[-MAX_FAILED:], now]
 
+    def may_note(self) -> bool:
+        """Whether the audit keeps this one."""
+        now = self._clock()
+        self._noted = [at for at in self._noted if now - at < FAILED_S]
+        self._noted.append(now)
+        return len(self._noted) <= MAX_NOTED
 
-def begin(
-    database: Database, attempts: LoginAttempts, master_key: str | None, key_hash: str, token_hash: str, address: str
-) -> Login:
-    """Log in with a key, or say why not."""
-    wait_s = attempts.wait_s(address)
+
+def begin(database: Database, attempts: LoginAttempts, master_key: str | None, key_hash: str, door: Door) -> Login:
+    """Log in with a key, or say why not. Either is in the audit."""
+    wait_s = attempts.wait_s(door.address)
     if wait_s > 0:
         return Login(refusal="attempts", wait_s=int(wait_s) + 1)
 
     def work(connection: Connection) -> Login:
         found = _holder(connection, master_key, key_hash)
-        if found is None:
-            return Login(refusal="key")
+        if found is None or found[0] not in ROLES:
+            refusal = "key" if found is None else "role"
+            if attempts.may_note():
+                who = ("unknown", "") if found is None else (found[1], found[0])
+                refused(connection, door, *who, why=refusal, way="key")
+            return Login(refusal=refusal)
         role, name, is_master, key_expires_at_ms = found
-        if role not in ROLES:
-            return Login(refusal="role")
-        now = now_ms()
-        expires = min(now + LENGTH_MS, key_expires_at_ms or now + LENGTH_MS)
-        connection.execute(delete(sessions).where(sessions.c.expires_at_ms < now))
-        connection.execute(
-            insert(sessions).values(
-                token_hash=token_hash, key_hash=key_hash, role=role, created_at_ms=now, expires_at_ms=expires
-            )
-        )
-        return Login(
-            session=Session(
-                token_hash=token_hash, key_hash=key_hash, role=role, name=name, is_master=is_master,
-                expires_at_ms=expires,
-            )
-        )  # fmt: skip
+        return Login(session=opened(connection, door, key_hash, role, name, "key", key_expires_at_ms, is_master))
 
     login = database.write(work)
     if login.session is None:
-        attempts.failed(address)
+        attempts.failed(door.address)
     return login
+
+
+def opened(
+    connection: Connection, door: Door, key_hash: str, role: str, name: str, way: str, key_expires_at_ms: int | None,
+    is_master: bool = False,
+) -> Session:  # fmt: skip
+    """A session for whoever has shown who they are; in the audit, with the way they showed it."""
+    now = now_ms()
+    expires = min(now + LENGTH_MS, key_expires_at_ms or now + LENGTH_MS)
+    connection.execute(delete(sessions).where(sessions.c.expires_at_ms < now))
+    connection.execute(
+        insert(sessions).values(
+            token_hash=door.token_hash, key_hash=key_hash, role=role, created_at_ms=now, expires_at_ms=expires
+        )
+    )
+    writer = Writer(connection, name, role, door.request_id)
+    writer.tell("logged in", "session", name, after={"address": door.address, "by": way})
+    return Session(
+        token_hash=door.token_hash, key_hash=key_hash, role=role, name=name, is_master=is_master, expires_at_ms=expires
+    )
+
+
+def refused(connection: Connection, door: Door, name: str, role: str, *, why: str, way: str) -> None:
+    """Somebody who is not let in, for the audit."""
+    writer = Writer(connection, name, role, door.request_id)
+    writer.tell("refused", "session", name, after={"address": door.address, "by": way, "why": why})
 
 
 def find(connection: Connection, master_key: str | None, token_hash: str) -> Session | None:
@@ -100,8 +134,11 @@ def find(connection: Connection, master_key: str | None, token_hash: str) -> Ses
     )  # fmt: skip
 
 
-def end(connection: Connection, token_hash: str) -> None:
+def end(connection: Connection, master_key: str | None, token_hash: str, request_id: str) -> None:
     """Log out, in every worker."""
+    session = find(connection, master_key, token_hash)
+    if session is not None:
+        Writer(connection, session.name, session.role, request_id).tell("logged out", "session", session.name)
     connection.execute(delete(sessions).where(sessions.c.token_hash == token_hash))
     record_change(connection, "session", token_hash, is_kept=False)
 

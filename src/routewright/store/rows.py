@@ -102,13 +102,19 @@ class Writer:
             after = {name: after[name] for name in changed}
         elif after is not None:
             after = {name: value for name, value in after.items() if value is not None}
+        self.tell(action, kind, object_id, before=_told(before), after=_told(after))
+        record_change(self.connection, kind, object_id)
+
+    def tell(
+        self, action: str, kind: str, object_id: str, *, before: Row | None = None, after: Row | None = None
+    ) -> None:
+        """A line in the audit, of what changes no row as well."""
         self.connection.execute(
             insert(audit).values(
                 at_ms=self._now, actor=self._actor, actor_role=self._role, request_id=self._request_id,
-                action=action, kind=kind, object_id=object_id, before=_told(before), after=_told(after),
+                action=action, kind=kind, object_id=object_id, before=before, after=after,
             )
         )  # fmt: skip
-        record_change(self.connection, kind, object_id)
 
 
 def _told(row: Row | None) -> Row | None:

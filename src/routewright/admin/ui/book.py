@@ -81,8 +81,16 @@ class Book:
             ).encode()
         )  # fmt: skip
 
-    def login(self, desk: Desk) -> Reply:
-        return Reply(self.text("login.html", has_master_key=desk.has_master_key).encode())
+    def login(self, desk: Desk, after: str) -> Reply:
+        """`after`: where they wanted to go."""
+        elsewhere = None if desk.oidc is None else desk.oidc.settings.label
+        return Reply(
+            self.text("login.html", has_master_key=desk.has_master_key, elsewhere=elsewhere, after=after).encode()
+        )
+
+    def welcome(self, after: str) -> Reply:
+        """Between another site and the first page."""
+        return Reply(self.text("welcome.html", after=after).encode())
 
     def failure(self, error: GatewayError, request_id: str) -> Reply:
         """A page that says what went wrong, and under which id the log has it."""

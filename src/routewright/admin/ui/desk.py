@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,13 +16,16 @@ from routewright.admin.ui.standing import Standing
 from routewright.auth import Keys
 from routewright.catalog import Catalog
 from routewright.errors import GatewayError, PermissionDenied
-from routewright.grants import Session
+from routewright.grants import AuditNote, Session
 from routewright.reloading import Difference
 from routewright.routing.live import LiveRouters
-from routewright.settings import DeploymentSettings
+from routewright.settings import DeploymentSettings, OidcSettings
 from routewright.storage import ManageReply, ManageRequest, Storage
 from routewright.types import HttpRequest, Responder
 from routewright.wire.json import decode_object
+
+if TYPE_CHECKING:
+    from routewright.admin.ui.oidc.login import OidcLogin
 
 ASK_S = 35.0
 """Longer than the slowest statement may take."""
@@ -49,8 +52,23 @@ class Desk:
     workers: int
     is_tls: bool
     has_master_key: bool
+    oidc: OidcLogin | None = None
+    """None: people log in with keys alone."""
     deployments: Sequence[DeploymentSettings] = ()
     stored_ids: frozenset[str] = frozenset()
+
+    def log_in_at(self, settings: OidcSettings | None) -> None:
+        """Let people log in at this provider too, or at none."""
+        before, self.oidc = self.oidc, None
+        if settings is None:
+            return
+        if before is not None and before.settings == settings:
+            self.oidc = before
+            return
+        # Imported where there is a provider.
+        from routewright.admin.ui.oidc.login import OidcLogin
+
+        self.oidc = OidcLogin(settings, is_tls=self.is_tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +119,17 @@ class Visit:
         """A question to the ledger. Raises StorageUnavailable."""
         answer = await self.desk.storage.ask("glance", [question, parameters], timeout_s=ASK_S)
         return msgspec.msgpack.decode(answer)
+
+    async def note(
+        self, action: str, kind: str, object_id: str, *, before: str | None = None, after: str | None = None
+    ) -> None:
+        """A line in the audit, of what changes nothing in the store. Raises StorageUnavailable."""
+        note = AuditNote(
+            actor=self.session.name, role=self.session.role, action=action, kind=kind, object_id=object_id,
+            request_id=self.request.request_id,
+            before=None if before is None else {kind: before}, after=None if after is None else {kind: after},
+        )  # fmt: skip
+        await self.desk.storage.ask("note", note, is_repeatable=False)
 
     async def manage(self, endpoint: str, body: Mapping[str, Any] | None = None, **query: str) -> Any:
         """One call of the management API with the visitor's own rights. Raises its GatewayError."""

@@ -11,7 +11,8 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from routewright import endpoints
@@ -23,6 +24,7 @@ from routewright.errors import (
     GatewayError,
     InternalError,
     InvalidRequest,
+    LoginFailed,
     PermissionDenied,
     error_body,
     error_object,
@@ -31,7 +33,15 @@ from routewright.grants import Session
 from routewright.server.lines import field_lines
 from routewright.types import Caller, HttpRequest, Responder
 
+if TYPE_CHECKING:
+    from routewright.admin.ui.oidc.login import OidcLogin
+
 LOGIN, LOGOUT, CHAT = "/ui/login", "/ui/logout", "/ui/chat"
+OTHER_LOGIN = "/login"
+"""LiteLLM's."""
+CALLBACK = "/sso/callback"
+SSO = frozenset({"/ui/sso", "/sso/key/generate", CALLBACK})
+"""Off to an identity provider by ours or LiteLLM's path, and back."""
 MAX_PARAMETERS = 50
 MAX_KEY = 512
 EVENT_HEADERS = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-store"))
@@ -51,6 +61,10 @@ _REFUSALS = {
     "key": "This key is not known here, or it is blocked.",
     "role": "This key may not see the pages: they are for the master key, and for keys of users whose role is "
     "proxy_admin or proxy_admin_viewer.",
+    "person": "You may not see the pages: they are for administrators (proxy_admin) and viewers (proxy_admin_viewer). "
+    "Ask one of them for a role.",
+    "blocked": "Your login is blocked here. Ask an administrator.",
+    "state": "This login has been used already. Begin again.",
 }
 log = logging.getLogger("routewright")
 
@@ -138,19 +152,21 @@ class Pages:
         else:
             session = await self._desk.sessions.find(token)
         if request.path == LOGIN:
-            return _to("/ui") if session is not None else book.login(self._desk)
+            return _to("/ui") if session is not None else book.login(self._desk, _query(request).get("next", ""))
+        if request.path == OTHER_LOGIN:
+            return _to(LOGIN)
+        if self._desk.oidc is not None and request.path in SSO:
+            return await self._log_in_elsewhere(self._desk.oidc, request)
         if session is None:
             return _to(LOGIN + (f"?next={quote(request.path)}" if request.path != "/ui" else ""))
         if request.path == LOGOUT and request.method == "POST":
-            await self._desk.sessions.end(session)
-            cookie = cookie_line("", is_secure=self._desk.is_tls)
-            return Reply(b"{}", "application/json", headers=(("set-cookie", cookie),))
+            await self._desk.sessions.end(session, request)
+            cookie = cookie_line("", is_secure=self._is_secure)
+            oidc = self._desk.oidc
+            reply = json_reply({"then": oidc.settings.logout_url} if oidc and oidc.settings.logout_url else {})
+            return replace(reply, headers=(("set-cookie", cookie),))
         route, name = self._find(request)
-        try:
-            query = dict(parse_qsl(request.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS))
-        except ValueError:
-            raise InvalidRequest("too many parameters in the query") from None
-        visit = Visit(self._desk, session, token, csrf_of(token), request, query, name)
+        visit = Visit(self._desk, session, token, csrf_of(token), request, _query(request), name)
         return await route.handler(visit)
 
     def _open(self) -> Any:
@@ -177,7 +193,7 @@ class Pages:
         key = stated[7:].strip().decode("utf-8", "replace") if stated[:7].lower() == b"bearer " else ""
         if not key or len(key) > MAX_KEY:
             raise AuthenticationError("Give a key.")
-        login, token = await self._desk.sessions.begin(key, request.peer)
+        login, token = await self._desk.sessions.begin(key, request)
         if login.session is None:
             if login.refusal == "attempts":
                 error = GatewayError(f"Too many attempts. Try again in {login.wait_s} seconds.",
@@ -187,8 +203,31 @@ class Pages:
             if login.refusal == "role":
                 raise PermissionDenied(_REFUSALS["role"])
             raise AuthenticationError(_REFUSALS["key"])
-        cookie = cookie_line(token, is_secure=self._desk.is_tls)
+        cookie = cookie_line(token, is_secure=self._is_secure)
         return Reply(b"{}", "application/json", headers=(("set-cookie", cookie),))
+
+    async def _log_in_elsewhere(self, oidc: OidcLogin, request: HttpRequest) -> Reply:
+        """Off to the identity provider, or back from it."""
+        query = _query(request)
+        if request.path != CALLBACK:
+            target, cookie = await oidc.begin(request, query)
+            return Reply(b"", status=303, headers=(("location", target), ("set-cookie", cookie)))
+        try:
+            person, state, after = await oidc.finish(request, query)
+        except LoginFailed as error:
+            await self._desk.sessions.refused(error.message, request)
+            raise
+        login, token = await self._desk.sessions.begin_person(person, state, request)
+        if login.session is None:
+            raise LoginFailed(_REFUSALS[{"key": "blocked", "role": "person"}.get(login.refusal, login.refusal)])
+        # A browser on its way back from another site leaves a strict cookie at home, so that the page itself goes on.
+        page: Reply = self._book.welcome(after)
+        cookies = [cookie_line(token, is_secure=oidc.is_secure), oidc.over()]
+        return replace(page, headers=tuple(("set-cookie", cookie) for cookie in cookies))
+
+    @property
+    def _is_secure(self) -> bool:
+        return self._desk.is_tls
 
     def _failure(self, request: HttpRequest, error: GatewayError) -> Reply:
         if error.status >= 500:
@@ -198,6 +237,13 @@ class Pages:
             return Reply(error_body(error), "application/json", error.status, retry)
         page: Reply = self._book.failure(error, request.request_id)
         return page
+
+
+def _query(request: HttpRequest) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(request.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS))
+    except ValueError:
+        raise InvalidRequest("too many parameters in the query") from None
 
 
 def _check_token(request: HttpRequest, token: str) -> None:

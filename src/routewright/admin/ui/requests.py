@@ -72,6 +72,9 @@ def routes(book: Book) -> list[Route]:
         rows = await visit.ask("request", name=visit.name[:MAX_TEXT])
         if not rows:
             raise NotFound("no request with this id is in the ledger; a new one is there after a second")
+        if any(row["texts"] is not None for row in rows):
+            # Before it is shown: where the audit can't be written, nobody reads what somebody else has said.
+            await visit.note("read", "prompt", rows[0]["request_id"])
         calls = [call(row) for row in rows]
         whole = next((each for each in calls if not each["decision"].get("part_of")), calls[-1])
         return book.page(

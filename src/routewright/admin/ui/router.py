@@ -70,8 +70,10 @@ def routes(book: Book) -> list[Route]:
 
     async def reload(visit: Visit) -> Reply:
         visit.need_admin()
+        before = _serving(visit)
         await visit.desk.routing.reload()
         visit.desk.spread_reload()
+        await visit.note("reloaded", "router", "all routes", before=before, after=_serving(visit))
         log.info("router files were read again, as %s asked on the pages", visit.session.name)
         return json_reply({"status": "reloaded"})
 
@@ -81,8 +83,10 @@ def routes(book: Book) -> list[Route]:
         route, artefact = body.get("route"), body.get("artefact")
         if type(route) is not str or route not in visit.desk.catalog.routes or type(artefact) is not str:
             raise InvalidRequest("expected a route and a router file that has served it")
+        before = visit.desk.routing.info()["routes"][route]["artefact"]
         await visit.desk.routing.roll_back(route, artefact)
         visit.desk.spread_reload()
+        await visit.note("rolled back", "router", route, before=before, after=artefact)
         log.info("route %s went back to router %s, as %s asked on the pages", route, artefact, visit.session.name)
         return json_reply({"status": "reloaded"})
 
@@ -92,6 +96,11 @@ def routes(book: Book) -> list[Route]:
         Route("POST", "/ui/router/reload", reload),
         Route("POST", "/ui/router/back", back),
     ]
+
+
+def _serving(visit: Visit) -> str:
+    """The file of each route."""
+    return ", ".join(f"{name} {about['artefact']}" for name, about in visit.desk.routing.info()["routes"].items())
 
 
 def choices(found: dict[str, Any], route: str) -> dict[str, Any] | None:

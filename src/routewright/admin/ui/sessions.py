@@ -11,12 +11,13 @@ import hmac
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from routewright.grants import Change, Login, Session
+from routewright.grants import Change, Login, Person, Session
 from routewright.storage import Storage
+from routewright.types import HttpRequest
 
 COOKIE: Final = "routewright_session"
 KEPT_S: Final = 60.0
@@ -34,12 +35,23 @@ class Sessions:
         self._kept: dict[str, tuple[float, Session]] = {}
         self._turn = 0
 
-    async def begin(self, key: str, address: str) -> tuple[Login, str]:
+    async def begin(self, key: str, request: HttpRequest) -> tuple[Login, str]:
         """(what came of it, the cookie's value). Raises StorageUnavailable."""
+        return await self._begin("session_begin", [hashlib.sha256(key.encode()).hexdigest()], request)
+
+    async def begin_person(self, person: Person, state: str, request: HttpRequest) -> tuple[Login, str]:
+        """The same for whoever an identity provider vouches for, by a login's `state`, which serves once."""
+        return await self._begin("session_begin_person", [person, state], request)
+
+    async def _begin(self, operation: str, asked: list[Any], request: HttpRequest) -> tuple[Login, str]:
         token = secrets.token_urlsafe(32)
-        asked = [hashlib.sha256(key.encode()).hexdigest(), _hash(token), address]
-        answer = await self._storage.ask("session_begin", asked, is_repeatable=False)
+        asked += [_hash(token), request.peer, request.request_id]
+        answer = await self._storage.ask(operation, asked, is_repeatable=False)
         return msgspec.msgpack.decode(answer, type=Login), token
+
+    async def refused(self, why: str, request: HttpRequest) -> None:
+        """For the audit: somebody came from an identity provider in vain. Raises StorageUnavailable."""
+        await self._storage.ask("session_refused", [why, request.peer, request.request_id], is_repeatable=False)
 
     async def find(self, token: str) -> Session | None:
         """None where nobody is logged in with this cookie. Raises StorageUnavailable."""
@@ -70,10 +82,10 @@ class Sessions:
             return None
         return kept[1]
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: Session, request: HttpRequest) -> None:
         """Log out. When this returns, every worker here knows. Raises StorageUnavailable."""
         self._kept.pop(session.token_hash, None)
-        await self._storage.ask("session_end", session.token_hash)
+        await self._storage.ask("session_end", [session.token_hash, request.request_id])
 
     async def changed(self, changes: list[Change]) -> None:
         """A key, user or team is no longer as it was, or somebody has logged out."""

@@ -109,7 +109,8 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   if (button.dataset.logout !== undefined) {
-    try { await post("/ui/logout"); } finally { location.assign("/ui/login"); }
+    let then;
+    try { then = (await post("/ui/logout")).then; } finally { location.assign(then ?? "/ui/login"); }
   } else if (button.dataset.open) {
     document.getElementById(button.dataset.open).showModal();
   } else if (button.dataset.close !== undefined) {

@@ -1,0 +1,1 @@
+"""Logging in to the pages at an OpenID provider: authorization code with PKCE, ID tokens checked here."""

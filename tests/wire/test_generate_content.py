@@ -69,6 +69,29 @@ def test_faulty_request_is_refused_by_name(fields: dict[str, Any], kind: type[In
     assert caught.value.param == param
 
 
+def test_names_may_be_written_as_google_s_own_examples_do() -> None:
+    call = gemini_call(
+        contents=[said({"text": "What?"}, {"inline_data": {"mime_type": "image/png", "data": "AA=="}}),
+                  said({"function_call": {"name": "f", "args": {"a_b": {"c_d": 1}}}}, role="model"),
+                  said({"function_response": {"name": "f", "response": {"an_other": 2}}})],
+        tools=[{"function_declarations": [{"name": "f", "parameters": {"type": "OBJECT", "properties":
+                                           {"a_b": {"type": "OBJECT"}}}}]}],
+        tool_config={"function_calling_config": {"mode": "ANY", "allowed_function_names": ["f"]}},
+        generation_config={"max_output_tokens": 50, "stop_sequences": ["x"], "response_mime_type": "application/json",
+                           "response_schema": {"type": "OBJECT", "properties": {"an_answer": {"type": "STRING"}}}},
+        drop_params=True,
+    )  # fmt: skip
+    assert (call.max_tokens, call.has_images, call.wants_json, call.drop_params) == (50, True, True, True)
+    chat = call.client.as_chat(call, plain=True, is_dropped=False)
+    assert chat["messages"][0]["content"][1]["image_url"]["url"] == "data:image/png;base64,AA=="
+    assert json.loads(chat["messages"][1]["tool_calls"][0]["function"]["arguments"]) == {"a_b": {"c_d": 1}}
+    assert json.loads(chat["messages"][2]["content"]) == {"an_other": 2}
+    assert chat["tool_choice"]["function"]["name"] == "f"
+    assert set(chat["tools"][0]["function"]["parameters"]["properties"]) == {"a_b"}
+    assert set(chat["response_format"]["json_schema"]["schema"]["properties"]) == {"an_answer"}
+    assert (chat["max_tokens"], chat["stop"]) == (50, ["x"])
+
+
 def test_stream_without_events_is_refused() -> None:
     from routewright.wire.gemini import parse_generate
 

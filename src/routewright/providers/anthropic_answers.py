@@ -24,6 +24,7 @@ from routewright.providers.translation import (
     count,
     decoded,
     is_count,
+    raw_arguments,
 )
 from routewright.types import Call, Deployment, Usage
 
@@ -94,11 +95,11 @@ def message_of(blocks: list[_Block]) -> dict[str, Any]:
         elif block.type == "redacted_thinking" and block.data is not None:
             thinking.append({"type": "redacted_thinking", "data": block.data})
         elif block.type == "tool_use" and block.id and block.name:
-            arguments = bytes(block.input).decode()
+            arguments = raw_arguments(block.input)
             if block.name == JSON_TOOL:
                 texts.append(arguments)
             else:
-                function = {"name": block.name, "arguments": "{}" if arguments == "null" else arguments}
+                function = {"name": block.name, "arguments": arguments}
                 calls.append({"id": block.id, "type": "function", "function": function})
     if texts or not calls:
         message["content"] = "".join(texts)
@@ -163,6 +164,8 @@ class EventStream(TranslatedStream):
         self._tools: dict[int, int] = {}
         """A tool's block -> which tool call it is, from 0; -1 for the one that carries a JSON answer."""
         self._has_arguments = False
+        self._input = "{}"
+        """Of the open tool's block, as its start had it."""
         self._has_begun = False
 
     def _event(self, data: bytes) -> bytes:
@@ -184,10 +187,12 @@ class EventStream(TranslatedStream):
         if kind == "content_block_start":
             return self._block_starts(event)
         if kind == "content_block_stop":
-            tool = self._tools.get(event.index, -1)
-            if tool >= 0 and not self._has_arguments:
-                return self._pieces.arguments(tool, "{}")  # a tool without parameters is called with none
-            return b""
+            tool = self._tools.get(event.index)
+            if tool is None or self._has_arguments:
+                return b""
+            # A tool without parameters is called with none; other servers of this dialect say all at the block's start.
+            self.output_chars += len(self._input)
+            return self._pieces.text(self._input) if tool < 0 else self._pieces.arguments(tool, self._input)
         if kind == "message_delta":
             return self._message_delta(event)
         if kind == "message_start":
@@ -228,7 +233,7 @@ class EventStream(TranslatedStream):
         if block is None or not self._has_begun:
             raise bad_event()
         if block.type == "tool_use" and block.id and block.name:
-            self._has_arguments = False
+            self._has_arguments, self._input = False, raw_arguments(block.input)
             if block.name == JSON_TOOL:
                 self._tools[event.index] = -1
                 return b""

@@ -24,6 +24,7 @@ from routewright.providers.translation import (
     count,
     decoded,
     is_count,
+    raw_arguments,
 )
 from routewright.types import Call, Deployment, Usage
 
@@ -111,7 +112,7 @@ def message_of(blocks: list[_Block]) -> dict[str, Any]:
         elif reasoning is not None and reasoning.redactedContent is not None:
             thinking.append({"type": "redacted_thinking", "data": reasoning.redactedContent})
         elif use is not None and use.toolUseId and use.name:
-            arguments = bytes(use.input).decode()
+            arguments = raw_arguments(use.input)
             if use.name == JSON_TOOL:
                 texts.append(arguments)
             else:

@@ -24,6 +24,7 @@ from routewright.providers.translation import (
     decoded,
     encode,
     is_count,
+    raw_arguments,
 )
 from routewright.types import Call, Deployment, Usage
 
@@ -171,7 +172,7 @@ class EventStream(TranslatedStream):
         if part.functionCall is not None:
             tool, call = self._tools, part.functionCall
             self._tools += 1
-            arguments = bytes(call.args).decode()
+            arguments = raw_arguments(call.args)
             self.output_chars += len(arguments)
             call_id = _call_id(self._id, tool, call, part.thoughtSignature)
             return self._pieces.tool(tool, call_id, call.name) + self._pieces.arguments(tool, arguments)
@@ -250,7 +251,7 @@ class Translated(TranslatedExchange):
         for part in (candidate.content.parts if candidate.content is not None else None) or ():
             if part.functionCall is not None:
                 call = part.functionCall
-                function = {"name": call.name, "arguments": bytes(call.args).decode()}
+                function = {"name": call.name, "arguments": raw_arguments(call.args)}
                 call_id = _call_id(answer_id, len(calls), call, part.thoughtSignature)
                 calls.append({"id": call_id, "type": "function", "function": function})
             elif part.text is not None:

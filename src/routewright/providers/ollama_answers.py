@@ -24,6 +24,7 @@ from routewright.providers.translation import (
     decoded,
     encode,
     is_count,
+    raw_arguments,
 )
 from routewright.types import Call, Deployment, Usage
 
@@ -116,7 +117,7 @@ class EventStream(TranslatedStream):
 
 
 def _arguments(call: _ToolCall) -> str:
-    return bytes(call.function.arguments).decode()
+    return raw_arguments(call.function.arguments)
 
 
 def _finish(reason: str | None, *, has_tools: bool) -> str:

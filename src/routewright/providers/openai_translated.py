@@ -70,7 +70,7 @@ def _message_of(given: Any) -> dict[str, Any]:
     if type(given) is not dict:
         raise bad_answer()
     message: dict[str, Any] = {"role": "assistant", "content": _text(given.get("content"))}
-    reasoning = given.get("reasoning_content") or given.get("reasoning")
+    reasoning = given.get("reasoning_content") or given.get("reasoning") or _thought(given.get("content"))
     if type(reasoning) is str and reasoning:
         message["reasoning_content"] = reasoning
     if type(given.get("refusal")) is str:
@@ -85,9 +85,9 @@ def _message_of(given: Any) -> dict[str, Any]:
             raise bad_answer()
         arguments = function.get("arguments")
         if type(arguments) is not str:
-            arguments = "" if arguments is None else encode(arguments).decode()
+            arguments = encode({} if arguments is None else arguments).decode()
         calls.append({"id": call["id"], "type": "function",
-                      "function": {"name": function["name"], "arguments": arguments}})  # fmt: skip
+                      "function": {"name": function["name"], "arguments": arguments or "{}"}})  # fmt: skip
     if calls:
         message["tool_calls"] = calls
     return message
@@ -101,19 +101,32 @@ def _text(content: Any) -> str | None:
     return content
 
 
+def _thought(content: Any) -> str:
+    """What stands in parts of thinking among an answer's parts, as Mistral's models that reason write it."""
+    if type(content) is not list:
+        return ""
+    return "".join([_text(part.get("thinking")) or "" for part in content if type(part) is dict])
+
+
+def _reason(finish: str, *, calls_tools: bool) -> str:
+    """OpenAI itself says `stop` where a request named the tool to call, and some servers always do: clients of other
+    dialects go by the reason when they look for calls."""
+    return "tool_calls" if calls_tools and finish == "stop" else finish
+
+
 class _Function(msgspec.Struct):
     name: str | None = None
     arguments: str | None = None
 
 
 class _ToolCall(msgspec.Struct):
-    index: int = 0
+    index: int | None = 0
     id: str | None = None
     function: _Function | None = None
 
 
 class _Delta(msgspec.Struct):
-    content: str | None = None
+    content: str | list[Any] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -143,7 +156,12 @@ class EventStream(TranslatedStream):
     def __init__(self, call: Call, pieces: Pieces) -> None:
         super().__init__(call, pieces)
         self._has_begun = False
-        self._tools: set[int] = set()
+        self._ids: list[str] = []
+        """Of the tool calls, as they began."""
+        self._indices: dict[int, int] = {}
+        """The upstream's index of a tool call -> which one it is, from 0."""
+        self._lacks_arguments = False
+        """Whether the last call has none yet: OpenAI writes `{}`, other servers nothing at all."""
 
     def _event(self, data: bytes) -> bytes:
         if self.is_done or not data:
@@ -175,7 +193,8 @@ class EventStream(TranslatedStream):
                 out += self._delta(delta)
             if choice.finish_reason is not None and not self.finish_seen:
                 self.finish_seen = True
-                out += self._pieces.finish(choice.finish_reason)
+                out += self._bare_call()
+                out += self._pieces.finish(_reason(choice.finish_reason, calls_tools=bool(self._ids)))
         return out
 
     def _delta(self, delta: _Delta) -> bytes:
@@ -184,22 +203,47 @@ class EventStream(TranslatedStream):
         if thinking:
             self.output_chars += len(thinking)
             out += self._pieces.thinking(thinking)
-        if delta.content:
-            self.output_chars += len(delta.content)
-            out += self._pieces.text(delta.content)
+        text = delta.content
+        if isinstance(text, list):
+            thinking, text = _thought(text), _text(text)
+            if thinking:
+                self.output_chars += len(thinking)
+                out += self._pieces.thinking(thinking)
+        if text:
+            self.output_chars += len(text)
+            out += self._pieces.text(text)
         if delta.refusal:
             self.output_chars += len(delta.refusal)
             out += self._pieces.refusal(delta.refusal)
         for call in delta.tool_calls or ():
-            function = call.function or _Function()
-            if call.index not in self._tools:
-                if not (call.id and function.name):
-                    raise bad_event()
-                self._tools.add(call.index)
-                out += self._pieces.tool(call.index, call.id, function.name)
-            if function.arguments:
-                self.output_chars += len(function.arguments)
-                out += self._pieces.arguments(call.index, function.arguments)
+            out += self._tool(call)
+        return out
+
+    def _bare_call(self) -> bytes:
+        """The end of a call that came without arguments."""
+        if not self._lacks_arguments:
+            return b""
+        self._lacks_arguments = False
+        return self._pieces.arguments(len(self._ids) - 1, "{}")
+
+    def _tool(self, call: _ToolCall) -> bytes:
+        """A piece of a tool call. An index begins a call where it is new; some servers give every call the same one,
+        and then another id begins the next."""
+        function, index = call.function or _Function(), call.index or 0
+        out = b""
+        tool = self._indices.get(index)
+        if tool is None or (call.id and function.name and call.id != self._ids[tool]):
+            if not (call.id and function.name):
+                raise bad_event()
+            out = self._bare_call()
+            tool = self._indices[index] = len(self._ids)
+            self._ids.append(call.id)
+            self._lacks_arguments = True
+            out += self._pieces.tool(tool, call.id, function.name)
+        if function.arguments:
+            self._lacks_arguments = False
+            self.output_chars += len(function.arguments)
+            out += self._pieces.arguments(tool, function.arguments)
         return out
 
 
@@ -220,7 +264,7 @@ class Translated(TranslatedExchange):
             raise bad_answer()
         message = _message_of(choices[0].get("message"))
         finish = choices[0].get("finish_reason")
-        reason = finish if type(finish) is str else "stop"
+        reason = _reason(finish if type(finish) is str else "stop", calls_tools="tool_calls" in message)
         return self._answered(call, deployment, whole.get("id") or "", message, reason, usage_of(whole.get("usage")))
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:

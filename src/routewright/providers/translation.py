@@ -127,6 +127,12 @@ def given_address(part: Mapping[str, Any], name: str, where: str) -> str:
 # --- answers ------------------------------------------------------------------------------------------------------
 
 
+def raw_arguments(given: msgspec.Raw) -> str:
+    """A tool call's arguments as the text that OpenAI has of them; some servers write null for none."""
+    text = bytes(given).decode()
+    return "{}" if text == "null" else text
+
+
 def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
 

@@ -5,6 +5,7 @@ Source: Gemini API reference, "Generating content", "Count tokens", as of 2026-1
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,6 +19,12 @@ from routewright.wire.gemini_chat import as_chat, mapping, parts_of
 from routewright.wire.json import decode_object, encode
 
 STREAMING = ":streamGenerateContent"
+_SNAKE = re.compile(rb'"[a-z]+_[a-z_]+"\s*:')
+_SPELLED = ("contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "safetySettings")
+_OWN_WORDS = frozenset(
+    {"args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema"}
+)  # fmt: skip
+"""What stands in these has names that are not Google's."""
 FINISH_REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 TOKENS_PER_FILE = 1500
 
@@ -35,6 +42,29 @@ def parse_generate(request: HttpRequest) -> Call:
     return call
 
 
+def _spell(body: dict[str, Any]) -> None:
+    """Google reads each of its names as `inlineData` and as `inline_data`; from here on there is the first alone."""
+    for name in _SPELLED:
+        snake = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+        if snake in body:
+            body[name] = body.pop(snake)
+        if name in body:
+            body[name] = _spelled(body[name])
+
+
+def _spelled(value: Any) -> Any:
+    if type(value) is list:
+        return [_spelled(item) for item in value]
+    if type(value) is not dict:
+        return value
+    made = {}
+    for name, inner in value.items():
+        head, *rest = name.split("_")
+        known = head + "".join([word[:1].upper() + word[1:] for word in rest])
+        made[known] = inner if known in _OWN_WORDS else _spelled(inner)
+    return made
+
+
 def parse_count(request: HttpRequest) -> Call:
     """`countTokens`, whose request may stand inside `generateContentRequest`."""
     body = decode_object(request.body)
@@ -45,10 +75,8 @@ def parse_count(request: HttpRequest) -> Call:
 
 
 def _parse(endpoint: str, body: dict[str, Any], request: HttpRequest) -> Call:
-    for snake, camel in (("system_instruction", "systemInstruction"), ("generation_config", "generationConfig"),
-                         ("tool_config", "toolConfig"), ("safety_settings", "safetySettings")):  # fmt: skip
-        if snake in body:
-            body[camel] = body.pop(snake)
+    if _SNAKE.search(request.body):
+        _spell(body)
     call = parse_shared(endpoint, body, request.model_in_path)
     body["model"] = call.model
     call.client = GEMINI
@@ -184,6 +212,7 @@ class GeminiPieces:
         self._call: tuple[str, str] | None = None
         """(id, name) of the call whose arguments are coming in."""
         self._arguments: list[str] = []
+        self._tool = -1
         self._reason = "STOP"
 
     def begin(self, answer_id: str, usage: Usage | None) -> bytes:
@@ -221,10 +250,12 @@ class GeminiPieces:
     def tool(self, tool: int, call_id: str, name: str) -> bytes:
         out = self._whole_call()
         self._call = call_id, name
-        self._arguments = []
+        self._tool, self._arguments = tool, []
         return out
 
     def arguments(self, tool: int, text: str) -> bytes:
+        if self._call is None or tool != self._tool:
+            raise UpstreamBadResponse("the upstream went back to an earlier tool call")
         self._arguments.append(text)
         return b""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from routewright.dialect import Chat
-from routewright.errors import GatewayError
+from routewright.errors import GatewayError, UpstreamBadResponse
 from routewright.types import Call, Usage
 from routewright.wire.json import encode
 from routewright.wire.responses_chat import sealed
@@ -131,6 +131,8 @@ class ResponsesPieces:
         self._output: list[Any] = []
         self._kind = ""
         """Of the open item; empty while none is."""
+        self._tool = -1
+        """The last tool call, counted from 0."""
         self._item: dict[str, Any] = {}
         self._said: list[str] = []
         self._blocks: list[dict[str, Any]] = []
@@ -263,9 +265,12 @@ class ResponsesPieces:
 
     def tool(self, tool: int, call_id: str, name: str) -> bytes:
         item = _function_call(self._id, self._next_place(), call_id, name, "", "in_progress")
+        self._tool = tool
         return self._open("function_call", item, "response.function_call_arguments.delta")
 
     def arguments(self, tool: int, text: str) -> bytes:
+        if self._kind != "function_call" or tool != self._tool:
+            raise UpstreamBadResponse("the upstream went back to an earlier tool call")
         return self._delta(text)
 
     def finish(self, reason: str, stop_sequence: str | None = None) -> bytes:

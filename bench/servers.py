@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,8 @@ class Server:
     name: str
     port: int
     process: subprocess.Popen[bytes]
+    folder: Path | None = None
+    """Where its configuration is, if it has one."""
 
     def processes(self) -> list[psutil.Process]:
         own = psutil.Process(self.process.pid)
@@ -101,6 +103,13 @@ class Server:
             if self.ledger_processes() and self.ledger_cpu_s() - before < 0.05:
                 return
 
+    def own_cpu_s(self) -> float:
+        """Of its first process alone, which for a gateway of one worker is the worker; on Linux to the nanosecond."""
+        files = list(Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"))
+        if files:
+            return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+        return sum(psutil.Process(self.process.pid).cpu_times()[:2])
+
     def memory_mb(self) -> float:
         return sum(process.memory_info().rss for process in self.processes()) / 1e6
 
@@ -116,7 +125,7 @@ class Server:
 
 
 def start(name: str, port: int, command: Sequence[str], pinned: list[int] | None, **options: object) -> Server:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, **options})  # type: ignore[call-overload]
     if pinned is not None:
         os.sched_setaffinity(process.pid, pinned)
     return Server(name, port, process)
@@ -143,9 +152,10 @@ def stop(server: Server) -> None:
 
 
 @contextmanager
-def mock_upstream(pinned: list[int] | None) -> Iterator[Server]:
+def script(name: str, pinned: list[int] | None) -> Iterator[Server]:
+    """A stand-in of this folder, started with the port it listens on."""
     port = free_port()
-    server = start("mock", port, [sys.executable, str(HERE / "mock_upstream.py"), str(port)], pinned)
+    server = start(name.removesuffix(".py"), port, [sys.executable, str(HERE / name), str(port)], pinned)
     try:
         end_s = time.monotonic() + 10
         while True:
@@ -159,6 +169,10 @@ def mock_upstream(pinned: list[int] | None) -> Iterator[Server]:
         yield server
     finally:
         stop(server)
+
+
+def mock_upstream(pinned: list[int] | None) -> AbstractContextManager[Server]:
+    return script("mock_upstream.py", pinned)
 
 
 def nginx_binary() -> str:
@@ -240,22 +254,33 @@ def gateway(
     wait: bool = True,
     router: Path | None = None,
     program: str | None = None,
+    change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    reader: list[int] | None = None,
 ) -> Iterator[Server]:
-    """router: the file that the route uses. program: a script to run in place of `routewright`."""
+    """router: the file that the route uses. program: a script to run in place of `routewright`. change: what else its
+    configuration has. reader: what it says goes through a pipe to a process on these cores, as to a log collector."""
     folder = folder / "gateway"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yaml"
     settings: dict[str, Any] = gateway_config(upstream)
     if router is not None:
         settings["routes"]["auto"]["router"] = str(router)
-    config.write_text(json.dumps(settings))  # JSON is YAML
+    config.write_text(json.dumps(settings if change is None else change(settings)))  # JSON is YAML
     port = free_port()
     command = [sys.executable, *(["-m", "routewright"] if program is None else [program])]
     command += ["serve", "--config", str(config), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--data-dir", str(folder / "data")]
     environment = {**os.environ, "ROUTEWRIGHT_FRONT_MAX_CONNECTIONS_PER_ADDRESS": "5000"}
+    taker = None
+    if reader is not None:
+        with (folder / "log.txt").open("wb") as log:
+            taker = start("reader", 0, ["tail", "-c", "2000"], reader or None, stdin=subprocess.PIPE, stdout=log)
     with (folder / "output.txt").open("ab") as output:
-        server = start("gateway", port, command, pinned, env=environment, stdout=output, stderr=output)
+        said = output if taker is None else taker.process.stdin
+        server = start("gateway", port, command, pinned, env=environment, stdout=said, stderr=said)
+    server.folder = folder
+    if taker is not None and taker.process.stdin is not None:
+        taker.process.stdin.close()
     try:
         if wait:
             wait_until_answering(server, "/health/liveliness")
@@ -265,3 +290,5 @@ def gateway(
         raise RuntimeError(f"{error}\n{text}") from error
     finally:
         stop(server)
+        if taker is not None:
+            stop(taker)

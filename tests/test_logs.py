@@ -7,11 +7,15 @@ import json
 import logging
 import os
 import sys
+import threading
+from collections.abc import Iterator
 
 import pytest
 
-from routewright.logs import JsonLines, LineHandler, Readable
-from routewright.record.access_log import AccessLog, readable
+from routewright.logs import PIPE_BYTES, JsonLines, LineHandler, Readable
+from routewright.record import exports
+from routewright.record.access_log import AccessLog, pieces, readable
+from routewright.record.exports import write_all
 
 RECORD = {
     "request_id": "r1", "ended_at_ms": 1_790_000_001_500, "endpoint": "chat", "key_alias": "ci",
@@ -78,8 +82,9 @@ def test_json_line_is_the_record_with_time_level_and_message_before_it() -> None
     assert second["request_id"] == "r2"
 
 
-def test_collector_that_stopped_reading_stops_nobody() -> None:
-    """Standard error is a pipe that nobody reads, and that is full."""
+@contextlib.contextmanager
+def full_pipe() -> Iterator[int]:
+    """Standard error is a pipe that nobody reads, and that is full of `x`; where it can be read from."""
     before = os.dup(2)
     reader, writer = os.pipe()
     try:
@@ -89,11 +94,51 @@ def test_collector_that_stopped_reading_stops_nobody() -> None:
                 os.write(writer, b"x" * 65536)
         os.set_blocking(writer, True)
         os.dup2(writer, 2)
+        os.close(writer)
+        yield reader
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(reader)
+
+
+def test_collector_that_stopped_reading_stops_nobody() -> None:
+    with full_pipe():
         handler = LineHandler()
         handler.setFormatter(JsonLines())
         handler.emit(record("nobody hears"))  # would wait for ever
         assert handler.left_out == 1
-    finally:
-        os.dup2(before, 2)
-        for each in (before, reader, writer):
-            os.close(each)
+
+
+def test_slow_collector_gets_every_line_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is larger than what a pipe holds; after a while in which nobody read it goes on where it stopped."""
+    monkeypatch.setattr(exports, "LOG_PATIENCE_S", 0.05)
+    records = [b'{"number":%d,"long":"%b"}' % (number, b"y" * 900) for number in range(500)]
+    log = AccessLog(write_all, as_json=True)
+    with full_pipe() as reader:
+        with pytest.raises(ConnectionError):
+            log.send(records)
+        got = bytearray()
+
+        def read() -> None:
+            while data := os.read(reader, 3000):
+                got.extend(data)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        log.send(records)
+        os.dup2(1, 2)  # the last that could write
+        thread.join(10)
+    lines = bytes(got).lstrip(b"x").splitlines()
+    assert [json.loads(line)["number"] for line in lines] == list(range(500))
+
+
+def test_lines_of_a_piece_are_whole_and_go_into_a_pipe_at_once() -> None:
+    """What is no longer than PIPE_BUF has no other process's bytes in it (POSIX, write)."""
+    lines = [b"%d" % number * size + b"\n" for number, size in enumerate((1, 4094, 1, 2000, 2093, 5000, 3))]
+    made = pieces(lines)
+    assert b"".join(made) == b"".join(lines)
+    assert all(each.endswith(b"\n") for each in made)
+    assert [each for each in made if len(each) > PIPE_BYTES] == [lines[5]]
+    assert len(made) < len(lines)
+    assert pieces([]) == []

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the gateway of a checkout into a folder, from requirements with hashes: what the image is made of.
 #   install.sh CHECKOUT DESTINATION [EXTRA,EXTRA]
-# An extra (otel, objects, minilm, ...) is resolved when it is installed, since the lock covers what every gateway needs.
+# An extra (objects, valkey, minilm, ...) is resolved when it is installed, since the lock covers what every gateway needs.
 set -eu
 checkout=$1 destination=$2 extras=${3:-}
 python3 -m venv "$destination"

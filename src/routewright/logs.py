@@ -64,12 +64,12 @@ class LineHandler(logging.Handler):
             self.handleError(record)
 
 
-def write(data: bytes) -> bool:
-    """Write to standard error as far as it takes data now; False where it did not take all."""
+def write(data: bytes, patience_s: float = 0.0) -> bool:
+    """Write to standard error as far as it takes data; False where it did not take all within `patience_s`."""
     ready = select.poll()
     ready.register(2, select.POLLOUT)
     for start in range(0, len(data), PIPE_BYTES):
-        if not ready.poll(0):
+        if not ready.poll(patience_s * 1000):
             return False
         try:
             os.write(2, data[start : start + PIPE_BYTES])

@@ -499,7 +499,7 @@ class TraceSettings:
     """Whole, with its `/v1/traces`."""
     headers: tuple[tuple[str, Secret], ...] = ()
     is_protobuf: bool = True
-    """`http/protobuf`, which needs the extra `otel`; else `http/json`."""
+    """`http/protobuf`; else `http/json`."""
     sampling: float = 1.0
     """Share of requests whose caller has not decided."""
     follows_caller: bool = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,7 +37,9 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                outer._may_answer.wait(30)
+                if not outer._may_answer.wait(30):
+                    self.close_connection = True
+                    return
                 if outer.status < 300:
                     headers = {name.lower(): value for name, value in self.headers.items()}
                     outer.posts.append(Post(self.path, headers, body))
@@ -74,9 +75,3 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
-
-
-def silent_port() -> tuple[socket.socket, int]:
-    """A listener that takes connections and never reads; close it at the end."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    return listener, listener.getsockname()[1]

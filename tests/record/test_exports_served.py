@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from harness.gateway import TEAM_KEY, Gateway, base_config, deployment, eventually, running
-from harness.receiver import Receiver, silent_port
+from harness.receiver import Receiver
+from harness.steady import Steady
 from harness.upstream import Upstream
 from harness.wire import request_bytes
+from routewright.record.outbox import LONGEST_PAUSE_S
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PROMPT = "a very private prompt"
-DEAD_SECONDS = 600 if os.environ.get("ROUTEWRIGHT_LONG") else 3
+IS_LONG = bool(os.environ.get("ROUTEWRIGHT_LONG"))
+DEAD_SECONDS, DEAD_RATE = (600, 500) if IS_LONG else (3, 200)
 
 
 @pytest.fixture(scope="module")
@@ -228,44 +231,91 @@ def test_objects_are_whole_files_of_records(talking: Gateway, bucket: Path) -> N
     talking.terminate()
     assert talking.wait() == 0
     files = sorted(bucket.rglob("*.jsonl.gz"))
-    records = [json.loads(line) for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]
-    assert call_id in {record["call_id"] for record in records}
+    assert call_id in {record["call_id"] for record in _objects(bucket)}
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/[\d-]+-[0-9a-f]{8}-\d{6}\.jsonl\.gz", str(files[0].relative_to(bucket)))
 
 
 def test_dead_receivers_cost_no_request_and_no_memory(upstream: Upstream, tmp_path: Path) -> None:
-    """One refuses, one takes the connection and says nothing, one has no folder to write to."""
-    listener, port = silent_port()
-    (tmp_path / "file").write_text("in the way")
+    """One says nothing, one answers 503, one has no folder to write to; and when they are back they get what waited.
+    Ten minutes with ROUTEWRIGHT_LONG, until every queue is full for long."""
+    collector, hook, folder = Receiver(), Receiver(), tmp_path / "bucket"
+    folder.mkdir()
     config = base_config(
         upstream,
         litellm_settings={"callbacks": ["otel", "hook", "bucket"]},
         callback_settings={
-            "otel": {"endpoint": f"http://127.0.0.1:{port}"},
-            "hook": {"callback_type": "webhook", "endpoint": "http://127.0.0.1:9/"},
-            "bucket": {"callback_type": "object_dump", "url": f"file://{tmp_path}/file/folder"},
+            "otel": {"endpoint": collector.url},
+            "hook": {"callback_type": "webhook", "endpoint": hook.url},
+            "bucket": {"callback_type": "object_dump", "url": f"file://{folder}"},
         },
     )
+    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    ask = request_bytes("POST", "/v1/chat/completions", key=TEAM_KEY, body=body)
     try:
         with running(config) as gateway:
-
-            def memory() -> int:
-                return sum(process.memory_info().rss for process in gateway.serving_processes())
-
-            for _ in range(200):
-                gateway.chat()
-            before, until_s, asked = memory(), time.monotonic() + DEAD_SECONDS, 0
-            with gateway.connect() as client:
-                body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}).encode()
-                ask = request_bytes("POST", "/v1/chat/completions", key=TEAM_KEY, body=body)
+            (worker,) = gateway.serving_processes()
+            with Steady(gateway.port, ask, rate=DEAD_RATE, connections=20, holds=b"Hello from gpt-4o") as load:
+                eventually(lambda: hook.posts and collector.posts, what="records to arrive")
+                collector.hold()
+                hook.status = 503
+                (tmp_path / "away").write_text("in the way")
+                folder.rename(tmp_path / "kept")
+                (tmp_path / "away").rename(folder)
+                resident, until_s = [], time.monotonic() + DEAD_SECONDS
                 while time.monotonic() < until_s:
-                    client.send(ask)
-                    assert client.reply("POST").status == 200
-                    asked += 1
-            assert asked > 200
-            # Three queues of 8 MiB at most, and what Python needs around them.
-            assert memory() - before < 60 * 1024 * 1024
+                    time.sleep(DEAD_SECONDS / 120)
+                    resident.append(worker.memory_info().rss / 1e6)
+                    upstream["gpt-4o"].requests.clear()
+                assert not load.failed
+                folder.unlink()
+                (tmp_path / "kept").rename(folder)
+                hook.status = 200
+                collector.hold(False)
+                time.sleep(1)
+            told = load.end()
+            # Every record has gone, or was left out and counted: none waits for ever, and none is in neither sum.
+            names = ("otel", "hook", "bucket") if IS_LONG else ("otel", "hook")  # objects wait for ten seconds for more
+            took = eventually(
+                lambda: _all_told(gateway, names, told["answered"]),
+                within_s=5 + 2 * LONGEST_PAUSE_S,
+                what="all to be told",
+            )
+            print(f"\nMB at every 10th of the time {[round(each, 1) for each in resident[11::12]]}; {took}; {told}")
+            assert (told["failed"], told["failures"]) == (0, [])
+            # Three queues of 8 MiB at most, and what Python needs around them; once they are full, nothing.
+            assert max(resident) - resident[0] < 60
+            if IS_LONG:
+                assert max(resident[60:]) - max(resident[20:60]) < 3, resident
             gateway.terminate()
             assert gateway.wait(10) == 0
+            assert IS_LONG or len(_objects(folder)) == told["answered"]
+            ids = [record["call_id"] for post in hook.posts for record in post.json]
+            assert len(set(ids)) == len(ids), "told twice"
     finally:
-        listener.close()
+        collector.close()
+        hook.close()
+
+
+def _all_told(gateway: Gateway, names: Sequence[str], made: int) -> dict[str, dict[str, float]] | None:
+    """Records that went to each receiver, and records that were lost; None as long as others wait."""
+    reply = gateway.request("GET", "/metrics")
+    sums = {}
+    for name in names:
+        went, lost = (
+            sum(
+                map(
+                    float,
+                    re.findall(rf'^routewright_{what}_total{{receiver="{name}"}} (\S+)', reply.body.decode(), re.M),
+                )
+            )
+            for what in ("exported_records", "export_lost_records")
+        )
+        sums[name] = {"went": went, "lost": lost}
+        if went + lost != made:
+            return None
+    return sums
+
+
+def _objects(folder: Path) -> list[dict[str, Any]]:
+    files = sorted(folder.rglob("*.jsonl.gz"))
+    return [json.loads(line) for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]

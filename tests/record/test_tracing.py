@@ -11,8 +11,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from routewright.record.spans import OtlpJson, OtlpProtobuf, spans_of
-from routewright.record.tracing import Trace, Tracer
+from routewright.record.otlp import OtlpJson, OtlpProtobuf
+from routewright.record.spans import spans_of
+from routewright.record.tracing import NotSampled, Trace, Tracer
 from routewright.settings import TraceSettings
 from values import deployment
 
@@ -25,13 +26,12 @@ def tracer(share: float = 1.0, *, follows: bool = True) -> Tracer:
     return Tracer(TraceSettings(url="http://x", sampling=share, follows_caller=follows), random.Random(1))
 
 
-def begun(share: float = 1.0, *, follows: bool = True, **headers: bytes) -> Trace | None:
+def begun(share: float = 1.0, *, follows: bool = True, **headers: bytes) -> Trace | NotSampled:
     return tracer(share, follows=follows).begin({n.encode(): v for n, v in headers.items()}, "call", 0.0)
 
 
 def test_trace_of_the_caller_goes_on_and_the_upstream_gets_the_attempt_as_its_parent() -> None:
     trace = begun(0.0, traceparent=CAME, tracestate=b"a=b,c=d")
-    assert trace is not None
     assert trace.record is not None
     assert (trace.record.trace_id, trace.record.parent_id) == (TRACE.decode(), PARENT.decode())
     sent = trace.begin(deployment(), REQUEST)
@@ -44,7 +44,6 @@ def test_trace_of_the_caller_goes_on_and_the_upstream_gets_the_attempt_as_its_pa
 def test_trace_that_is_not_sampled_is_passed_on_as_it_came() -> None:
     came = CAME[:-2] + b"00"
     trace = begun(1.0, traceparent=came)
-    assert trace is not None
     assert trace.record is None
     assert trace.begin(deployment(), REQUEST) == REQUEST.replace(b"host", b"traceparent: %b\r\nhost" % came)
     trace.end(deployment(), None)
@@ -52,7 +51,6 @@ def test_trace_that_is_not_sampled_is_passed_on_as_it_came() -> None:
 
 def test_caller_does_not_decide_where_the_sampler_says_so() -> None:
     trace = begun(0.0, follows=False, traceparent=CAME)
-    assert trace is not None
     assert trace.record is None
 
 
@@ -65,7 +63,6 @@ def test_caller_does_not_decide_where_the_sampler_says_so() -> None:
 )  # fmt: skip
 def test_what_is_no_trace_begins_a_new_one(came: bytes) -> None:
     trace = begun(1.0, traceparent=came)
-    assert trace is not None
     assert trace.record is not None
     assert trace.record.trace_id != TRACE.decode()
     assert trace.record.parent_id == ""
@@ -75,16 +72,25 @@ def test_what_is_no_trace_begins_a_new_one(came: bytes) -> None:
 
 def test_later_version_of_the_standard_is_read_as_far_as_this_one_goes() -> None:
     trace = begun(0.0, traceparent=b"01" + CAME[2:] + b"-more")
-    assert trace is not None
     assert trace.record is not None
     assert trace.record.trace_id == TRACE.decode()
 
 
 def test_share_of_requests_is_sampled() -> None:
     made = tracer(0.1)
-    sampled = sum(made.begin({}, "c", 0.0) is not None for _ in range(20_000))
+    sampled = sum(made.begin({}, "c", 0.0).record is not None for _ in range(20_000))
     assert 1700 < sampled < 2300
-    assert begun(0.0) is None
+    assert begun(0.0).record is None
+
+
+def test_upstream_is_told_that_a_request_without_a_trace_is_not_sampled() -> None:
+    """Else one that samples by itself would begin traces that nobody sees the rest of."""
+    sent = begun(0.0).begin(deployment(), REQUEST)
+    fields = re.fullmatch(rb"(?s)POST [^\r\n]*\r\ntraceparent: 00-([0-9a-f]{32})-[0-9a-f]{16}-00\r\nhost.*", sent)
+    assert fields is not None
+    other = begun(0.0, traceparent=b"rubbish").begin(deployment(), REQUEST)
+    assert b"-00\r\nhost" in other
+    assert b"rubbish" not in other
 
 
 RECORD = {

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ import pytest
 import routewright
 from harness.dialect import chat_events, chunked_stream
 from harness.gateway import MASTER_KEY, TEAM_KEY, TIGHT_KEY, Gateway, base_config, eventually, running
+from harness.steady import Steady
 from harness.upstream import Send, Until, Upstream
 from harness.wire import request_bytes
 from routewright.server.handover import VARIABLE, inherited
@@ -26,6 +26,8 @@ CHAT = "/v1/chat/completions"
 LONG = bool(os.environ.get("ROUTEWRIGHT_LONG"))
 HANDOVERS = 20 if LONG else 2
 STREAMS = 200 if LONG else 20
+RATE = 500 if LONG else 150
+"""Requests a second all the while."""
 
 
 def chat_request(model: str = "gpt-4o", **fields: object) -> bytes:
@@ -40,51 +42,6 @@ def has_ended(process: psutil.Process) -> bool:
         return True
 
 
-class Crowd:
-    """Clients that each keep a connection and ask again and again; every answer must be whole."""
-
-    def __init__(self, gateway: Gateway, clients: int, pause_s: float) -> None:
-        self._gateway = gateway
-        self._pause_s = pause_s
-        self._is_over = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
-        self.answered = 0
-        self.failures: list[str] = []
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Crowd:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _run(self) -> None:
-        client = None
-        try:
-            while not self._is_over.is_set():
-                if client is None:
-                    client = self._gateway.connect()
-                client.send(chat_request())
-                reply = client.reply()
-                if reply.status != 200:
-                    raise AssertionError(f"{reply.status} {reply.text[:200]}")
-                with self._lock:
-                    self.answered += 1
-                if reply.headers.get("connection") == "close":
-                    client.close()
-                    client = None
-                time.sleep(self._pause_s)
-        except (OSError, AssertionError) as error:
-            self.failures.append(repr(error))
-        finally:
-            if client is not None:
-                client.close()
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_handovers_refuse_nobody_and_cut_no_stream(workers: int, upstream: Upstream) -> None:
     """Requests on connections that are kept go on all the time; streams that began before a handover end after it; and
@@ -95,7 +52,7 @@ def test_handovers_refuse_nobody_and_cut_no_stream(workers: int, upstream: Upstr
     config = base_config(upstream, ones=1)
     with running(config, workers=workers) as gateway:
         streams = 0
-        with Crowd(gateway, clients=10, pause_s=0.02) as crowd:
+        with Steady(gateway.port, chat_request(), rate=RATE, connections=40, holds=b"Hello from gpt-4o") as load:
             for _ in range(HANDOVERS):
                 go_on = threading.Event()
                 talker.plays(*map(Send, pieces[:3]), Until(go_on), *map(Send, pieces[3:]))
@@ -106,8 +63,8 @@ def test_handovers_refuse_nobody_and_cut_no_stream(workers: int, upstream: Upstr
                     for client in clients:
                         client.wait_for(b'"Hel"')
                     old = gateway.hand_over()
-                    before = crowd.answered
-                    eventually(lambda at=before: crowd.answered > at + 50, what="requests to go on")  # type: ignore[misc]
+                    before = load.answered
+                    eventually(lambda at=before: load.answered > at + RATE / 2, what="requests to go on")  # type: ignore[misc]
                     assert not has_ended(old), "it did not wait for its streams"
                     go_on.set()
                     for client in clients:
@@ -119,9 +76,13 @@ def test_handovers_refuse_nobody_and_cut_no_stream(workers: int, upstream: Upstr
                     go_on.set()
                     for client in clients:
                         client.close()
-        assert not crowd.failures
+        told = load.end()
+        print(f"\n{workers} workers, {HANDOVERS} handovers under {STREAMS} streams each: {told}")
+        assert (told["failed"], told["failures"]) == (0, [])
+        if LONG:
+            assert told["rate"] > 0.98 * RATE, "it was not what it is to show"
         eventually(
-            lambda: len(gateway.journal()) == crowd.answered + streams, within_s=10, what="a record of every answer"
+            lambda: len(gateway.journal()) == told["answered"] + streams, within_s=10, what="a record of every answer"
         )
         records = gateway.journal()
         assert len({record["call_id"] for record in records}) == len(records)

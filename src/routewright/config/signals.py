@@ -177,9 +177,6 @@ def _traces(own: Section, environ: Mapping[str, str]) -> TraceSettings | None:
         own.error("protocol", "expected http/protobuf or http/json")
         return None
     is_protobuf = protocol != "http/json"
-    if is_protobuf and find_spec("opentelemetry.proto") is None:
-        own.warn("protocol", "http/protobuf needs the extra `otel`; spans are sent as http/json")
-        is_protobuf = False
     if own.boolean("message_logging"):
         own.warn("message_logging", "prompts and answers are never put into spans")
     sampler = environ.get("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")

@@ -8,27 +8,52 @@ from typing import Any
 
 import msgspec
 
-from routewright.logs import DIM, GREEN, RED, RESET, YELLOW, stamp
+from routewright.logs import DIM, GREEN, PIPE_BYTES, RED, RESET, YELLOW, stamp
 
 _decode = msgspec.json.Decoder().decode
 
 
 class AccessLog:
-    """Turns records into lines, and writes a batch of them at once. Called by a thread of its own."""
+    """Turns records into lines, and writes a batch of them. Called by a thread of its own, which may wait."""
 
     def __init__(self, write: Callable[[bytes], object], *, as_json: bool, is_coloured: bool = False) -> None:
+        """`write` takes whole lines, so that those of several workers don't run into one another. It raises
+        ConnectionError where nobody reads; the batch comes again then, and goes on with what was not taken."""
         self._write = write
         self._as_json = as_json
         self._is_coloured = is_coloured
+        self._batch: Sequence[bytes] = ()
+        self._left: list[bytes] = []
 
     def send(self, records: Sequence[bytes]) -> None:
+        if records is not self._batch:
+            self._batch, self._left = records, pieces(self._lines(records))
+            self._left.reverse()
+        while self._left:
+            self._write(self._left[-1])
+            self._left.pop()
+        self._batch = ()
+
+    def _lines(self, records: Sequence[bytes]) -> list[bytes]:
         if self._as_json:
             # The record is JSON already: three fields are put before its own.
             head = b'{"time":"%b","level":"INFO","message":"request",' % stamp(time.time()).encode()
-            lines = b"".join([b"%b%b\n" % (head, record[1:]) for record in records])
-        else:
-            lines = "".join([readable(_decode(record), is_coloured=self._is_coloured) for record in records]).encode()
-        self._write(lines)
+            return [b"%b%b\n" % (head, record[1:]) for record in records]
+        return [readable(_decode(record), is_coloured=self._is_coloured).encode() for record in records]
+
+
+def pieces(lines: Sequence[bytes], most_bytes: int = PIPE_BYTES) -> list[bytes]:
+    """Joined, as many as a pipe takes at once without another process's bytes between; a longer line is by itself."""
+    made: list[bytes] = []
+    begin = size = 0
+    for at, line in enumerate(lines):
+        size += len(line)
+        if size > most_bytes and at > begin:
+            made.append(b"".join(lines[begin:at]))
+            begin, size = at, len(line)
+    if begin < len(lines):
+        made.append(b"".join(lines[begin:]))
+    return made
 
 
 def readable(record: dict[str, Any], *, is_coloured: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -10,14 +11,23 @@ from routewright.record.access_log import AccessLog
 from routewright.record.delivery import Receiver
 from routewright.record.langfuse import Langfuse
 from routewright.record.objects import Objects
+from routewright.record.otlp import OtlpJson, OtlpProtobuf
 from routewright.record.outbox import Outbox
-from routewright.record.spans import OtlpJson, OtlpProtobuf, Span, spans_of
+from routewright.record.spans import TRACED, spans_of
 from routewright.settings import ExportSettings, LogSettings, TraceSettings
 
 FAREWELL_S = 2.0
 """What a stop waits for receivers."""
 OBJECT_LINES, OBJECT_LINGER_S = 5000, 10.0
 """Objects are few and large; batches of posts are small and soon."""
+LOG_PATIENCE_S = 1.0
+"""A pipe holds some sixty lines, and is full until its reader has had its turn."""
+LOG_LINES = 1024
+TRACE_LINES = 512
+"""As OpenTelemetry's own exporters have it: a post costs as much as ten traces."""
+TRACES_AT_ONCE, TO_THE_LOOP_S = 8, 0.00005
+"""Python lets another thread go on after 5 ms, or when one waits; a sleep of no length ends before it is awake."""
+TRACES = "otel"
 _INFO = ("DEBUG", "INFO")
 _FAILED = b'"error_code":"'
 
@@ -48,10 +58,10 @@ class Exports:
         for key, make in wanted.items():
             if key not in self._outboxes:
                 self._outboxes[key] = make()
-        boxes = tuple(self._outboxes.values())
-        if not boxes:
+        offers = [partial(_offer_traced, box) if box.name == TRACES else box.offer for box in self._outboxes.values()]
+        if not offers:
             return None
-        return boxes[0].offer if len(boxes) == 1 else partial(_offer_all, boxes)
+        return offers[0] if len(offers) == 1 else partial(_offer_all, offers)
 
     def on_tick(self) -> None:
         for box in self._outboxes.values():
@@ -65,19 +75,26 @@ class Exports:
         self.on_tick()
 
 
-def _offer_all(boxes: Sequence[Outbox], lines: Sequence[bytes]) -> None:
-    for box in boxes:
-        box.offer(lines)
+def _offer_all(offers: Sequence[Callable[[Sequence[bytes]], None]], lines: Sequence[bytes]) -> None:
+    for offer in offers:
+        offer(lines)
+
+
+def _offer_traced(box: Outbox, lines: Sequence[bytes]) -> None:
+    """Only what was sampled goes into the queue."""
+    traced = [line for line in lines if TRACED in line]
+    if traced:
+        box.offer(traced)
 
 
 def _access_log(logs: LogSettings) -> Outbox:
     log = AccessLog(write_all, as_json=logs.as_json, is_coloured=is_terminal())
-    return Outbox("access_log", log.send)
+    return Outbox("access_log", log.send, batch_lines=LOG_LINES)
 
 
 def write_all(data: bytes) -> None:
     """To standard error. Raises ConnectionError while nobody reads there."""
-    if not write(data):
+    if not write(data, LOG_PATIENCE_S):
         raise ConnectionError("standard error takes no more lines")
 
 
@@ -122,10 +139,12 @@ def _traces(settings: TraceSettings) -> Outbox:
     otlp = OtlpProtobuf(settings.resource) if settings.is_protobuf else OtlpJson(settings.resource)
 
     def send(records: Sequence[bytes]) -> None:
-        spans: list[Span] = []
-        for each in records:
-            spans += spans_of(each)
+        spans: list[bytes] = []
+        for at, record in enumerate(records):
+            spans += [otlp.span(span) for span in spans_of(record)]
+            if at % TRACES_AT_ONCE == TRACES_AT_ONCE - 1:
+                time.sleep(TO_THE_LOOP_S)
         if spans:
-            receiver.post(otlp.encode(spans), otlp.content_type)
+            receiver.post(otlp.joined(spans), otlp.content_type)
 
-    return Outbox("otel", send, close=receiver.close)
+    return Outbox(TRACES, send, batch_lines=TRACE_LINES, close=receiver.close)

@@ -8,18 +8,13 @@ them up counts them once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from routewright import __version__
-
 INTERNAL, SERVER, CLIENT = 1, 2, 3
-ERROR = 2
-"""Of a span's status; what went well has none."""
-SCOPE = "routewright"
 _OPERATIONS = {
     "completions": "text_completion", "embeddings": "embeddings", "generate_content": "generate_content",
 }  # fmt: skip
@@ -28,6 +23,8 @@ _PROVIDERS = {
     "vertex_ai": "gcp.vertex_ai", "mistral": "mistral_ai", "xai": "x_ai", "watsonx": "ibm.watsonx.ai",
 }  # fmt: skip
 Value = str | int | float | bool
+TRACED = b'"trace":{'
+"""What every record that has spans contains, and few others."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -49,7 +46,7 @@ class Span:
 
 def spans_of(line: bytes) -> Iterator[Span]:
     """The spans of one record; none where it was not traced."""
-    if b'"trace":{' not in line:
+    if TRACED not in line:
         return
     record = _decode(line)
     trace = record.get("trace")
@@ -149,89 +146,3 @@ def _attempt_span(
         trace["trace_id"], attempt["span_id"], trace["span_id"], f"{operation} {model}", CLIENT,
         start, max(start, start_ns + int(end_ms * 1e6)), attributes, error, trace.get("state", ""),
     )  # fmt: skip
-
-
-# --- OTLP ---------------------------------------------------------------------------------------------------------
-
-
-class OtlpJson:
-    """OTLP's JSON encoding, which needs nothing else. Source: opentelemetry-proto, "JSON Protobuf Encoding"."""
-
-    content_type = "application/json"
-
-    def __init__(self, resource: Sequence[tuple[str, str]]) -> None:
-        self._resource = {"attributes": [_json_attribute(key, value) for key, value in resource]}
-        self._encode = msgspec.json.Encoder().encode
-
-    def encode(self, spans: Sequence[Span]) -> bytes:
-        made = [
-            {
-                "traceId": span.trace_id, "spanId": span.span_id, "parentSpanId": span.parent_id,
-                "traceState": span.state, "name": span.name, "kind": span.kind,
-                "startTimeUnixNano": str(span.start_ns), "endTimeUnixNano": str(span.end_ns),
-                "attributes": [_json_attribute(key, value) for key, value in span.attributes.items()],
-                **({"status": {"code": ERROR, "message": span.error}} if span.error else {}),
-            }
-            for span in spans
-        ]  # fmt: skip
-        scope = {"name": SCOPE, "version": __version__}
-        return self._encode(
-            {"resourceSpans": [{"resource": self._resource, "scopeSpans": [{"scope": scope, "spans": made}]}]}
-        )
-
-
-def _json_attribute(key: str, value: Value) -> dict[str, Any]:
-    if isinstance(value, bool):
-        return {"key": key, "value": {"boolValue": value}}
-    if isinstance(value, int):
-        return {"key": key, "value": {"intValue": str(value)}}
-    if isinstance(value, float):
-        return {"key": key, "value": {"doubleValue": value}}
-    return {"key": key, "value": {"stringValue": value}}
-
-
-class OtlpProtobuf:
-    """OTLP as protobuf, by OpenTelemetry's own messages (extra `otel`)."""
-
-    content_type = "application/x-protobuf"
-
-    def __init__(self, resource: Sequence[tuple[str, str]]) -> None:
-        # Imported when wanted: protobuf is 10 MB that nobody else needs.
-        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
-        from opentelemetry.proto.trace.v1 import trace_pb2
-
-        self._request = trace_service_pb2.ExportTraceServiceRequest
-        self._span = trace_pb2.Span
-        self._resource = resource
-
-    def encode(self, spans: Sequence[Span]) -> bytes:
-        request = self._request()
-        whole = request.resource_spans.add()
-        for key, text in self._resource:
-            _set(whole.resource.attributes.add(), key, text)
-        scope = whole.scope_spans.add()
-        scope.scope.name, scope.scope.version = SCOPE, __version__
-        for span in spans:
-            made = scope.spans.add(
-                trace_id=bytes.fromhex(span.trace_id), span_id=bytes.fromhex(span.span_id),
-                parent_span_id=bytes.fromhex(span.parent_id), trace_state=span.state, name=span.name, kind=span.kind,
-                start_time_unix_nano=span.start_ns, end_time_unix_nano=span.end_ns,
-            )  # fmt: skip
-            for key, value in span.attributes.items():
-                _set(made.attributes.add(), key, value)
-            if span.error:
-                made.status.code, made.status.message = ERROR, span.error
-        encoded: bytes = request.SerializeToString()
-        return encoded
-
-
-def _set(attribute: Any, key: str, value: Value) -> None:
-    attribute.key = key
-    if isinstance(value, bool):
-        attribute.value.bool_value = value
-    elif isinstance(value, int):
-        attribute.value.int_value = value
-    elif isinstance(value, float):
-        attribute.value.double_value = value
-    else:
-        attribute.value.string_value = value

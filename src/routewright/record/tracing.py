@@ -1,7 +1,9 @@
 """Which requests are traced, and what is noted of them on the way: W3C Trace Context in and out.
 
 Source: W3C Trace Context, level 1 (traceparent, tracestate). A trace that the caller began goes on under its id; one
-that is not sampled is passed on as it came. What is noted becomes spans after the end of the request, elsewhere.
+that is not sampled is passed on as it came, and where none came the upstream is told that this one is not, so that it
+does not sample by itself what nobody sees the rest of. Whether a request is sampled is decided before anything is made;
+what is noted of one that is becomes spans after its end, elsewhere.
 """
 
 from __future__ import annotations
@@ -48,41 +50,60 @@ class TraceRecord(msgspec.Struct, omit_defaults=True):
     attempts: list[AttemptRecord] = []
 
 
+class NotSampled:
+    """A request of which nothing is told; the upstream gets the trace that came, or hears that none is told."""
+
+    __slots__ = ("_fields", "_rng")
+    record: TraceRecord | None = None
+    call_id = ""
+
+    def __init__(self, fields: bytes, rng: random.Random) -> None:
+        """`fields`: those that came; empty: none did."""
+        self._fields = fields
+        self._rng = rng
+
+    def begin(self, deployment: Deployment, request: bytes) -> bytes:
+        """An upstream is asked: the request with its trace's fields."""
+        fields = self._fields
+        if not fields:
+            fields = b"traceparent: 00-%b-00\r\n" % self._rng.randbytes(24).hex("-", -16).encode()
+        return request.replace(b"\r\n", b"\r\n" + fields, 1)
+
+    def end(self, deployment: Deployment, error: str | None) -> None:
+        """Nothing is noted."""
+
+
 class Trace:
-    """One request that is traced, or whose trace is passed on."""
+    """One request that is traced."""
 
     __slots__ = ("_fields", "_rng", "_started_s", "call_id", "record")
 
-    def __init__(
-        self, record: TraceRecord | None, fields: bytes, rng: random.Random, call_id: str, started_s: float
-    ) -> None:
+    def __init__(self, record: TraceRecord, fields: bytes, rng: random.Random, call_id: str, started_s: float) -> None:
         self.record = record
-        """None: not sampled; `fields` go upstream as they are."""
         self.call_id = call_id
         """Whose spans these are; the calls behind a request note their attempts in its trace."""
         self._fields = fields
+        """That go upstream beside `traceparent`."""
         self._rng = rng
         self._started_s = started_s
 
     def begin(self, deployment: Deployment, request: bytes) -> bytes:
         """An upstream is asked: the request with its trace's fields."""
-        record, fields = self.record, self._fields
-        if record is not None:
-            span_id = f"{self._rng.getrandbits(64) or 1:016x}"
-            _, host, port = deployment.origin
-            record.attempts.append(
-                AttemptRecord(
-                    span_id, deployment.id, deployment.provider, deployment.upstream_model, host, port,
-                    _milliseconds(time.monotonic() - self._started_s),
-                )
-            )  # fmt: skip
-            fields = b"traceparent: 00-%b-%b-01\r\n%b" % (record.trace_id.encode(), span_id.encode(), fields)
-        cut = request.index(b"\r\n") + 2
-        return b"%b%b%b" % (request[:cut], fields, request[cut:])
+        record = self.record
+        span_id = self._rng.randbytes(8).hex()
+        _, host, port = deployment.origin
+        record.attempts.append(
+            AttemptRecord(
+                span_id, deployment.id, deployment.provider, deployment.upstream_model, host, port,
+                _milliseconds(time.monotonic() - self._started_s),
+            )
+        )  # fmt: skip
+        parent = b"\r\ntraceparent: 00-%b-%b-01\r\n" % (record.trace_id.encode(), span_id.encode())
+        return request.replace(b"\r\n", parent + self._fields, 1)
 
     def end(self, deployment: Deployment, error: str | None) -> None:
         """A deployment that was asked has answered, or has not; another one may be asked at the same time."""
-        for attempt in reversed(() if self.record is None else self.record.attempts):
+        for attempt in reversed(self.record.attempts):
             if attempt.deployment == deployment.id and not attempt.to_ms:
                 attempt.to_ms = _milliseconds(time.monotonic() - self._started_s)
                 attempt.error = error or ""
@@ -97,36 +118,40 @@ class Tracer:
         self._follows_caller = settings.follows_caller
         self._rng = rng
 
-    def begin(self, headers: Mapping[bytes, bytes], call_id: str, started_s: float) -> Trace | None:
-        """None: nothing is noted, and nothing passed on."""
+    def begin(self, headers: Mapping[bytes, bytes], call_id: str, started_s: float) -> Trace | NotSampled:
         came = headers.get(b"traceparent")
-        if came is None:
+        found = None if came is None else _read(came)
+        if came is None or found is None:
             if self._rng.random() >= self._share:
-                return None
-            return Trace(TraceRecord(self._id(128), self._id(64)), b"", self._rng, call_id, started_s)
-        found = _PARENT.match(came)
-        if (
-            found is None
-            or found[1] == b"ff"
-            or found[2] == _NO_TRACE
-            or found[3] == _NO_SPAN
-            or (found[1] == b"00" and len(came) != 55)
-        ):
-            if self._rng.random() >= self._share:
-                return None
-            return Trace(TraceRecord(self._id(128), self._id(64)), b"", self._rng, call_id, started_s)
+                return NotSampled(b"", self._rng)
+            return Trace(TraceRecord(self._id(16), self._id(8)), b"", self._rng, call_id, started_s)
         state = headers.get(b"tracestate", b"")
         if len(state) > MOST_STATE_BYTES or not state.isascii():
             state = b""
         fields = b"tracestate: %b\r\n" % state if state else b""
         is_sampled = int(found[4], 16) & SAMPLED if self._follows_caller else self._rng.random() < self._share
         if not is_sampled:
-            return Trace(None, b"traceparent: %b\r\n%b" % (came[:55], fields), self._rng, call_id, started_s)
-        record = TraceRecord(found[2].decode(), self._id(64), found[3].decode(), state.decode())
+            return NotSampled(b"traceparent: %b\r\n%b" % (came[:55], fields), self._rng)
+        record = TraceRecord(found[2].decode(), self._id(8), found[3].decode(), state.decode())
         return Trace(record, fields, self._rng, call_id, started_s)
 
-    def _id(self, bits: int) -> str:
-        return f"{self._rng.getrandbits(bits) or 1:0{bits // 4}x}"
+    def _id(self, size: int) -> str:
+        """All zeros would be no id; nobody will live to see it."""
+        return self._rng.randbytes(size).hex()
+
+
+def _read(came: bytes) -> re.Match[bytes] | None:
+    """A `traceparent` that may be gone by."""
+    found = _PARENT.match(came)
+    if (
+        found is None
+        or found[1] == b"ff"
+        or found[2] == _NO_TRACE
+        or found[3] == _NO_SPAN
+        or (found[1] == b"00" and len(came) != 55)
+    ):
+        return None
+    return found
 
 
 def _milliseconds(seconds: float) -> float:

@@ -8,6 +8,8 @@ crash, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Table, and_, false, func, or_, select
@@ -18,6 +20,8 @@ from routewright.store.lineage import hashes_of
 from routewright.store.schema import journal_positions, spend, spend_days, spend_hours, spend_tags, spend_texts
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+TOGETHER = 64
+"""Rows to a statement: a statement's own cost, shared by so many, is nothing beside that of a row."""
 FAILED = frozenset({"refused", "upstream_failed"})
 _OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider")
 _OWNERS_BY_DAY = tuple(name for name in _OWNERS if name != "customer_id")
@@ -58,9 +62,18 @@ def insert_rows(connection: Connection, records: Sequence[Incoming]) -> int:
 def _are_all_new(connection: Connection, records: Sequence[Incoming]) -> bool:
     """Put them in as the driver does it fastest; False, and nothing done, where one of them was there already."""
     statement = _statement_of(connection.dialect)
+    rows = [each.row for each in records]
+    together = 0
+    if connection.dialect.name == "sqlite":  # psycopg reads a long statement anew each time, and that costs far more
+        together = len(rows) - len(rows) % TOGETHER
     with connection.begin_nested() as savepoint:
-        result = connection.exec_driver_sql(statement, [each.row for each in records])
-        if result.rowcount == len(records):
+        count = 0
+        for at in range(0, together, TOGETHER):
+            values = tuple(chain.from_iterable(rows[at : at + TOGETHER]))
+            count += connection.exec_driver_sql(_for_many(statement), values).rowcount
+        if together < len(rows):
+            count += connection.exec_driver_sql(statement, rows[together:]).rowcount
+        if count == len(rows):
             return True
         savepoint.rollback()
     return False
@@ -89,6 +102,13 @@ def _statement_of(dialect: Dialect) -> str:
             raise AssertionError("the columns of `spend` stand in another order than those of a row")
         known = _statements[dialect.name] = str(compiled)
     return known
+
+
+@cache
+def _for_many(statement: str) -> str:
+    """`statement` for TOGETHER rows."""
+    start, end = statement.index("VALUES (") + len("VALUES "), statement.index(") ON CONFLICT") + 1
+    return statement[:start] + ", ".join([statement[start:end]] * TOGETHER) + statement[end:]
 
 
 def _insert_new(connection: Connection, records: Sequence[Incoming]) -> list[Incoming]:

@@ -179,7 +179,7 @@ def test_document_is_openapi(document: dict[str, Any]) -> None:
     assert len(ids) == len(set(ids))
     for path, verb, operation in operations(document):
         assert path.startswith("/")
-        assert verb in ("get", "post", "patch")
+        assert verb in ("get", "post", "patch", "delete")
         assert operation["responses"]
         for status, response in operation["responses"].items():
             assert re.fullmatch(r"[1-5](\d\d|XX)|default", status)

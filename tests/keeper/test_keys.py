@@ -65,6 +65,7 @@ def test_answer_has_litellm_s_fields_and_unset_ones_are_null(stored: Gateway) ->
 
 
 def test_every_field_comes_back_as_it_was_written(stored: Gateway) -> None:
+    manage(stored, "/organization/new", {"organization_id": "org-1", "organization_alias": "one"})
     wanted = {
         "key_alias": "all-of-it", "models": ["gpt-4o", "openai/*"], "aliases": {"mine": "gpt-4o"}, "spend": 1.5,
         "max_budget": 10.25, "soft_budget": 8.0, "budget_duration": "30d", "max_parallel_requests": 4,
@@ -112,6 +113,7 @@ def test_key_expires(stored: Gateway) -> None:
 
 
 def test_alias_is_unique_and_lists_go_by_pages(stored: Gateway) -> None:
+    manage(stored, "/organization/new", {"organization_id": "pages", "organization_alias": "pages"})
     for number in range(5):
         new_key(stored, key_alias=f"page-{number}", team_id=None, organization_id="pages")
     assert_error(stored.request("POST", "/key/generate", {"key_alias": "page-0"}, key=MASTER_KEY), 409, "conflict")

@@ -21,20 +21,25 @@ ROLES = ("proxy_admin", "proxy_admin_viewer", "org_admin", "internal_user", "int
 # --- who may call what ---------------------------------------------------------------------------------------------
 
 READS = {"key_info", "key_health", "key_list", "key_aliases", "team_info", "team_list", "user_info", "user_list",
+         "organization_info", "organization_list", "organization_daily_activity",
          "customer_info", "customer_list", "budget_info", "budget_list", "audit", "spend_logs",
          "spend_keys", "spend_users", "spend_teams",
          "spend_tags", "spend_report", "user_daily_activity", "team_daily_activity",
          "global_spend", "global_spend_logs", "global_spend_keys", "global_spend_teams", "global_spend_models",
          "global_spend_provider", "global_activity", "global_activity_model"}  # fmt: skip
 OF_OWN_THINGS = {"key_info", "key_health", "key_list", "key_aliases", "team_info", "team_list", "user_info",
-                 "spend_logs", "spend_keys", "user_daily_activity", "team_daily_activity"}  # fmt: skip
+                 "spend_logs", "spend_keys", "user_daily_activity", "team_daily_activity", "organization_info",
+                 "organization_list", "organization_daily_activity"}  # fmt: skip
 OWN_KEYS = {"key_generate", "key_service_account_generate", "key_update", "key_delete", "key_regenerate", "key_block",
             "key_unblock"}  # fmt: skip
 OWN_TEAM = {"team_update", "team_member_add", "team_member_update", "team_member_delete"}
+GOVERNED = {"team_new", "team_delete", "team_block", "team_unblock", "team_model_add", "team_model_delete",
+            "organization_update", "organization_member_add", "organization_member_update",
+            "organization_member_delete"}  # fmt: skip
 MAY_CALL: dict[str, set[str]] = {
     "proxy_admin": set(MAY),
     "proxy_admin_viewer": READS,
-    "org_admin": OF_OWN_THINGS | OWN_KEYS | OWN_TEAM | {"user_update"},
+    "org_admin": OF_OWN_THINGS | OWN_KEYS | OWN_TEAM | GOVERNED | {"user_update"},
     "internal_user": OF_OWN_THINGS | OWN_KEYS | OWN_TEAM | {"user_update"},
     "team_admin": OF_OWN_THINGS | OWN_KEYS | OWN_TEAM | {"user_update"},
     "internal_user_viewer": OF_OWN_THINGS,
@@ -51,6 +56,12 @@ OWN_KEY_FIELDS = {
 }  # fmt: skip
 LED_KEY_FIELDS = OWN_KEY_FIELDS | {"user_id", "blocked"}
 LED_TEAM_FIELDS = {"team_alias", "metadata", "tags"}
+GOVERNED_TEAM_FIELDS = LED_TEAM_FIELDS | {
+    "organization_id", "members_with_roles", "models", "model_aliases", "rpm_limit", "tpm_limit",
+    "max_parallel_requests", "model_rpm_limit", "model_tpm_limit", "model_max_budget", "max_budget", "soft_budget",
+    "budget_duration", "team_member_budget", "team_member_rpm_limit", "team_member_tpm_limit",
+    "team_member_key_duration", "blocked",
+}  # fmt: skip
 LED_MEMBER_FIELDS = {"max_budget_in_team", "budget_duration", "rpm_limit", "tpm_limit"}
 MAY_WRITE: dict[tuple[str, str], set[str]] = {
     ("internal_user", "key_generate"): OWN_KEY_FIELDS | {"user_id"},  # itself alone, see below
@@ -65,10 +76,17 @@ MAY_WRITE: dict[tuple[str, str], set[str]] = {
     ("team_admin", "team_update"): LED_TEAM_FIELDS,
     ("team_admin", "team_member_add"): LED_MEMBER_FIELDS,
     ("team_admin", "team_member_update"): LED_MEMBER_FIELDS,
-    ("org_admin", "key_generate"): OWN_KEY_FIELDS | {"user_id"},
+    ("org_admin", "key_generate"): OWN_KEY_FIELDS | {"user_id", "organization_id"},  # its own, of either
     ("org_admin", "key_update"): OWN_KEY_FIELDS,
     ("org_admin", "key_regenerate"): OWN_KEY_FIELDS,
     ("org_admin", "user_update"): {"user_alias"},
+    ("org_admin", "team_new"): GOVERNED_TEAM_FIELDS,
+    ("org_admin", "team_update"): GOVERNED_TEAM_FIELDS,
+    ("org_admin", "team_member_add"): LED_MEMBER_FIELDS | {"role"},
+    ("org_admin", "team_member_update"): LED_MEMBER_FIELDS | {"role"},
+    ("org_admin", "organization_update"): {"organization_alias", "metadata"},
+    ("org_admin", "organization_member_add"): {"role", "max_budget_in_organization"},
+    ("org_admin", "organization_member_update"): {"role", "max_budget_in_organization"},
 }
 
 SAMPLES: dict[str, Any] = {
@@ -79,7 +97,8 @@ SAMPLES: dict[str, Any] = {
     "metadata": {"a": 1}, "tags": ["t"], "allowed_routes": ["llm_api_routes"], "key_type": "llm_api", "blocked": True,
     "permissions": {}, "config": {}, "guardrails": ["g"], "policies": ["p"], "prompts": ["p"],
     "auto_rotate": True, "rotation_interval": "30d", "send_invite_email": False, "role": "admin",
-    "max_budget_in_team": 1.0, "user_role": "proxy_admin", "organizations": ["o"], "team_member_budget": 1.0,
+    "max_budget_in_organization": 1.0, "organization_id": "org", "max_budget_in_team": 1.0,
+    "user_role": "proxy_admin", "organizations": ["org"], "team_member_budget": 1.0,
     "team_member_rpm_limit": 1, "team_member_tpm_limit": 1, "team_member_key_duration": "30d",
     "members_with_roles": [], "user_email": "someone@example.com", "litellm_params": {"model": "openai/x"},
     "model_info": {"mode": "chat"}, "team_id": "led", "user_id": "plain", "key": "sk-a-key-that-somebody-chose-1",
@@ -94,6 +113,10 @@ class World:
         desk.ask("budget_new", {"budget_id": "b"})
         for team_id in ("led", "other"):
             desk.ask("team_new", {"team_id": team_id})
+        for organization_id in ("org", "other-org"):
+            desk.ask("organization_new", {"organization_id": organization_id, "organization_alias": organization_id})
+        desk.ask("team_new", {"team_id": "governed", "organization_id": "org"})
+        desk.ask("team_new", {"team_id": "of-others", "organization_id": "other-org"})
         self.keys: dict[str, str] = {}
         for role in ROLES:
             if role == "team":
@@ -106,6 +129,9 @@ class World:
         members = [{"user_id": "team_admin", "role": "admin"}, {"user_id": "internal_user"}, {"user_id": "plain"},
                    {"user_id": "org_admin"}]  # fmt: skip
         desk.ask("team_member_add", {"team_id": "led", "member": members})
+        desk.ask("team_member_add", {"team_id": "governed", "member": [{"user_id": "plain"}]})
+        members = [{"user_id": "org_admin", "role": "org_admin"}, {"user_id": "plain"}, {"user_id": "internal_user"}]
+        desk.ask("organization_member_add", {"organization_id": "org", "member": members})
         self.other_key = desk.key(user_id="stranger", team_id="other")
         self.victims = 0
         self.why = ""
@@ -119,6 +145,9 @@ class World:
     def body(self, endpoint: str, role: str) -> dict[str, Any]:
         """The least that the endpoint takes, about something that is the role's own where it can be."""
         self.victims += 1
+        team_id = "governed" if role in ("org_admin", "proxy_admin") else "led"
+        if endpoint.startswith("organization_"):
+            return self.about_organization(endpoint)
         if endpoint == "key_generate":
             return {"team_id": "led", "user_id": "plain"} if role == "team_admin" else {}
         if endpoint == "key_service_account_generate":
@@ -132,22 +161,24 @@ class World:
         if endpoint == "team_member_add":
             user_id = f"new-{self.victims}"
             self.desk.user(user_id, "internal_user")
-            return {"team_id": "led", "member": {"user_id": user_id}}
+            return {"team_id": team_id, "member": {"user_id": user_id}}
         if endpoint == "team_member_update":
-            return {"team_id": "led", "user_id": "plain"}
+            return {"team_id": team_id, "user_id": "plain"}
         if endpoint == "team_member_delete":
             user_id = f"old-{self.victims}"
             self.desk.user(user_id, "internal_user")
-            self.desk.ask("team_member_add", {"team_id": "led", "member": {"user_id": user_id}})
-            return {"team_id": "led", "user_id": user_id}
+            self.desk.ask("team_member_add", {"team_id": team_id, "member": {"user_id": user_id}})
+            return {"team_id": team_id, "user_id": user_id}
         if endpoint == "team_new":
-            return {}
+            return {"organization_id": "org"} if role == "org_admin" else {}
         if endpoint == "team_delete":
-            return {"team_ids": ["other-team"]}
+            victim = f"team-{self.victims}"
+            self.desk.ask("team_new", {"team_id": victim, "organization_id": "org"})
+            return {"team_ids": [victim]}
         if endpoint.startswith("team_model"):
-            return {"team_id": "led", "models": ["gpt-4o"]}
+            return {"team_id": team_id, "models": ["gpt-4o"]}
         if endpoint.startswith("team_"):
-            return {"team_id": "led"}
+            return {"team_id": team_id}
         if endpoint == "user_new":
             return {"user_id": f"made-{self.victims}", "auto_create_key": False}
         if endpoint == "user_update":
@@ -165,6 +196,21 @@ class World:
         if endpoint == "budget_info":
             return {"budgets": ["b"]}
         return {"id": "no-such", "budget_id": "b"} if endpoint == "budget_update" else {"id": "no-such"}
+
+    def about_organization(self, endpoint: str) -> dict[str, Any]:
+        user_id = f"member-{self.victims}"
+        if endpoint == "organization_new":
+            return {"organization_alias": user_id}
+        if endpoint == "organization_delete":
+            self.desk.ask("organization_new", {"organization_alias": user_id, "organization_id": user_id})
+            return {"organization_ids": [user_id]}
+        if endpoint == "organization_update":
+            return {"organization_id": "org"}
+        self.desk.user(user_id, "internal_user")
+        if endpoint == "organization_member_add":
+            return {"organization_id": "org", "member": {"user_id": user_id}}
+        self.desk.ask("organization_member_add", {"organization_id": "org", "member": {"user_id": user_id}})
+        return {"organization_id": "org", "user_id": user_id}
 
     def outcome(self, endpoint: str, role: str, body: dict[str, Any]) -> str:
         """`refused` for a 403, else `passed`: nothing the role lacks stood in the way."""
@@ -236,12 +282,26 @@ def test_nobody_reaches_what_is_somebody_else_s(world: World) -> None:
             ("key_generate", {"team_id": "other"}),
             ("key_generate", {"user_id": "stranger", "team_id": "led"}),
             ("key_generate", {"user_id": "proxy_admin", "team_id": "led"}),
+            ("key_generate", {"organization_id": "other-org"}),
+            ("team_update", {"team_id": "of-others", "team_alias": "mine"}),
+            ("team_new", {}),
+            ("team_new", {"organization_id": "other-org"}),
+            ("team_delete", {"team_ids": ["of-others"]}),
+            ("team_block", {"team_id": "of-others"}),
+            ("organization_update", {"organization_id": "other-org", "organization_alias": "mine"}),
+            ("organization_member_add", {"organization_id": "other-org", "member": {"user_id": role}}),
+            ("organization_daily_activity", {}),
         ):
+            query = {"organization_ids": "other-org"} if endpoint == "organization_daily_activity" else {}
             with pytest.raises(PermissionDenied):
-                desk.ask(endpoint, body, by=by)
+                desk.ask(endpoint, body, by=by, **query)
+        with pytest.raises(NotFound):
+            desk.ask("organization_info", by=by, organization_id="other-org")
         listed = desk.ask("key_list", by=by, size="500", return_full_object="true")["keys"]
-        seen = {(entry["user_id"], entry["team_id"]) for entry in listed}
-        assert all(user == role or (role == "team_admin" and team == "led") for user, team in seen), seen
+        seen = {(entry["user_id"], entry["team_id"], entry["organization_id"]) for entry in listed}
+        for user, team, organization in seen:
+            is_theirs = user == role or (role == "team_admin" and team == "led")
+            assert is_theirs or (role == "org_admin" and organization == "org"), seen
 
 
 def test_leader_of_a_team_can_not_speak_for_an_administrator_in_it(world: World) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.admin import manage, new_key
+from harness.admin import manage, new_key, obeyed_everywhere
 from harness.crowd import ask, side_by_side
-from harness.gateway import Gateway, eventually, running
+from harness.gateway import MASTER_KEY, Gateway, eventually, running
 from harness.postgres import Postgres
 from harness.upstream import Deployment, Upstream
 from harness.wire import Reply, assert_error, request_bytes, secret
@@ -122,6 +122,46 @@ def test_restart_forgets_no_spend(upstream: Upstream, paid: Deployment) -> None:
         wait_for_the_ledger(gateway)
         assert statuses(many(gateway, FIVE_KEY, 16)) == {200: 2, 429: 14}
         eventually(lambda: ledger(gateway, "five") == (5, round(BUDGET_USD * 1e9)), what="five rows in the ledger")
+
+
+def test_budget_of_an_organization_is_held_over_its_teams_and_a_restart(
+    upstream: Upstream, paid: Deployment, postgres: Postgres
+) -> None:
+    """R9, R10: 64 at once by two teams and a key of its own; what was spent before counts, a change is obeyed."""
+    uses_all(paid)
+    environment = {"DATABASE_URL": postgres.new_database()}
+    with running(config_of(upstream), environment=environment, workers=4) as gateway:
+        wait_for_the_ledger(gateway)
+        about = {"organization_id": "acme", "organization_alias": "Acme"}
+        manage(gateway, "/organization/new", {**about, "max_budget": BUDGET_USD, "rpm_limit": 10_000})
+        for team_id in ("blue", "red"):
+            manage(gateway, "/team/new", {"team_id": team_id, "organization_id": "acme"})
+        keys = [new_key(gateway, team_id="blue"), new_key(gateway, team_id="red", rpm_limit=10_000),
+                new_key(gateway, organization_id="acme")]  # fmt: skip
+        requests = [request_bytes("POST", "/v1/chat/completions", key=key, body=chat_body()) for key in keys]
+
+        def at_once(times: int) -> list[Reply]:
+            return asyncio.run(side_by_side(lambda place: ask(gateway.port, requests[place % 3]), range(times)))
+
+        assert statuses(at_once(3)) == {200: 3}
+        gateway.kill_everything()
+        gateway.start_again()
+        wait_for_the_ledger(gateway)
+        replies = at_once(64)
+        assert statuses(replies) == {200: 2, 429: 62}
+        assert paid.hits == 5
+        refused = next(reply for reply in replies if reply.status == 429)
+        assert_error(refused, 429, "budget_exceeded")
+        assert "this key's organization may spend" in refused.json["error"]["message"]
+        patch = {"organization_id": "acme", "max_budget": 6 * ANSWER_USD}
+        assert gateway.request("PATCH", "/organization/update", patch, key=MASTER_KEY).status == 200
+        eventually(lambda: statuses(at_once(1)) == {200: 1}, what="a raised budget")
+        assert statuses(at_once(16)) == {429: 16}
+        spent = lambda: manage(gateway, "/organization/info?organization_id=acme")["spend"]  # noqa: E731
+        eventually(lambda: spent() == pytest.approx(6 * ANSWER_USD), what="six rows in the ledger")
+        manage(gateway, "/organization/update", {"organization_id": "acme", "blocked": True, "max_budget": None})
+        for key in keys:
+            obeyed_everywhere(gateway, key, 401)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])

@@ -121,7 +121,7 @@ def _stored_operations(path: str, endpoint: Endpoint) -> dict[str, Any]:
         parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
     if parameters:
         operation["parameters"] = parameters
-    if endpoint.takes_body:
+    if endpoint.takes_body and endpoint.methods[0] != "GET":
         operation["requestBody"] = {"content": {"application/json": {"schema": _schema(about)}}}
     return {endpoint.methods[0].lower(): operation}
 

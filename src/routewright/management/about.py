@@ -13,6 +13,8 @@ from routewright.management.fields import (
     KEY,
     MEMBER,
     MODEL_FIELDS,
+    ORGANIZATION_FIELDS,
+    ORGANIZATION_MEMBER,
     TEAM_FIELDS,
     USER_FIELDS,
     Table,
@@ -71,7 +73,27 @@ ABOUT: dict[str, About] = {
     "team_model_add": About("Allow models", own=("team_id", "models"), required=("team_id", "models")),
     "team_model_delete": About("Allow models no more", own=("team_id", "models"), required=("team_id", "models")),
     "team_info": About("A team", query=("team_id",)),
-    "team_list": About("Teams", query=("user_id",)),
+    "team_list": About("Teams", query=("user_id", "organization_id")),
+    "organization_new": About(
+        "Make an organization", ORGANIZATION_FIELDS, ("organization_id",), ("organization_alias",)
+    ),
+    "organization_update": About(
+        "Change an organization", ORGANIZATION_FIELDS, ("organization_id",), ("organization_id",)
+    ),
+    "organization_delete": About(
+        "Delete organizations with their teams and keys", own=("organization_ids",), required=("organization_ids",)
+    ),
+    "organization_member_add": About(
+        "Add members", ORGANIZATION_MEMBER, ("organization_id", "member"), ("organization_id", "member")
+    ),
+    "organization_member_update": About(
+        "Change a member", ORGANIZATION_MEMBER, ("organization_id", "user_id", "user_email"), ("organization_id",)
+    ),
+    "organization_member_delete": About(
+        "Take a member out", own=("organization_id", "user_id", "user_email"), required=("organization_id",)
+    ),
+    "organization_info": About("An organization", own=("organizations",), query=("organization_id",)),
+    "organization_list": About("Organizations", query=("org_alias",)),
     "user_new": About("Make a user and a first key", USER_FIELDS, ("user_id", "teams", "auto_create_key")),
     "user_update": About("Change a user", USER_FIELDS, ("user_id",)),
     "user_delete": About("Delete users with their keys", own=("user_ids",), required=("user_ids",)),
@@ -99,6 +121,9 @@ ABOUT: dict[str, About] = {
         query=(*_PAGES, *_DAYS[:2], "user_id", "model", "api_key"),
     ),
     "team_daily_activity": About("The same of teams", query=(*_PAGES, *_DAYS[:2], "team_ids", "model", "api_key")),
+    "organization_daily_activity": About(
+        "The same of organizations", query=(*_PAGES, *_DAYS[:2], "organization_ids", "model", "api_key")
+    ),
     "global_spend": About("All that was spent"),
     "global_spend_logs": About("Spend by the day", query=(*_DAYS, "api_key")),
     "global_spend_keys": About("Keys by what they have spent, dearest first", query=_DAYS),
@@ -109,14 +134,25 @@ ABOUT: dict[str, About] = {
     "global_activity_model": About("The same by model", query=_DAYS),
     "spend_logs": About(
         "Calls, newest first, or their sums by the day",
-        query=(*_DAYS, "api_key", "user_id", "team_id", "end_user", "model", "request_id", "summarize", "before"),
+        query=(
+            *_DAYS,
+            "api_key",
+            "user_id",
+            "team_id",
+            "organization_id",
+            "end_user",
+            "model",
+            "request_id",
+            "summarize",
+            "before",
+        ),
     ),
     "spend_keys": About("Keys by what they have spent", query=_DAYS),
     "spend_users": About("Users by what they have spent", query=(*_DAYS, "user_id")),
     "spend_teams": About("Teams by what they have spent", query=(*_DAYS, "team_id")),
     "spend_tags": About("Tags by what was spent under them", query=(*_DAYS, "tags")),
     "spend_report": About(
-        "Spend by the day and by team, customer, internal_user, api_key or model",
-        query=(*_DAYS[:2], "group_by", "team_id", "customer_id", "internal_user_id", "api_key"),
+        "Spend by the day and by team, customer, internal_user, api_key, model or organization",
+        query=(*_DAYS[:2], "group_by", "team_id", "organization_id", "customer_id", "internal_user_id", "api_key"),
     ),
 }

@@ -1,5 +1,5 @@
-"""`/user/daily/activity`, `/team/daily/activity`, `/global/spend*`, `/global/activity*`: days and their sums, in
-LiteLLM's shapes. All of it comes from the ledger's daily sums, however many calls there were.
+"""`/user/daily/activity` and its kin for teams and organizations, `/global/spend*`, `/global/activity*`: days and
+their sums, in LiteLLM's shapes. All of it comes from the ledger's sums, however many calls there were.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from routewright.errors import PermissionDenied
 from routewright.management.request import Request
-from routewright.management.spend import dates, hash_of, limit
+from routewright.management.spend import bound_to, dates, hash_of, limit
 from routewright.store import schema
 from routewright.store.database import now_ms
 from routewright.store.ledger import DAY_MS
@@ -31,8 +31,7 @@ def of_user(request: Request) -> dict[str, Any]:
         if user_id is not None and user_id != actor.user_id:
             raise PermissionDenied("you may see your own activity only")
         of = {"key_hash": [actor.key_hash]} if actor.user_id is None else {"user_id": [actor.user_id]}
-        if actor.team_id is not None:
-            of["team_id"] = [actor.team_id]
+        of |= bound_to(actor)
     elif user_id is not None:
         of = {"user_id": [user_id]}
     return _daily(request, of, {})
@@ -48,6 +47,19 @@ def of_team(request: Request) -> dict[str, Any]:
             raise PermissionDenied("you may see the activity of teams that you lead")
         teams = teams or leads
     return _daily(request, {} if teams is None else {"team_id": teams}, {"entities": "team_id"})
+
+
+def of_organization(request: Request) -> dict[str, Any]:
+    """Days of `organization_ids`, by organization too; who governs organizations sees those."""
+    asked = request.asked("organization_ids") or request.asked("organization_id")
+    wanted = None if asked is None else asked.split(",")
+    if request.reaches_own_only:
+        governs = sorted(request.actor.governs)
+        if not set(wanted or governs) <= set(governs):
+            raise PermissionDenied("you may see the activity of organizations that you govern")
+        wanted = wanted or governs
+    of = {} if wanted is None else {"organization_id": wanted}
+    return _daily(request, of, {"entities": "organization_id"})
 
 
 def _daily(request: Request, of: dict[str, list[str]], more: Mapping[str, str]) -> dict[str, Any]:
@@ -98,6 +110,9 @@ def _about(request: Request, column: str, owner: str) -> dict[str, Any]:
     if column == "team_id":
         row = get(request.connection, schema.teams, owner)
         return {"team_alias": row["team_alias"] if row else None}
+    if column == "organization_id":
+        row = get(request.connection, schema.organizations, owner)
+        return {"organization_alias": row["organization_alias"] if row else None}
     return {}
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from routewright.errors import GatewayError, InternalError, InvalidRequest, error_body, error_headers
-from routewright.management import activity, audit, budgets, customers, keys, models, spend, teams, users
+from routewright.management import activity, audit, budgets, customers, keys, models, organizations, spend, teams, users
 from routewright.management.request import Request, actor_of
 from routewright.management.rights import MAY, Actor
 from routewright.management.seal import Seal
@@ -47,6 +47,14 @@ OPERATIONS: dict[str, Callable[[Request], Any]] = {
     "team_model_delete": teams.model_delete,
     "team_info": teams.info,
     "team_list": teams.list_teams,
+    "organization_new": organizations.new,
+    "organization_update": organizations.update,
+    "organization_delete": organizations.delete,
+    "organization_member_add": organizations.member_add,
+    "organization_member_update": organizations.member_update,
+    "organization_member_delete": organizations.member_delete,
+    "organization_info": organizations.info,
+    "organization_list": organizations.list_organizations,
     "user_new": users.new,
     "user_update": users.update,
     "user_delete": users.delete,
@@ -71,6 +79,7 @@ OPERATIONS: dict[str, Callable[[Request], Any]] = {
     "audit": audit.list_audit,
     "user_daily_activity": activity.of_user,
     "team_daily_activity": activity.of_team,
+    "organization_daily_activity": activity.of_organization,
     "global_spend": activity.spend,
     "global_spend_logs": activity.spend_by_day,
     "global_spend_keys": activity.spend_by_key,

@@ -41,6 +41,8 @@ ROLES = (ADMIN, VIEWER, ORG_ADMIN, USER, USER_VIEWER, TEAM, CUSTOMER)
 ADMINS = frozenset({ADMIN})
 MAKERS = frozenset({ADMIN, TEAM_ADMIN, USER})
 LEADERS = frozenset({ADMIN, TEAM_ADMIN})
+GOVERNORS = frozenset({ADMIN, ORG_ADMIN})
+"""`org_admin` here is one who is it among the members of an organization, towards that organization's things."""
 
 Reader = Callable[[Any, str], Any]
 
@@ -215,7 +217,7 @@ KEY: Table = {
     "aliases": Field(names_to_names, MAKERS, about="names of its own for models"),
     "user_id": Field(identity, LEADERS, about="whose it is"),
     "team_id": Field(identity, MAKERS, about="the team it belongs to"),
-    "organization_id": Field(identity, ADMINS),
+    "organization_id": Field(identity, GOVERNORS, about="the organization it belongs to; else its team's"),
     **_LIMITS,
     **_MODEL_LIMITS,
     **_BUDGET,
@@ -245,20 +247,22 @@ KEY: Table = {
 }
 TEAM_FIELDS: Table = {
     "team_alias": Field(text, LEADERS),
-    "organization_id": Field(identity, ADMINS),
-    "members_with_roles": Field(anything, ADMINS, "-", "a list of `{role, user_id or user_email}`"),
-    "models": Field(names, ADMINS, about="names and wildcards; empty is all"),
-    "model_aliases": Field(names_to_names, ADMINS),
-    **_only(ADMINS, _LIMITS),
-    **_only(ADMINS, _MODEL_LIMITS),
-    **_only(ADMINS, _BUDGET),
-    "team_member_budget": Field(dollars, ADMINS, "team_member_budget_nusd", "US dollars for each member"),
-    "team_member_rpm_limit": Field(whole, ADMINS),
-    "team_member_tpm_limit": Field(whole, ADMINS),
-    "team_member_key_duration": Field(duration, ADMINS),
+    "organization_id": Field(identity, GOVERNORS, about="the organization it belongs to"),
+    "members_with_roles": Field(anything, GOVERNORS, "-", "a list of `{role, user_id or user_email}`"),
+    "models": Field(names, GOVERNORS, about="names and wildcards; empty is all; `all-org-models`"),
+    "model_aliases": Field(names_to_names, GOVERNORS),
+    **_only(GOVERNORS, _LIMITS),
+    **_only(GOVERNORS, _MODEL_LIMITS),
+    **_only(GOVERNORS, _BUDGET),
+    "budget_id": _BUDGET["budget_id"],
+    "spend": _BUDGET["spend"],
+    "team_member_budget": Field(dollars, GOVERNORS, "team_member_budget_nusd", "US dollars for each member"),
+    "team_member_rpm_limit": Field(whole, GOVERNORS),
+    "team_member_tpm_limit": Field(whole, GOVERNORS),
+    "team_member_key_duration": Field(duration, GOVERNORS),
     "metadata": Field(mapping, LEADERS),
     "tags": Field(names, LEADERS),
-    "blocked": Field(flag, ADMINS),
+    "blocked": Field(flag, GOVERNORS),
     "guardrails": Field(names, ADMINS, "extra", "names of guardrails that look at all of its keys' requests"),
     "policies": _kept(),
     "prompts": _kept(),
@@ -269,11 +273,27 @@ TEAM_FIELDS: Table = {
     "secret_manager_settings": _kept(),
 }
 MEMBER: Table = {
-    "role": Field(one_of("admin", "user"), ADMINS, about="`admin` may manage the team's keys and members"),
+    "role": Field(one_of("admin", "user"), GOVERNORS, about="`admin` may manage the team's keys and members"),
     "max_budget_in_team": Field(dollars, LEADERS, "max_budget_nusd", "US dollars in this team"),
     "budget_duration": Field(duration, LEADERS),
     "rpm_limit": Field(whole, LEADERS),
     "tpm_limit": Field(whole, LEADERS),
+}
+ORGANIZATION_FIELDS: Table = {
+    "organization_alias": Field(text, GOVERNORS),
+    "models": Field(names, ADMINS, about="names and wildcards that its keys may use at all; empty is all"),
+    **_only(ADMINS, _LIMITS),
+    **_only(ADMINS, _MODEL_LIMITS),
+    **_only(ADMINS, _BUDGET),
+    "metadata": Field(mapping, GOVERNORS),
+    "blocked": Field(flag, ADMINS, about="refuses all of its keys"),
+    "model_aliases": _kept(),
+    "tags": _kept(names),
+    "object_permission": _kept(),
+}
+ORGANIZATION_MEMBER: Table = {
+    "role": Field(one_of(ORG_ADMIN, USER, USER_VIEWER), GOVERNORS, "user_role", "`org_admin` governs it"),
+    "max_budget_in_organization": Field(dollars, GOVERNORS, "max_budget_nusd", "US dollars of this member's calls"),
 }
 USER_FIELDS: Table = {
     "user_email": Field(text, ADMINS),
@@ -284,7 +304,7 @@ USER_FIELDS: Table = {
     **_only(ADMINS, _MODEL_LIMITS),
     **_only(ADMINS, _BUDGET),
     "metadata": Field(mapping, ADMINS),
-    "organizations": _kept(names),
+    "organizations": Field(names, ADMINS, "-", "ids of the organizations that a new user is to be in"),
     "sso_user_id": _kept(text),
     "object_permission": _kept(),
     "send_invite_email": _kept(flag),
@@ -314,6 +334,8 @@ TABLES: dict[str, Table] = {
     "key": KEY,
     "team": TEAM_FIELDS,
     "member": MEMBER,
+    "organization": ORGANIZATION_FIELDS,
+    "organization_member": ORGANIZATION_MEMBER,
     "user": USER_FIELDS,
     "customer": CUSTOMER_FIELDS,
     "budget": BUDGET_FIELDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, select
 
@@ -16,6 +16,7 @@ from routewright.store.rows import Row
 from routewright.types import Access, Allowance
 
 ALL_TEAM_MODELS, ALL_MODELS, NO_MODELS = "all-team-models", "all-proxy-models", "no-default-models"
+ALL_ORGANIZATION_MODELS = "all-org-models"
 STORES_PROMPTS = "store_prompts_in_spend_logs"
 """In the metadata of a key or a team."""
 LLM_ROUTES, INFO_ROUTES, MANAGEMENT_ROUTES = "llm_api_routes", "info_routes", "management_routes"
@@ -42,13 +43,48 @@ def grants_of(
         )
         for row in connection.execute(wanted).mappings():
             members[(row["team_id"], row["user_id"])] = dict(row)
-    owners = [*keys.values(), *teams.values(), *users.values(), *members.values()]
+    of_key = {key_hash: organization_of(key, teams.get(key["team_id"])) for key_hash, key in keys.items()}
+    organizations = _by_id(connection, schema.organizations, "organization_id", set(filter(None, of_key.values())))
+    org_members = _organization_members(connection, keys, of_key) if organizations else {}
+    owners = [*keys.values(), *teams.values(), *users.values(), *members.values(), *organizations.values(),
+              *org_members.values()]  # fmt: skip
     budgets = _by_id(connection, schema.budgets, "budget_id", _values(owners, "budget_id"))
     made: dict[str, Grant | None] = dict.fromkeys(hashes)
     for key_hash, key in keys.items():
         team, user = teams.get(key["team_id"]), users.get(key["user_id"])
-        made[key_hash] = _grant(key, team, user, members.get((key["team_id"], key["user_id"])), budgets, groups or {})
+        organization_id = of_key[key_hash]
+        made[key_hash] = _grant(
+            key, team, user, members.get((key["team_id"], key["user_id"])),
+            _Organization(organization_id, organizations.get(organization_id or ""),
+                          org_members.get((organization_id or "", key["user_id"] or ""))),
+            budgets, groups or {},
+        )  # fmt: skip
     return made
+
+
+def organization_of(key: Row, team: Row | None) -> str | None:
+    """A key's organization is its team's; its own where it has no team, or one without."""
+    found: str | None = (team or {}).get("organization_id") or key["organization_id"]
+    return found
+
+
+class _Organization(NamedTuple):
+    """Of one key; the rows are None where nothing is stored, as of one whose organization was not imported."""
+
+    organization_id: str | None
+    row: Row | None
+    member: Row | None
+
+
+def _organization_members(
+    connection: Connection, keys: Mapping[str, Row], of_key: Mapping[str, str | None]
+) -> dict[tuple[str, str], Row]:
+    pairs = {(of_key[key_hash], key["user_id"]) for key_hash, key in keys.items() if key["user_id"]}
+    table = schema.organization_members
+    wanted = select(table).where(
+        table.c.organization_id.in_({one for one, _ in pairs if one}), table.c.user_id.in_({user for _, user in pairs})
+    )
+    return {(row["organization_id"], row["user_id"]): dict(row) for row in connection.execute(wanted).mappings()}
 
 
 def _values(rows: Iterable[Row], name: str) -> set[str]:
@@ -65,8 +101,8 @@ def _by_id(connection: Connection, table: Table, name: str, ids: Collection[str]
 
 
 def _grant(
-    key: Row, team: Row | None, user: Row | None, member: Row | None, budgets: Mapping[str, Row],
-    groups: Mapping[str, Sequence[str]],
+    key: Row, team: Row | None, user: Row | None, member: Row | None, organization: _Organization,
+    budgets: Mapping[str, Row], groups: Mapping[str, Sequence[str]],
 ) -> Grant:  # fmt: skip
     key_hash, team_id, user_id = key["key_hash"], key["team_id"], key["user_id"]
     line = line_of(key)  # what a key may use is counted for all that it has replaced
@@ -74,10 +110,13 @@ def _grant(
     by_model: dict[str, list[Allowance]] = {}
     _add_by_model(by_model, "model_per_key", line, key, budgets)
     depends = [f"key:{key_hash}"]
-    for kind, owner, row in (("team", team_id, team), ("user", user_id, user)):
+    organization_id = organization.organization_id
+    for kind, owner, row in (
+        ("team", team_id, team), ("user", user_id, user), ("organization", organization_id, organization.row),
+    ):  # fmt: skip
         if owner:
             depends.append(f"{kind}:{owner}")
-        if row is not None:
+        if owner and row is not None:
             allowances.append(_allowance(kind, owner, row, budgets))
             _add_by_model(by_model, f"model_per_{kind}", owner, row, budgets)
     if team_id and user_id:
@@ -85,16 +124,22 @@ def _grant(
         depends.append(f"member:{owner}")
         of_member = _member(member or {}, team or {})
         allowances.append(_allowance("team_member", owner, of_member, budgets))
-    depends += [f"budget:{row['budget_id']}" for row in (key, team, user, member) if row and row.get("budget_id")]
+    if organization_id and user_id:
+        depends.append(f"organization_member:{organization_id}/{user_id}")
+        if organization.member is not None:
+            owner = f"{organization_id}/{user_id}"
+            allowances.append(_allowance("organization_member", owner, organization.member, budgets))
+    all_of_them = (key, team, user, member, organization.row, organization.member)
+    depends += [f"budget:{row['budget_id']}" for row in all_of_them if row and row.get("budget_id")]
     return Grant(
         key_hash=key_hash,
         key_alias=key["key_alias"],
         user_id=user_id,
         team_id=team_id,
-        organization_id=key["organization_id"],
-        refusal=_refusal(key, team),
+        organization_id=organization_id,
+        refusal=_refusal(key, team, organization.row),
         expires_at_ms=key["expires_at_ms"],
-        models=_models(key, team, user, groups),
+        models=_models(key, team, user, organization.row, groups),
         aliases={**((team or {}).get("model_aliases") or {}), **(key["aliases"] or {})},
         endpoints=allowed_endpoints(key["key_type"], key["allowed_routes"]),
         tags=tuple(dict.fromkeys([*(key["tags"] or ()), *((team or {}).get("tags") or ())])),
@@ -121,13 +166,15 @@ def _guardrails(row: Row | None) -> list[str]:
     return [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
 
 
-def _refusal(key: Row, team: Row | None) -> str | None:
+def _refusal(key: Row, team: Row | None, organization: Row | None) -> str | None:
     if key["blocked"]:
         return "This key is blocked"
     if key["team_id"] and team is None:
         return "This key's team does not exist any more"
     if team is not None and team["blocked"]:
         return "This key's team is blocked"
+    if organization is not None and organization["blocked"]:
+        return "This key's organization is blocked"
     return None
 
 
@@ -135,12 +182,18 @@ def _refusal(key: Row, team: Row | None) -> str | None:
 
 
 def _models(
-    key: Row, team: Row | None, user: Row | None, groups: Mapping[str, Sequence[str]]
+    key: Row, team: Row | None, user: Row | None, organization: Row | None, groups: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...] | None:
     """What all of them allow. A user's list is for keys without a team, as with LiteLLM."""
     lists = [key["models"]]
     if team is None and ALL_TEAM_MODELS in (key["models"] or ()):
         return ()  # the models of a team that there is not
+    if organization is None and any(
+        ALL_ORGANIZATION_MODELS in ((row or {}).get("models") or ()) for row in (key, team)
+    ):
+        return ()
+    if organization is not None:
+        lists.append(organization["models"])
     if team is not None:
         lists.append(team["models"])
     elif user is not None:
@@ -156,7 +209,7 @@ def _models(
 
 def meant(models: Sequence[str] | None) -> tuple[str, ...] | None:
     """A stored list without LiteLLM's special names; None is all, which an empty list means too."""
-    if not models or ALL_MODELS in models or ALL_TEAM_MODELS in models:
+    if not models or any(name in models for name in (ALL_MODELS, ALL_TEAM_MODELS, ALL_ORGANIZATION_MODELS)):
         return None
     return tuple(name for name in models if name != NO_MODELS)
 
@@ -181,7 +234,7 @@ def covers(pattern: str, name: str) -> bool:
 # --- limits and budgets --------------------------------------------------------------------------------------------
 
 
-def _with_budget(row: Mapping[str, Any], budgets: Mapping[str, Row]) -> Mapping[str, Any]:
+def with_budget(row: Mapping[str, Any], budgets: Mapping[str, Row]) -> Mapping[str, Any]:
     """A row, completed by the budget that it points to."""
     budget = budgets.get(row.get("budget_id") or "")
     if budget is None:
@@ -198,7 +251,7 @@ def _with_budget(row: Mapping[str, Any], budgets: Mapping[str, Row]) -> Mapping[
 def _allowance(
     scope: str, owner: str, row: Mapping[str, Any], budgets: Mapping[str, Row], *, temporary: bool = False
 ) -> Allowance:
-    found = _with_budget(row, budgets)
+    found = with_budget(row, budgets)
     return Allowance(
         scope=scope,
         owner=owner,
@@ -237,7 +290,7 @@ def _member(member: Row, team: Row) -> Row:
 def _add_by_model(
     by_model: dict[str, list[Allowance]], scope: str, owner: str, row: Row, budgets: Mapping[str, Row]
 ) -> None:
-    found = _with_budget(row, budgets)
+    found = with_budget(row, budgets)
     rpm, tpm = found.get("model_rpm_limit") or {}, found.get("model_tpm_limit") or {}
     budget = found.get("model_max_budget") or {}
     for model in dict.fromkeys([*rpm, *tpm, *budget]):

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 
 from routewright.errors import Conflict, InvalidRequest, MissingField, NotFound, PermissionDenied, clean_text
-from routewright.management import fields, views
+from routewright.management import belonging, fields, views
 from routewright.management.durations import after
-from routewright.management.fields import ADMIN, KEY, TEAM_ADMIN, USER, USER_VIEWER, Written, read_fields
+from routewright.management.fields import ADMIN, KEY, ORG_ADMIN, TEAM_ADMIN, USER, USER_VIEWER, Written, read_fields
 from routewright.management.grants import allowed_endpoints, covers, grants_of, meant
 from routewright.management.request import Request
 from routewright.management.rights import Actor
@@ -26,6 +26,7 @@ MAX_AT_ONCE = 500
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _KEY = re.compile(r"sk-[\x21-\x7e]{16,253}\Z")
 _NUMBERS = ("rpm_limit", "tpm_limit", "max_parallel_requests", "max_budget_nusd")
+_OWNERS = ("team_id", "user_id", "organization_id")
 Reply = dict[str, Any]
 
 
@@ -69,18 +70,22 @@ def make_key(
 ) -> tuple[Row, str, Mapping[str, Any]]:
     """(the key's row, the key, the fields that were asked for)."""
     actor = request.actor
-    owner = {"team_id": body.get("team_id"), "user_id": body.get("user_id")}
+    owner = {name: body.get(name) for name in _OWNERS}
     if not actor.is_admin:
         owner["team_id"] = owner["team_id"] if owner["team_id"] is not None else actor.team_id
+        if owner["organization_id"] is None:
+            owner["organization_id"] = actor.organization_id
         if owner["user_id"] is None and not is_service_account:
             owner["user_id"] = actor.user_id
     roles = _roles_for_new(actor, owner, is_service_account)
     asked = dict(body)
-    if not actor.is_admin and asked.get("user_id") == actor.user_id:
-        del asked["user_id"]  # naming oneself sets nothing
+    for name, own in (("user_id", actor.user_id), ("organization_id", actor.organization_id)):
+        if not actor.is_admin and own is not None and asked.get(name) == own:
+            del asked[name]  # naming oneself, or what one is bound to, sets nothing
     written = read_fields(KEY, asked, roles)
     given = written.given
     team = _check_owner(request, owner, roles)
+    owner["organization_id"] = belonging.of_key(request, owner["organization_id"], team)
     clear = given.get("key") or new_key()
     if not _KEY.match(clear):
         raise InvalidRequest("key: expected sk- and 16 or more visible ASCII characters", param="key")
@@ -107,10 +112,15 @@ def _roles_for_new(actor: Actor, owner: Mapping[str, Any], is_service_account: b
         return frozenset({ADMIN})
     team_id = owner["team_id"]
     if team_id is not None and team_id in actor.leads:
-        return frozenset({TEAM_ADMIN, USER})
+        governs = team_id in actor.governed_teams
+        return frozenset({ORG_ADMIN, TEAM_ADMIN, USER}) if governs else frozenset({TEAM_ADMIN, USER})
+    if team_id is None and owner["organization_id"] in actor.governs:
+        return frozenset({ORG_ADMIN, TEAM_ADMIN, USER})
     is_own = owner["user_id"] is not None and owner["user_id"] == actor.user_id
     if is_service_account or not is_own or (team_id is not None and team_id not in actor.teams):
         raise PermissionDenied("your role may make keys for yourself and for teams that you are in or lead")
+    if actor.organization_id is not None and team_id is None and owner["organization_id"] != actor.organization_id:
+        raise PermissionDenied("this key is for one organization alone", param="organization_id")
     return frozenset({USER})
 
 
@@ -126,11 +136,17 @@ def _check_owner(request: Request, owner: Mapping[str, Any], roles: frozenset[st
         fields.identity(user_id, "user_id")
     if ADMIN in roles or user_id is None or user_id == request.actor.user_id:
         return team
-    member = get(request.connection, schema.team_members, team_id, user_id) if team_id else None
+    if team_id is not None:
+        member = get(request.connection, schema.team_members, team_id, user_id)
+    else:
+        member = get(request.connection, schema.organization_members, owner["organization_id"], user_id)
     user = get(request.connection, schema.users, user_id)
     if member is None or (user is not None and user["user_role"] not in (USER, USER_VIEWER)):
         # Else the leader of a team could make a key that speaks for an administrator.
-        raise PermissionDenied("your role may make keys for ordinary members of a team that you lead", param="user_id")
+        raise PermissionDenied(
+            "your role may make keys for ordinary members of a team that you lead, or an organization that you govern",
+            param="user_id",
+        )
     return team
 
 
@@ -262,11 +278,13 @@ def _update(request: Request, token: str, body: Mapping[str, Any]) -> Row:
     if "duration" in given:
         length = given["duration"]
         changes["expires_at_ms"] = after(now_ms(), length) if length else None
-    if "team_id" in given or "user_id" in given:
-        owner = {"team_id": changes.get("team_id", before["team_id"]),
-                 "user_id": changes.get("user_id", before["user_id"])}  # fmt: skip
+    if not given.keys().isdisjoint(_OWNERS):
+        owner = {name: changes.get(name, before[name]) for name in _OWNERS}
+        team = get(request.connection, schema.teams, owner["team_id"]) if owner["team_id"] else None
         _roles_for_new(request.actor, owner, before["is_service_account"])
         _check_owner(request, owner, roles)
+        if "organization_id" in given or (team is not None and team["organization_id"]):
+            changes["organization_id"] = belonging.of_key(request, given.get("organization_id"), team)
     for name, default in (("blocked", False), ("key_type", "default"), ("spend_before_nusd", 0)):
         if name in changes and changes[name] is None:
             changes[name] = default
@@ -468,7 +486,13 @@ def _seen(request: Request) -> list[ColumnElement[bool]]:
     own = table.c.key_hash == actor.key_hash
     if actor.user_id is not None:
         of_user = table.c.user_id == actor.user_id
-        own |= of_user if actor.team_id is None else of_user & (table.c.team_id == actor.team_id)
+        if actor.team_id is not None:
+            of_user &= table.c.team_id == actor.team_id
+        elif actor.organization_id is not None:
+            of_user &= table.c.organization_id == actor.organization_id
+        own |= of_user
     if actor.leads:
         own |= table.c.team_id.in_(sorted(actor.leads))
+    if actor.governs:
+        own |= table.c.team_id.is_(None) & table.c.organization_id.in_(sorted(actor.governs))
     return [own]

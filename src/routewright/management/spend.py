@@ -17,6 +17,7 @@ from sqlalchemy import select
 from routewright.errors import InvalidRequest, PermissionDenied
 from routewright.management import views
 from routewright.management.request import Request
+from routewright.management.rights import Actor
 from routewright.store import schema
 from routewright.store.ledger import DAY_MS, FAILED
 from routewright.store.lineage import hashes_of
@@ -34,6 +35,7 @@ _REPORTS = {
     "internal_user": ("user_id", "users", "user"),
     "api_key": ("key_hash", "api_keys", "api_key"),
     "model": ("model", "models", "model"),
+    "organization": ("organization_id", "organizations", "organization"),
 }
 
 
@@ -41,7 +43,7 @@ def list_logs(request: Request) -> list[dict[str, Any]]:
     """Single calls, newest first; or sums by the day where both dates are given and `summarize` is not false."""
     of = _own(request)
     for name, column in (("user_id", "user_id"), ("team_id", "team_id"), ("end_user", "customer_id"),
-                         ("model", "model")):  # fmt: skip
+                         ("model", "model"), ("organization_id", "organization_id")):  # fmt: skip
         _narrow(of, column, request.asked(name))
     key = request.asked("api_key")
     _narrow(of, "key_hash", hash_of(key) if key is not None else None)
@@ -118,24 +120,30 @@ def tags(request: Request) -> list[dict[str, Any]]:
 
 
 def report(request: Request) -> list[dict[str, Any]]:
-    """Spend by the day and by `group_by`: team (default), customer, internal_user, api_key or model."""
+    """Spend by the day and by `group_by`: team (default), customer, internal_user, api_key, model or organization."""
     group = request.asked("group_by") or "team"
     if group not in _REPORTS:
         raise InvalidRequest(f"group_by: expected {', '.join(_REPORTS)}", param="group_by")
     column, plural, name = _REPORTS[group]
     from_ms, to_ms = dates(request, is_required=True)
     of: dict[str, list[str]] = {}
-    for asked, owner in (("team_id", "team_id"), ("internal_user_id", "user_id"), ("customer_id", "customer_id")):
+    for asked, owner in (("team_id", "team_id"), ("internal_user_id", "user_id"), ("customer_id", "customer_id"),
+                         ("organization_id", "organization_id")):  # fmt: skip
         _narrow(of, owner, request.asked(asked))
     key = request.asked("api_key")
     _narrow(of, "key_hash", hash_of(key) if key is not None else None)
     _with_former(request, of)
+    if {"customer_id", "organization_id"} <= {column, *of}:
+        raise InvalidRequest("there are no sums of an organization's customers", param="organization_id")
     by = list(dict.fromkeys(["day_at_ms", column, "model"]))
     sums = by_line(request.connection, totals(request.connection, by, from_ms=from_ms, to_ms=to_ms, of=of))
     names = {}
     if group == "team":
         rows = _rows(request, schema.teams, "team_id", sums)
         names = {team_id: row["team_alias"] for team_id, row in rows.items() if row["team_alias"]}
+    elif group == "organization":
+        rows = _rows(request, schema.organizations, "organization_id", sums)
+        names = {each: row["organization_alias"] for each, row in rows.items()}
     days: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in sums:
         days[row["day_at_ms"]][row[column]].append(row)
@@ -145,7 +153,7 @@ def report(request: Request) -> list[dict[str, Any]]:
             plural: [
                 {
                     name: names.get(owner, owner) or None,
-                    **({"team_id": owner or None} if group == "team" else {}),
+                    **({column: owner or None} if group in ("team", "organization") else {}),
                     **_totals_of(rows),
                     "metadata": [{"model": row["model"] or None, "spend": _usd(row), **_figures(row)} for row in rows],
                 }
@@ -160,15 +168,26 @@ def report(request: Request) -> list[dict[str, Any]]:
 
 
 def _own(request: Request) -> dict[str, list[str]]:
-    """What the caller may see at most: an administrator all, a team's leader the team, others what is their own."""
+    """What the caller may see at most: an administrator all, a team's leader the team, who governs an organization
+    that, others what is their own."""
     if not request.reaches_own_only:
         return {}
     actor, team_id = request.actor, request.asked("team_id")
+    organization_id = request.asked("organization_id")
+    if organization_id is not None and organization_id in actor.governs:
+        return {"organization_id": [organization_id]}
     if team_id is not None and team_id in actor.leads:
         return {"team_id": [team_id]}
     if actor.user_id is None:
         return {"key_hash": [actor.key_hash]}
-    return {"user_id": [actor.user_id], **({"team_id": [actor.team_id]} if actor.team_id is not None else {})}
+    return {"user_id": [actor.user_id], **bound_to(actor)}
+
+
+def bound_to(actor: Actor) -> dict[str, list[str]]:
+    """A key for one team or one organization sees what was spent there."""
+    if actor.team_id is not None:
+        return {"team_id": [actor.team_id]}
+    return {"organization_id": [actor.organization_id]} if actor.organization_id is not None else {}
 
 
 def _narrow(of: dict[str, list[str]], column: str, value: str | None) -> None:

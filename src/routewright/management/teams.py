@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Connection, select
 
 from routewright.errors import InvalidRequest, NotFound, PermissionDenied
-from routewright.management import fields, views
-from routewright.management.fields import MEMBER, TEAM_FIELDS, USER, read_fields
+from routewright.management import belonging, fields, views
+from routewright.management.fields import MEMBER, TEAM_ADMIN, TEAM_FIELDS, USER, read_fields
 from routewright.management.request import Request, new_id
 from routewright.store import schema
 from routewright.store.database import now_ms
 from routewright.store.lineage import spent_by_keys
-from routewright.store.rows import Row, find, get, spent_nusd
+from routewright.store.rows import Row, Writer, find, get, spent_nusd
 
 MAX_MEMBERS_AT_ONCE = 500
 Reply = dict[str, Any]
@@ -23,8 +23,11 @@ _ID = frozenset({"team_id"})
 
 def new(request: Request) -> Reply:
     """`/team/new`."""
-    actor = request.actor
-    written = read_fields(TEAM_FIELDS, request.body, frozenset({actor.role}), known=_ID)
+    organization_id = request.body.get("organization_id")
+    roles = request.actor.towards_organization(organization_id)
+    if not roles:
+        raise PermissionDenied("your role may make teams in an organization that you govern", param="organization_id")
+    written = read_fields(TEAM_FIELDS, request.body, roles | {TEAM_ADMIN}, known=_ID)
     team_id = request.body.get("team_id")
     row = {
         **written,
@@ -33,9 +36,10 @@ def new(request: Request) -> Reply:
         "budget_started_at_ms": now_ms(),
         "extra": written.extra or None,
     }
+    belonging.keep_within(request, row)
     made = request.writer.add(schema.teams, row)
-    for member in _members(written.given.get("members_with_roles")):
-        _add_member(request, made, member)
+    for member in members_of(written.given.get("members_with_roles")):
+        _add_member(request, made, member, roles)
     return _view(request, made)
 
 
@@ -45,7 +49,15 @@ def update(request: Request) -> Reply:
     written = read_fields(TEAM_FIELDS, request.body, roles, known=_ID, keeps_nulls=True)
     if "members_with_roles" in written.given:
         raise InvalidRequest("members are changed by /team/member_add and its kin", param="members_with_roles")
-    row = request.writer.change(schema.teams, before, changed(before, written))
+    changes = changed(before, written)
+    if "organization_id" in changes and not request.actor.towards_organization(changes["organization_id"]):
+        raise PermissionDenied("you do not govern this organization", param="organization_id")
+    belonging.keep_within(request, {**before, **changes}, changes)
+    row = request.writer.change(schema.teams, before, changes)
+    if row["organization_id"] != before["organization_id"]:
+        keys = schema.keys
+        for key in find(request.connection, keys, keys.c.team_id == row["team_id"]):
+            request.writer.change(keys, key, {"organization_id": row["organization_id"]})
     return {"team_id": row["team_id"], "data": _view(request, row)}
 
 
@@ -66,13 +78,17 @@ def delete(request: Request) -> Reply:
     wanted = fields.names(request.body.get("team_ids"), "team_ids")
     connection, writer = request.connection, request.writer
     for team_id in wanted:
-        row = _get(request, team_id)
-        for key in find(connection, schema.keys, schema.keys.c.team_id == team_id):
-            writer.remove(schema.keys, key)
-        for member in find(connection, schema.team_members, schema.team_members.c.team_id == team_id):
-            writer.remove(schema.team_members, member)
-        writer.remove(schema.teams, row)
+        row, _ = governed(request, team_id)
+        remove(connection, writer, row)
     return {"deleted_teams": wanted}
+
+
+def remove(connection: Connection, writer: Writer, row: Row) -> None:
+    """A team with its keys and members."""
+    for table in (schema.keys, schema.team_members):
+        for owned in find(connection, table, table.c.team_id == row["team_id"]):
+            writer.remove(table, owned)
+    writer.remove(schema.teams, row)
 
 
 def block(request: Request) -> Reply:
@@ -86,7 +102,7 @@ def unblock(request: Request) -> Reply:
 
 
 def _set_blocked(request: Request, is_blocked: bool) -> Reply:
-    before = _get(request, fields.required(request.body, "team_id", fields.identity))
+    before, _ = governed(request, fields.required(request.body, "team_id", fields.identity))
     row = request.writer.change(schema.teams, before, {"blocked": is_blocked}, "blocked" if is_blocked else "unblocked")
     return _view(request, row)
 
@@ -99,7 +115,7 @@ def member_add(request: Request) -> Reply:
     team, roles = _led(request)
     body = dict(request.body)
     body.pop("team_id")
-    members = _members(body.pop("member", None))
+    members = members_of(body.pop("member", None))
     if not members:
         raise InvalidRequest("member: expected at least one", param="member")
     of_all = read_fields(MEMBER, body, roles)
@@ -111,7 +127,7 @@ def member_add(request: Request) -> Reply:
     }
 
 
-def _members(value: Any) -> list[Mapping[str, Any]]:
+def members_of(value: Any) -> list[Mapping[str, Any]]:
     if value is None:
         return []
     entries = value if isinstance(value, list) else [value]
@@ -133,7 +149,7 @@ def _add_member(
     role = MEMBER["role"].read(member.get("role", "user"), "role")
     if role == "admin" and roles.isdisjoint(MEMBER["role"].writers):
         raise PermissionDenied("your role may not make somebody a team's admin", param="role")
-    user = _user_of(request, member, may_make=not roles.isdisjoint(fields.ADMINS))
+    user = user_of(request, member, may_make=not roles.isdisjoint(fields.GOVERNORS))
     return request.writer.add(
         schema.team_members,
         {**(of_all or {}), "team_id": team["team_id"], "user_id": user["user_id"], "role": role,
@@ -141,8 +157,8 @@ def _add_member(
     )  # fmt: skip
 
 
-def _user_of(request: Request, member: Mapping[str, Any], *, may_make: bool) -> Row:
-    """The user a request names by id or address; an administrator's word makes one that is new."""
+def user_of(request: Request, member: Mapping[str, Any], *, may_make: bool) -> Row:
+    """The user a request names by id or address; one that is new is made where the caller `may_make` users."""
     user_id, email = member.get("user_id"), member.get("user_email")
     if user_id is None and email is None:
         raise InvalidRequest("expected user_id or user_email", param="member")
@@ -182,7 +198,7 @@ def member_delete(request: Request) -> Reply:
     """`/team/member_delete`: the membership, and the member's keys in the team."""
     team, roles = _led(request)
     member = _member(request, team)
-    if member["role"] == "admin" and roles.isdisjoint(fields.ADMINS):
+    if member["role"] == "admin" and roles.isdisjoint(fields.GOVERNORS):
         raise PermissionDenied("your role may not take a team's admin out", param="user_id")
     keys = schema.keys
     for key in find(request.connection, keys, keys.c.team_id == team["team_id"], keys.c.user_id == member["user_id"]):
@@ -192,7 +208,7 @@ def member_delete(request: Request) -> Reply:
 
 
 def _member(request: Request, team: Row) -> Row:
-    user = _user_of(request, request.body, may_make=False)
+    user = user_of(request, request.body, may_make=False)
     found = get(request.connection, schema.team_members, team["team_id"], user["user_id"])
     if found is None:
         raise NotFound("this user is not in the team", param="user_id")
@@ -204,14 +220,14 @@ def _member(request: Request, team: Row) -> Row:
 
 def model_add(request: Request) -> Reply:
     """`/team/model/add`."""
-    before = _get(request, fields.required(request.body, "team_id", fields.identity))
+    before, _ = governed(request, fields.required(request.body, "team_id", fields.identity))
     wanted = fields.names(request.body.get("models"), "models")
     return _set_models(request, before, list(dict.fromkeys([*(before["models"] or []), *wanted])))
 
 
 def model_delete(request: Request) -> Reply:
     """`/team/model/delete`. The last one can't be taken: an empty list would mean all models."""
-    before = _get(request, fields.required(request.body, "team_id", fields.identity))
+    before, _ = governed(request, fields.required(request.body, "team_id", fields.identity))
     wanted = fields.names(request.body.get("models"), "models")
     left = [name for name in before["models"] or [] if name not in wanted]
     if before["models"] and not left:
@@ -220,6 +236,7 @@ def model_delete(request: Request) -> Reply:
 
 
 def _set_models(request: Request, before: Row, models: list[str]) -> Reply:
+    belonging.keep_within(request, {**before, "models": models}, ("models",))
     return _view(request, request.writer.change(schema.teams, before, {"models": models}))
 
 
@@ -250,16 +267,19 @@ def list_teams(request: Request) -> list[Reply]:
     """`/team/list`: those of `user_id`, or all that the caller may see."""
     user_id = request.asked("user_id")
     table, members = schema.teams, schema.team_members
-    where = []
+    where: list[ColumnElement[bool]] = []
     if request.reaches_own_only:
-        where.append(table.c.team_id.in_(sorted(request.actor.teams)))
+        where.append(table.c.team_id.in_(sorted(request.actor.teams | request.actor.governed_teams)))
+    organization_id = request.asked("organization_id")
+    if organization_id is not None:
+        where.append(table.c.organization_id == organization_id)
     if user_id is not None:
         where.append(table.c.team_id.in_(select(members.c.team_id).where(members.c.user_id == user_id)))
     return [_view(request, row) for row in find(request.connection, table, *where)]
 
 
 def _sees(request: Request, team_id: str) -> bool:
-    return not request.reaches_own_only or team_id in request.actor.teams
+    return not request.reaches_own_only or team_id in request.actor.teams | request.actor.governed_teams
 
 
 def _get(request: Request, team_id: str) -> Row:
@@ -267,6 +287,14 @@ def _get(request: Request, team_id: str) -> Row:
     if found is None:
         raise NotFound("there is no such team", param="team_id")
     return found
+
+
+def governed(request: Request, team_id: str) -> tuple[Row, frozenset[str]]:
+    """A team to do with as one likes: an administrator's any, else one of an organization that the caller governs."""
+    roles = request.actor.towards_team(team_id)
+    if roles.isdisjoint(fields.GOVERNORS):
+        raise PermissionDenied("you do not govern this team's organization")
+    return _get(request, team_id), roles
 
 
 def _led(request: Request) -> tuple[Row, frozenset[str]]:

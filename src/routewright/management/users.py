@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from routewright.errors import InvalidRequest, NotFound, PermissionDenied
-from routewright.management import fields, views
+from routewright.management import belonging, fields, organizations, views
 from routewright.management.fields import ADMIN, KEY, USER, USER_FIELDS, read_fields
 from routewright.management.keys import make_key
 from routewright.management.request import Request, new_id
@@ -40,6 +40,9 @@ def new(request: Request) -> Reply:
         if get(request.connection, schema.teams, team_id) is None:
             raise NotFound("there is no such team", param="teams")
         request.writer.add(schema.team_members, {"team_id": team_id, "user_id": row["user_id"], "role": "user"})
+    for organization_id in written.given.get("organizations") or ():
+        belonging.organization(request, organization_id)
+        organizations.add_member(request, organization_id, {"user_id": row["user_id"]})
     about = {**_view(request, row), "teams": teams}
     if not makes_key:
         return {**about, "key": None, "token": None, "key_name": None, "expires": None}
@@ -66,12 +69,14 @@ def update(request: Request) -> Reply:
         before = next(iter(find(request.connection, schema.users, schema.users.c.user_email == email)), None)
     else:
         user_id = actor.user_id if user_id is None else fields.identity(user_id, "user_id")
-        if not actor.is_admin and (user_id is None or user_id != actor.user_id or actor.team_id is not None):
+        if not actor.is_admin and (user_id is None or user_id != actor.user_id or actor.is_bound):
             raise PermissionDenied("your role may change yourself alone", param="user_id")
         before = get(request.connection, schema.users, user_id) if user_id else None
     if before is None:
         raise NotFound("there is no such user", param="user_id")
     written = read_fields(USER_FIELDS, body, frozenset({ADMIN} if actor.is_admin else {USER}), keeps_nulls=True)
+    if "organizations" in written.given:
+        raise InvalidRequest("members are changed by /organization/member_add and its kin", param="organizations")
     changes = changed(before, written)
     if "user_role" in changes and changes["user_role"] is None:
         changes["user_role"] = USER
@@ -87,7 +92,7 @@ def delete(request: Request) -> Reply:
         row = get(connection, schema.users, user_id)
         if row is None:
             raise NotFound("there is no such user", param="user_ids")
-        for table in (schema.keys, schema.team_members):
+        for table in (schema.keys, schema.team_members, schema.organization_members):
             for owned in find(connection, table, table.c.user_id == user_id):
                 writer.remove(table, owned)
         writer.remove(schema.users, row)
@@ -110,6 +115,7 @@ def info(request: Request) -> Reply:
         "user_info": _view(request, row),
         "keys": [{"token": key["key_hash"], **views.key(key, spent[key["key_hash"]])} for key in seen],
         "teams": [views.team(team, []) for team in teams if team is not None],
+        "organization_memberships": organizations.memberships_of(request, row["user_id"]),
     }
 
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from routewright.management.fields import BUDGET_FIELDS, CUSTOMER_FIELDS, KEY, TEAM_FIELDS, USER_FIELDS, Table
+from routewright.management.fields import (
+    BUDGET_FIELDS,
+    CUSTOMER_FIELDS,
+    KEY,
+    ORGANIZATION_FIELDS,
+    TEAM_FIELDS,
+    USER_FIELDS,
+    Table,
+)
 from routewright.store.database import now_ms
 from routewright.store.rows import Row
 from routewright.types import NUSD_PER_USD
@@ -141,6 +149,42 @@ def membership(row: Row, ledger_nusd: int = 0) -> dict[str, Any]:
             "rpm_limit": row["rpm_limit"],
             "tpm_limit": row["tpm_limit"],
         },
+    }
+
+
+def organization(
+    row: Row, members: list[dict[str, Any]], teams: list[Row], ledger_nusd: int = 0, budget_row: Row | None = None
+) -> dict[str, Any]:
+    """LiteLLM's organization object. It keeps limits in a budget of every organization's own; ours are on the row, and
+    read in both places."""
+    own = {name: value for name, value in _fields(BUDGET_FIELDS, row).items() if value not in (None, {})}
+    return {
+        "organization_id": row["organization_id"],
+        **_fields(ORGANIZATION_FIELDS, row),
+        "spend": _spend(row, ledger_nusd),
+        "members": members,
+        "teams": [team(each, []) for each in teams],
+        "budget_reset_at": _reset_at(row),
+        "litellm_budget_table": {
+            **(budget(budget_row) if budget_row is not None else _fields(BUDGET_FIELDS, {})),
+            "budget_id": row["budget_id"],
+            **own,
+        },
+        **_history(row),
+    }
+
+
+def organization_membership(row: Row, ledger_nusd: int = 0) -> dict[str, Any]:
+    """One entry of an organization's `members`."""
+    return {
+        "user_id": row["user_id"],
+        "organization_id": row["organization_id"],
+        "user_role": row["user_role"],
+        "spend": _spend(row, ledger_nusd),
+        "budget_id": row["budget_id"],
+        "litellm_budget_table": {"max_budget": dollars(row["max_budget_nusd"])},
+        "created_at": iso(row["created_at_ms"]),
+        "updated_at": iso(row["updated_at_ms"]),
     }
 
 

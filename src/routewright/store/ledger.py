@@ -17,13 +17,22 @@ from sqlalchemy.dialects import sqlite
 
 from routewright.store.incoming import MOST, Incoming, Row
 from routewright.store.lineage import hashes_of
-from routewright.store.schema import journal_positions, spend, spend_days, spend_hours, spend_tags, spend_texts
+from routewright.store.schema import (
+    journal_positions,
+    spend,
+    spend_days,
+    spend_hours,
+    spend_organizations,
+    spend_tags,
+    spend_texts,
+)
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 TOGETHER = 64
 """Rows to a statement: a statement's own cost, shared by so many, is nothing beside that of a row."""
 FAILED = frozenset({"refused", "upstream_failed"})
 _OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider")
+_OWNERS_OF_ORGANIZATIONS = ("organization_id", "key_hash", "user_id", "team_id", "model", "provider")
 _OWNERS_BY_DAY = tuple(name for name in _OWNERS if name != "customer_id")
 _SUMS = (
     "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
@@ -38,7 +47,11 @@ _COLUMNS = {
     "team_member": ("team_id", "user_id"),
     "model_per_team": ("team_id", "model"),
     "model_per_user": ("user_id", "model"),
+    "organization": ("organization_id",),
+    "organization_member": ("organization_id", "user_id"),
+    "model_per_organization": ("organization_id", "model"),
 }
+_OF_ORGANIZATIONS = frozenset({"organization", "organization_member", "model_per_organization"})
 _TAG_SUMS = ("cost_nusd", "total_tokens", "requests")
 
 
@@ -56,6 +69,10 @@ def insert_rows(connection: Connection, records: Sequence[Incoming]) -> int:
     _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, hours)
     _add(connection, spend_days, ("day_at_ms", *_OWNERS_BY_DAY), _SUMS, _by_day(hours))
     _add(connection, spend_tags, ("hour_at_ms", "tag"), _TAG_SUMS, _tags(fresh))
+    ours = [each for each in fresh if each.row.organization_id]
+    if ours:
+        of_organizations = _sums(ours, _organization_key)
+        _add(connection, spend_organizations, ("hour_at_ms", *_OWNERS_OF_ORGANIZATIONS), _SUMS, of_organizations)
     return len(fresh)
 
 
@@ -129,14 +146,27 @@ def _insert(dialect: Dialect, table: Table) -> Any:
     return statement.on_conflict_do_nothing(index_elements=["call_id", "attempt"]) if table is spend else statement
 
 
-def _sums(records: Iterable[Incoming]) -> dict[tuple[Any, ...], list[int]]:
+def _key(row: Row) -> tuple[Any, ...]:
+    return (
+        row.ended_at_ms // HOUR_MS * HOUR_MS, row.key_hash, row.user_id or "", row.team_id or "",
+        row.customer_id or "", row.model or "", row.provider or "",
+    )  # fmt: skip
+
+
+def _organization_key(row: Row) -> tuple[Any, ...]:
+    return (
+        row.ended_at_ms // HOUR_MS * HOUR_MS, row.organization_id, row.key_hash, row.user_id or "",
+        row.team_id or "", row.model or "", row.provider or "",
+    )  # fmt: skip
+
+
+def _sums(
+    records: Iterable[Incoming], key_of: Callable[[Row], tuple[Any, ...]] = _key
+) -> dict[tuple[Any, ...], list[int]]:
     """By the hour and its owners."""
     sums: dict[tuple[Any, ...], list[int]] = {}
     for row, _, is_part, _ in records:
-        key = (
-            row.ended_at_ms // HOUR_MS * HOUR_MS, row.key_hash, row.user_id or "", row.team_id or "",
-            row.customer_id or "", row.model or "", row.provider or "",
-        )  # fmt: skip
+        key = key_of(row)
         known = sums.get(key)
         if known is None:
             known = sums[key] = [0] * len(_SUMS)
@@ -224,6 +254,9 @@ def spent_nusd(connection: Connection, scope: str, owner: str, from_ms: int, to_
     total = 0
     # The largest sums first; what they leave over at the edges comes from the next smaller, and at last from the rows.
     edges = [(from_ms, to_ms)]
+    if scope in _OF_ORGANIZATIONS:
+        part, edges = _of_sums(connection, spend_organizations, whose(spend_organizations), HOUR_MS, edges)
+        return part + sum([_of_rows(connection, whose(spend), start, end) for start, end in edges])
     if scope not in ("customer", "tag"):
         part, edges = _of_sums(connection, spend_days, whose(spend_days), DAY_MS, edges)
         total += part

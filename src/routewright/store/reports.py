@@ -12,13 +12,13 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
 
 from routewright.store.ledger import DAY_MS
 from routewright.store.lineage import successors
-from routewright.store.schema import spend, spend_days, spend_hours, spend_tags, spend_texts
+from routewright.store.schema import spend, spend_days, spend_hours, spend_organizations, spend_tags, spend_texts
 
 FIGURES = (
     "cost_nusd", "baseline_nusd", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_creation_tokens",
     "requests", "failed_requests", "unpriced_requests",
 )  # fmt: skip
-OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider")
+OWNERS = ("key_hash", "user_id", "team_id", "customer_id", "model", "provider", "organization_id")
 EXPORT_BATCH, EXPORT_BATCH_WITH_TEXTS = 2000, 100
 
 
@@ -32,13 +32,19 @@ def totals(
 ) -> list[dict[str, Any]]:
     """The sums of whole days, one for each combination of `by`: names of OWNERS, and `day_at_ms`.
 
-    `of`: only these owners. Dearest first; ties in the order of the names. Raises ValueError for an unknown name.
+    `of`: only these owners. Dearest first; ties in the order of the names. Raises ValueError for an unknown name, and
+    where organizations and end users are asked for together.
     """
-    unknown = {*by, *(of or {})} - {*OWNERS, "day_at_ms"}
-    if unknown:
-        raise ValueError(f"no sums by {', '.join(sorted(unknown))}")
-    # Only the hours know of end users.
-    table = spend_hours if "customer_id" in {*by, *(of or {})} else spend_days
+    named = {*by, *(of or {})}
+    unknown = named - {*OWNERS, "day_at_ms"}
+    if unknown or {"customer_id", "organization_id"} <= named:
+        raise ValueError(f"no sums by {', '.join(sorted(unknown or named))}")
+    # Only the hours know of end users, and organizations have sums of their own.
+    table = spend_days
+    if "customer_id" in named:
+        table = spend_hours
+    elif "organization_id" in named:
+        table = spend_organizations
     start = table.c.day_at_ms if table is spend_days else table.c.hour_at_ms
     day = start if table is spend_days else (start - start % DAY_MS).label("day_at_ms")
     groups = [day if name == "day_at_ms" else table.c[name] for name in by]

@@ -156,6 +156,38 @@ teams = Table(
     Index(None, "budget_id"),
 )
 
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("organization_id", String, primary_key=True),
+    _text("organization_alias", required=True),
+    _flag("blocked"),
+    _json("models"),
+    *_limits(),
+    *_limits_by_model(),
+    *_budget(),
+    _spent_before(),
+    _json("metadata"),
+    _json("extra"),
+    *_history(),
+    Index(None, "budget_id"),
+)
+"""Above teams and keys, which name it in `organization_id`: what they use is counted for it too."""
+
+organization_members = Table(
+    "organization_members",
+    metadata,
+    _text("organization_id", required=True),
+    _text("user_id", required=True),
+    _text("user_role", required=True),
+    *_budget(),
+    _spent_before(),
+    *_history(),
+    PrimaryKeyConstraint("organization_id", "user_id"),
+    Index(None, "user_id"),
+)
+"""`user_role`: `org_admin`, `internal_user` or `internal_user_viewer`, in this organization."""
+
 team_members = Table(
     "team_members",
     metadata,
@@ -284,7 +316,7 @@ spend = Table(
     _json("extra"),
     UniqueConstraint("call_id", "attempt"),
     Index(None, "key_hash", "ended_at_ms"),
-    *[_index_of_owner(owner) for owner in ("team_id", "user_id", "customer_id")],
+    *[_index_of_owner(owner) for owner in ("team_id", "user_id", "customer_id", "organization_id")],
     Index(None, "ended_at_ms"),
     Index(None, "request_id"),
     Index("ix_spend_failed", "ended_at_ms", sqlite_where=_FAILED, postgresql_where=_FAILED),
@@ -308,7 +340,9 @@ spend_texts = Table(
 """What was asked and answered, as JSON, of the few calls for which that is wanted; deleted sooner than their rows."""
 
 
-def _sums(name: str, start: str, *owners: str) -> Table:
+def _sums(name: str, start: str, *owners: str, indexed: tuple[str, ...] | None = None) -> Table:
+    """`indexed`: the owners that are asked for by themselves; all that are people or keys, where nothing is said."""
+    indexed = tuple(each for each in owners if each not in ("model", "provider")) if indexed is None else indexed
     return Table(
         name,
         metadata,
@@ -324,7 +358,7 @@ def _sums(name: str, start: str, *owners: str) -> Table:
         _whole("failed_requests", required=True),
         _whole("unpriced_requests", required=True),
         PrimaryKeyConstraint(start, *owners),
-        *[Index(None, owner, start) for owner in owners if owner not in ("model", "provider")],
+        *[Index(None, owner, start) for owner in indexed],
     )
 
 
@@ -333,6 +367,12 @@ spend_hours = _sums("spend_hours", "hour_at_ms", "key_hash", "user_id", "team_id
 
 spend_days = _sums("spend_days", "day_at_ms", "key_hash", "user_id", "team_id", "model", "provider")
 """The same by the day in UTC, which reports are made of; without end users, of whom there may be very many."""
+
+spend_organizations = _sums(
+    "spend_organizations", "hour_at_ms", "organization_id", "key_hash", "user_id", "team_id", "model", "provider",
+    indexed=("organization_id",),
+)  # fmt: skip
+"""The same by the hour of calls that were made for an organization, and of no others."""
 
 spend_tags = Table(
     "spend_tags",

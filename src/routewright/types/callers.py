@@ -67,7 +67,8 @@ class Allowance:
     """What one owner may use; None is no limit. Its counts are found by `scope` and `owner`, whatever the rest says."""
 
     scope: str
-    """`key`, `team`, `user`, `team_member`, `customer`, `tag`, `model_per_key`, `model_per_team`, `deployment`."""
+    """`key`, `team`, `user`, `team_member`, `organization`, `organization_member`, `customer`, `tag`, `model_per_key`,
+    `model_per_team`, `model_per_user`, `model_per_organization`, `deployment`."""
     owner: str
     """Unique in its scope: a key's hash, a team's id; `team/user`, `key/model` where it belongs to two."""
     rpm: int | None = None

@@ -1,7 +1,10 @@
-"""`routewright import-litellm`: keys by their hash, teams, members, users, customers, budgets and models of LiteLLM's.
+"""`routewright import-litellm`: what a LiteLLM database holds of keys, owners, models, audit, and what was spent.
 
 Clients keep their keys: LiteLLM too knows them by SHA-256. The source is only read. What is here already stays as it
-is, so a second run changes nothing.
+is, and of daily sums what has come since is added: it may be run twice, and while LiteLLM still serves.
+
+What an owner has spent stands in its row there, and by the day in other tables. What those tell goes into the ledger's
+sums; only the rest of the row's figure is kept with the owner, as spent before the ledger began.
 """
 
 from __future__ import annotations
@@ -17,19 +20,21 @@ from typing import Any
 from sqlalchemy import Connection, Table, exc, inspect, select, text
 
 from routewright.errors import GatewayError
+from routewright.management import litellm_audit
 from routewright.management.commands import open_database
 from routewright.management.durations import is_duration
-from routewright.management.fields import ROLES, USER, anything, dollars, names_to_budgets
+from routewright.management.fields import ORG_ADMIN, ROLES, USER, USER_VIEWER, anything, dollars, names_to_budgets
 from routewright.management.litellm_models import TABLE as MODELS
 from routewright.management.litellm_models import Models, Skip
-from routewright.store import schema
+from routewright.management.litellm_spend import READ, Days, told
+from routewright.store import imported, schema
 from routewright.store.database import Database, SchemaTooNew, now_ms, unavailable
-from routewright.store.rows import Row, Writer
+from routewright.store.rows import Row, Writer, find
 from routewright.types import NUSD_PER_USD
 
 ACTOR = "import-litellm"
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
-_LEFT_OUT = ("LiteLLM_OrganizationTable", "LiteLLM_SpendLogs", "LiteLLM_AuditLog")
+_LEFT_OUT = ("LiteLLM_SpendLogs",)
 Source = Mapping[str, Any]
 
 
@@ -51,15 +56,21 @@ def import_command(source_url: str, data_dir: Path, database_url: str | None, se
 def import_litellm(source: Database, target: Database, models: Models) -> list[str]:
     """What was found, taken, there already and left out, a line each. All of it is taken in one transaction."""
     tables, others = _read(source)
+    models.check(tables[MODELS])
+    days = Days(tables)
 
     def work(connection: Connection) -> list[str]:
         lines = []
+        if imported.is_first(connection):
+            _lessen(connection, days)
         for name, table, make in _PLAN:
             rows = tables[name]
             if table is schema.team_members:
                 rows = _memberships(tables)
-            lines += _take(connection, name, table, rows, make)
-        return [*lines, *_take(connection, MODELS, schema.models, tables[MODELS], models.row)]
+            lines += _take(connection, name, table, rows, make, days)
+        lines += _take(connection, MODELS, schema.models, tables[MODELS], models.row)
+        lines += told(days, imported.take(connection, days.rows), tables)
+        return lines + litellm_audit.take(connection, tables[litellm_audit.TABLE])
 
     lines = target.write(work)
     return [*lines, *(f"{name}: {count} rows left out" for name, count in others.items() if count)]
@@ -67,7 +78,7 @@ def import_litellm(source: Database, target: Database, models: Models) -> list[s
 
 def _read(source: Database) -> tuple[dict[str, list[Source]], dict[str, int]]:
     """Every row that is taken, and how many there are of what is not. In a transaction that can't write."""
-    wanted = {MODELS, *(name for name, _, _ in _PLAN)}
+    wanted = {MODELS, litellm_audit.TABLE, *READ, *(name for name, _, _ in _PLAN)}
     try:
         with source.engine.connect() as connection, connection.begin():
             connection.execute(text("SET TRANSACTION READ ONLY, ISOLATION LEVEL REPEATABLE READ"))
@@ -96,8 +107,25 @@ def _count(connection: Connection, name: str) -> int:
     return int(connection.execute(statement).scalar() or 0)
 
 
+def _lessen(connection: Connection, days: Days) -> None:
+    """Owners that were imported without daily sums, by an earlier version: what these tell is not spent twice."""
+    writer = Writer(connection, ACTOR, "proxy_admin", None)
+    for _, table, _ in _PLAN:
+        if "spend_before_nusd" not in table.c:
+            continue
+        for row in find(connection, table, table.c.created_by == ACTOR, table.c.spend_before_nusd > 0):
+            spent = days.of(table.name, tuple(row[column.name] for column in table.primary_key.columns))
+            if spent:
+                writer.change(table, row, {"spend_before_nusd": max(0, row["spend_before_nusd"] - spent)})
+
+
 def _take(
-    connection: Connection, name: str, table: Table, rows: Sequence[Source], make: Callable[[Source], Row]
+    connection: Connection,
+    name: str,
+    table: Table,
+    rows: Sequence[Source],
+    make: Callable[[Source], Row],
+    days: Days | None = None,
 ) -> list[str]:
     key = [column.name for column in table.primary_key.columns]
     known = {tuple(row) for row in connection.execute(select(*table.primary_key.columns))}
@@ -126,6 +154,8 @@ def _take(
                 )
             elif row.get(column) is not None:
                 values.add(row[column])
+        if days is not None and row.get("spend_before_nusd"):
+            row["spend_before_nusd"] = max(0, row["spend_before_nusd"] - days.of(table.name, identity))
         writer.add(table, row)
         taken += 1
     lines = [f"{name}: {len(rows)} found, {taken} taken, {there} there already"]
@@ -287,6 +317,33 @@ def _named_budget(source: Source) -> Row:
     }
 
 
+def _organization(source: Source) -> Row:
+    metadata = _mapping(source.get("metadata"))
+    return {
+        "organization_id": _identity(source, "organization_id"),
+        "organization_alias": source.get("organization_alias") or _identity(source, "organization_id"),
+        "blocked": False,
+        "models": list(source.get("models") or []),
+        "budget_id": source.get("budget_id"),
+        "budget_started_at_ms": _ms(source.get("created_at")) or now_ms(),
+        "spend_before_nusd": _spent(source),
+        **_by_model({}, metadata),
+        "metadata": metadata or None,
+    }
+
+
+def _organization_member(source: Source) -> Row:
+    role = source.get("user_role")
+    return {
+        "organization_id": _identity(source, "organization_id"),
+        "user_id": _identity(source, "user_id"),
+        "user_role": role if role in (ORG_ADMIN, USER_VIEWER) else USER,
+        "budget_id": source.get("budget_id"),
+        "budget_started_at_ms": now_ms(),
+        "spend_before_nusd": _spent(source),
+    }
+
+
 def _memberships(tables: Mapping[str, list[Source]]) -> list[Source]:
     """Members as the teams list them, with the budgets of the memberships."""
     of_pair = {(row.get("team_id"), row.get("user_id")): row for row in tables["LiteLLM_TeamMembership"]}
@@ -317,7 +374,9 @@ def _member(source: Source) -> Row:
 
 _PLAN: tuple[tuple[str, Table, Callable[[Source], Row]], ...] = (
     ("LiteLLM_BudgetTable", schema.budgets, _named_budget),
+    ("LiteLLM_OrganizationTable", schema.organizations, _organization),
     ("LiteLLM_UserTable", schema.users, _user),
+    ("LiteLLM_OrganizationMembership", schema.organization_members, _organization_member),
     ("LiteLLM_TeamTable", schema.teams, _team),
     ("LiteLLM_TeamMembership", schema.team_members, _member),
     ("LiteLLM_EndUserTable", schema.customers, _customer),

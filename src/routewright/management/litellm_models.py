@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from routewright.config.stored import read_stored
@@ -26,6 +26,22 @@ class Models:
         """`secret`: LITELLM_SALT_KEY, or the master key where there is none; None: neither is known."""
         self._secret = secret
         self._seal = Seal(secret)
+
+    def check(self, sources: Iterable[Mapping[str, Any]]) -> None:
+        """Raises ValueError where the secret opens none of what is sealed there: it is another one's."""
+        if self._secret is None:
+            return
+        sealed = [
+            value
+            for source in sources
+            for value in _mapping(source.get("litellm_params")).values()
+            if isinstance(value, str)
+        ]
+        if sealed and all(self._seal.open_text(value) is None for value in sealed):
+            raise ValueError(
+                "LITELLM_SALT_KEY, or the master key where it is not set, opens none of the stored models: they were "
+                "sealed with another one. Set the LITELLM_SALT_KEY that LiteLLM ran with; nothing was taken over"
+            )
 
     def row(self, source: Mapping[str, Any]) -> Row:
         """A row of `models`. Raises Skip."""

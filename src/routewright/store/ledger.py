@@ -65,15 +65,26 @@ def insert_rows(connection: Connection, records: Sequence[Incoming]) -> int:
     said = [each for each in fresh if each.texts is not None]
     if said:
         _add_texts(connection, said)
-    hours = _sums(fresh)
+    ours = [each for each in fresh if each.row.organization_id]
+    add_sums(connection, _sums(fresh), _sums(ours, _organization_key) if ours else {})
+    add_tags(connection, _tags(fresh))
+    return len(fresh)
+
+
+Sums = Mapping[tuple[Any, ...], Sequence[int]]
+
+
+def add_sums(connection: Connection, hours: Sums, of_organizations: Sums) -> None:
+    """Move the sums by the hour, those of their days, and those of organizations. Keys and values stand in the order of
+    the tables' columns."""
     _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, hours)
     _add(connection, spend_days, ("day_at_ms", *_OWNERS_BY_DAY), _SUMS, _by_day(hours))
-    _add(connection, spend_tags, ("hour_at_ms", "tag"), _TAG_SUMS, _tags(fresh))
-    ours = [each for each in fresh if each.row.organization_id]
-    if ours:
-        of_organizations = _sums(ours, _organization_key)
-        _add(connection, spend_organizations, ("hour_at_ms", *_OWNERS_OF_ORGANIZATIONS), _SUMS, of_organizations)
-    return len(fresh)
+    _add(connection, spend_organizations, ("hour_at_ms", *_OWNERS_OF_ORGANIZATIONS), _SUMS, of_organizations)
+
+
+def add_tags(connection: Connection, tags: Sums) -> None:
+    """Move the sums of tags by the hour."""
+    _add(connection, spend_tags, ("hour_at_ms", "tag"), _TAG_SUMS, tags)
 
 
 def _are_all_new(connection: Connection, records: Sequence[Incoming]) -> bool:

@@ -386,6 +386,22 @@ spend_tags = Table(
     Index(None, "tag", "hour_at_ms"),
 )
 
+imported_sums = Table(
+    "imported_sums",
+    metadata,
+    _text("source", required=True),
+    _text("source_id", required=True),
+    _whole("cost_nusd", required=True),
+    _whole("prompt_tokens", required=True),
+    _whole("completion_tokens", required=True),
+    _whole("cached_tokens", required=True),
+    _whole("cache_creation_tokens", required=True),
+    _whole("requests", required=True),
+    _whole("failed_requests", required=True),
+    PrimaryKeyConstraint("source", "source_id"),
+)
+"""What was taken over of each row of another gateway's daily sums, so that taking it again adds only what has come."""
+
 journal_positions = Table(
     "journal_positions",
     metadata,

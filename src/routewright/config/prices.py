@@ -7,6 +7,7 @@ configuration that leaves a price open does.
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,20 +18,31 @@ from routewright.config.units import units_in
 from routewright.types import Price
 
 TOKENS_PER_MTOK = 1_000_000
+log = logging.getLogger("routewright")
 
 
 def look_up(prices_as: str, model: str) -> tuple[Price, int | None] | None:
-    """(price, context window in tokens) of a provider's model; None if the tables don't have it.
+    """(price, context window in tokens) of a provider's model; None if the tables don't have it, or can't be read.
 
     Where a price depends on the prompt's length this is the price of short ones.
     """
+    try:
+        return _look_up(prices_as, model)
+    except LookupError:
+        return None
+    except Exception as error:  # noqa: BLE001 - a table that is broken must not keep a gateway from answering
+        log.warning("the price of %s can't be read (%s): it counts as unknown", model, type(error).__name__)
+        return None
+
+
+def _look_up(prices_as: str, model: str) -> tuple[Price, int | None] | None:
     # Here rather than above: the import's cost is only for those who need it.
     from genai_prices.data_snapshot import get_snapshot
 
     try:
         _, found = get_snapshot().find_provider_model(model, None, prices_as, None)
         prices = found.get_prices(datetime.now(UTC))
-    except (LookupError, AttributeError):
+    except AttributeError:  # what the package raises for a model without prices
         return None
     base, units = _per_token(prices.input_mtok), units_in(prices)
     if base is None and units is None:

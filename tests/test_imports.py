@@ -67,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "orchestration": LEAVES | STATIONS,
     "gateway": LEAVES | STATIONS | {"server", "orchestration", "around"},
     "keeping": LEAVES | STATIONS | {"server", "gateway"},
-    "carriage": LEAVES | STATIONS | {"server", "gateway"},
+    "carriage": LEAVES | STATIONS | {"server", "gateway", "around"},
     "admin": LEAVES | STATIONS | {"health_checks", "reloading", "server", "management"},
     "app": LEAVES
     | STATIONS

@@ -11,20 +11,22 @@ otherwise it costs the line the tests for that.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from routewright.caching.cache import Cache, Place
 from routewright.caching.entry import Entry
+from routewright.caching.flights import MAX_WAIT_S, Flights, Turn
 from routewright.caching.replay import give, replayed
-from routewright.errors import GuardrailBlocked, GuardrailUnavailable, InvalidRequest, clean_text
+from routewright.errors import GuardrailBlocked, GuardrailUnavailable, InvalidRequest, UpstreamBadResponse, clean_text
 from routewright.guardrails.answer import GuardedAnswer
 from routewright.guardrails.contract import Seen
-from routewright.guardrails.rail import Rail, Rails
+from routewright.guardrails.rail import Chain, Rail, Rails
 from routewright.types import Call, Caller, Candidates, Decision, Notes, Outcome, Responder
 from routewright.wire.event_texts import KINDS
 from routewright.wire.schemas import schema_of
-from routewright.wire.texts import request_slots
+from routewright.wire.texts import Slots, request_slots, tokens_in
 
 MAX_ASKED = 32
 
@@ -46,14 +48,31 @@ class Around:
             self.cache, self._chosen(call, caller), call, candidates, caller, headers, client, outcome
         )  # fmt: skip
 
-    def _chosen(self, call: Call, caller: Caller) -> tuple[Rail, ...]:
+    def guards(
+        self, call: Call, candidates: Candidates, caller: Caller, client: Responder, outcome: Outcome,
+        more: Sequence[str] = (), *, with_defaults: bool = True,
+    ) -> Visit | None:  # fmt: skip
+        """The guardrails of a request whose answer is not kept; None where none looks at it. Raises as `visit`.
+
+        `more`: of its path. `with_defaults`: those that look at every request are among them.
+        """
+        if self.rails is None and call.wishes is None and not caller.guardrails and not more:
+            return None
+        rails = self._chosen(call, caller, more)
+        if not with_defaults:
+            named = {*_asked(call), *caller.guardrails, *more}
+            rails = tuple(rail for rail in rails if rail.name in named)
+        return Visit(None, rails, call, candidates, caller, {}, client, outcome) if rails else None
+
+    def _chosen(self, call: Call, caller: Caller, more: Sequence[str] = ()) -> tuple[Rail, ...]:
         asked = _asked(call)
         rails = self.rails
-        for names, error in ((asked, InvalidRequest), (caller.guardrails, GuardrailUnavailable)):
+        of_others = (*caller.guardrails, *more)
+        for names, error in ((asked, InvalidRequest), (of_others, GuardrailUnavailable)):
             for name in names:
                 if rails is None or rails.get(name) is None:
                     raise error(f'no guardrail is called "{clean_text(name)}" here', param="guardrails")
-        return () if rails is None else rails.chosen({*asked, *caller.guardrails})
+        return () if rails is None else rails.chosen({*asked, *of_others})
 
 
 def _asked(call: Call) -> list[str]:
@@ -69,8 +88,8 @@ def _asked(call: Call) -> list[str]:
 class Visit:
     """One request on its way past guardrails and cache, and its answer on the way back."""
 
-    __slots__ = ("_cache", "_call", "_caller", "_candidates", "_client", "_found", "_guarded", "_headers", "_outcome",
-                 "_place", "_rails", "_said", "_seen")  # fmt: skip
+    __slots__ = ("_cache", "_call", "_caller", "_candidates", "_client", "_found", "_guarded", "_has_left", "_headers",
+                 "_outcome", "_place", "_rails", "_said", "_seen")  # fmt: skip
 
     def __init__(
         self, cache: Cache | None, rails: tuple[Rail, ...], call: Call, candidates: Candidates, caller: Caller,
@@ -89,17 +108,30 @@ class Visit:
         self._place: Place | None = None
         self._found: Entry | None = None
         self._said = (b"", b"")
+        self._has_left = False
 
-    async def check(self) -> None:
-        """Guardrails look at the request. Raises GuardrailBlocked and GuardrailUnavailable."""
+    @property
+    def looks_at_answers(self) -> bool:
+        """Whether a guardrail has something to do with the answer."""
+        return any(rail.after or rail.restores for rail in self._rails)
+
+    async def check(self, slots: Slots | None = None, *, is_empty: bool = False) -> bool:
+        """Guardrails look at the request; whether they changed it. Raises GuardrailBlocked, GuardrailUnavailable and
+        InvalidRequest. `slots`: where its texts stand, where that is not the call's body; `is_empty`: it has no body.
+        """
         rails = self._rails
         if not rails:
-            return
+            return False
         call, caller, outcome = self._call, self._caller, self._outcome
         notes = outcome.notes = outcome.notes or Notes()
         notes.guardrails = [rail.name for rail in rails]
         outcome.fields += f"x-litellm-applied-guardrails: {','.join(notes.guardrails)}\r\n".encode("latin-1", "replace")
-        slots = request_slots(call.body)
+        if slots is None:
+            slots = request_slots(call.body)
+            name = tokens_in(call.body)
+            if name is not None and any(rail.before for rail in rails):
+                raise InvalidRequest(f"guardrails look at this request and can't read tokens: send {name} as text",
+                                     param=name)  # fmt: skip
         seen = self._seen = Seen(
             slots.texts, False, call.endpoint, call.model, caller.alias, caller.team_id, call.user,
             outcome.request_id, call.prompt_tokens_estimate, call.max_tokens, schema_of(call), call.wants_json,
@@ -107,6 +139,8 @@ class Visit:
         )  # fmt: skip
         try:
             for rail in rails:
+                if is_empty:
+                    continue
                 if rail.before:
                     await rail.look(seen)
                 elif "logging_only" in rail.modes and rail.guardrail.for_requests:
@@ -115,9 +149,9 @@ class Visit:
             notes.blocked_by = blocked.guardrail
             outcome.texts = None  # what must not pass is not written down either
             raise
-        slots.put(seen.texts)
+        is_changed = slots.put(seen.texts)
         if call.endpoint not in KINDS:
-            return
+            return is_changed
         looking = [rail for rail in rails if rail.after or (rail.restores and rail.guardrail.name in seen.kept)]
         if looking:
             # What is put back comes last: another would take it out again.
@@ -125,29 +159,114 @@ class Visit:
             seen.is_answer = True
             self._guarded = GuardedAnswer(self._client, call, outcome, looking, seen)
             self._client = self._guarded
+        return is_changed
+
+    async def check_answer(self, texts: list[str]) -> list[str]:
+        """What guardrails make of an answer's texts, that somebody else has taken out of it. Raises as `check`."""
+        seen, notes = self._seen, self._outcome.notes
+        assert seen is not None
+        assert notes is not None
+        seen.is_answer, seen.texts = True, texts
+        try:
+            for rail in self._rails:
+                if rail.after:
+                    await rail.look(seen)
+            for rail in self._rails:
+                rail.put_back(seen)
+        except GuardrailBlocked as blocked:
+            notes.blocked_by = blocked.guardrail
+            raise
+        return seen.texts
+
+    def check_stream(self, stream: bytes, kind: str) -> bytes:
+        """A whole event stream as guardrails let it pass. Raises as `check`, UpstreamBadResponse where one can't."""
+        seen, notes = self._seen, self._outcome.notes
+        assert seen is not None
+        assert notes is not None
+        seen.is_answer = True
+        looking = sorted([rail for rail in self._rails if rail.after or rail.restores], key=lambda rail: not rail.after)
+
+        def window() -> Chain:
+            windows = [rail.window_of(seen) for rail in looking]
+            if None in windows:
+                raise UpstreamBadResponse("a guardrail can't look this stream over")
+            return Chain([each for each in windows if each is not None])
+
+        try:
+            return KINDS[kind](window).feed(stream)
+        except GuardrailBlocked as blocked:
+            notes.blocked_by = blocked.guardrail
+            raise
 
     async def is_known(self) -> bool:
         """Whether the cache has an answer that will do; `give_known` gives it."""
         cache = self._cache
-        if cache is None or self._found is not None:
-            return self._found is not None
-        place = self._place = cache.place_of(self._call, self._caller, self._candidates, self._headers)
+        if cache is None or self._found is not None or self._has_left:
+            return self._found is not None or self._has_left
+        call = self._call
+        place = self._place = cache.place_of(call, self._caller, self._candidates, self._headers)
         if place is None:
             return False
+        entry, said = await self._look(cache, place)
+        if said is None and cache.flights is not None and call.timeout_s is None and call.stream_timeout_s is None:
+            entry = await self._wait(place, cache, cache.flights)
+            if entry is not None:
+                said = replayed(entry, call)
         outcome = self._outcome
         outcome.notes = outcome.notes or Notes()
-        outcome.notes.cache_key = place.key
-        outcome.fields += b"x-litellm-cache-key: %b\r\n" % place.key.encode("ascii")
-        entry = await cache.find(place)
-        said = None if entry is None else replayed(entry, self._call)
+        key = outcome.notes.cache_key = place.key if said is None else place.found or place.key
+        outcome.fields += b"x-litellm-cache-key: %b\r\n" % key.encode("ascii")
         if entry is None or said is None:
-            return False
+            return self._has_left
         self._found, self._said = entry, said
         return True
+
+    async def _look(self, cache: Cache, place: Place) -> tuple[Entry | None, tuple[bytes, bytes] | None]:
+        """What is kept, and as it is said to this client; a cache that fails has nothing."""
+        try:
+            entry = await cache.find(place)
+            if entry is None and cache.similar is not None:
+                entry = await cache.find_similar(place, self._call, self._caller, self._candidates)
+            return entry, None if entry is None else replayed(entry, self._call)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, there is a provider to ask
+            cache.failed(error)
+            return None, None
+
+    async def _wait(self, place: Place, cache: Cache, flights: Flights) -> Entry | None:
+        """What an equal request that is under way is answered; None: ask, for all who come, or alone."""
+        controls = place.controls
+        if not (controls.reads and controls.writes):
+            return None
+        place.flight = flights.lead(place.key)
+        if place.flight is not None:
+            return None
+        client = self._client
+        flight, answer = flights.join(place.key)
+        client.on_gone = lambda: answer.set(Turn.LEFT)
+        # Its client may read slowly, and an answer goes no faster than it is read.
+        patience = asyncio.get_running_loop().call_later(MAX_WAIT_S, answer.set, Turn.ALONE)
+        told = await answer
+        patience.cancel()
+        client.on_gone = None
+        if isinstance(told, Entry):
+            return told
+        if told is Turn.LEAD:
+            place.flight = flight
+        self._has_left = told is Turn.LEFT or client.is_gone
+        return None
+
+    def close(self) -> None:
+        """The request is over, however it ended."""
+        cache, place = self._cache, self._place
+        if cache is not None and place is not None and place.flight is not None:
+            cache.land(place, None, has_failed=self._outcome.ended != "client_gone")
 
     def give_known(self) -> None:
         """Answer with what the cache has: it costs nothing, and nobody is asked."""
         entry, outcome = self._found, self._outcome
+        if self._has_left:
+            outcome.ended = "client_gone"
+            return
         assert entry is not None
         assert outcome.notes is not None
         outcome.decision = Decision(self._candidates.groups, self._candidates)
@@ -160,7 +279,9 @@ class Visit:
         outcome.first_byte_s = time.monotonic()
         outcome.status, outcome.ended = 200, "complete"
         age_s = max(0, int(time.time() - entry.made_at_s))
-        give(self._said, entry, self._call, self._client, outcome, age_s)
+        similarity = 0.0 if self._place is None else self._place.similarity
+        outcome.notes.similarity = round(similarity, 4)
+        give(self._said, entry, self._call, self._client, outcome, age_s, similarity)
 
     @property
     def far(self) -> Responder:

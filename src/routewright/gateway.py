@@ -179,6 +179,8 @@ class Gateway:
                     reservation, tokens, outcome.cost_nusd, deployment=deployment, ended_at_ms=ended_at_ms
                 )
             self.ledger.settle(outcome, client.release)  # record
+            if visit is not None:
+                visit.close()
 
     def _kept(self, call: Call, candidates: Candidates, client: Responder, outcome: Outcome) -> Responder:
         """The client's side of a call that is written down, where somebody asked for it."""

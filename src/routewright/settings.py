@@ -395,6 +395,20 @@ class RouterSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimilaritySettings:
+    """Answers to questions that mean the same as one that was answered."""
+
+    threshold: float = 0.9
+    """Least cosine of the two questions' vectors."""
+    maker: str = "minilm"
+    """Of the vectors: `minilm`, `wordllama` or `remote`."""
+    embeddings: EmbeddingsSettings | None = None
+    """What `remote` asks."""
+    max_questions: int = 10_000
+    """Of each worker; the oldest is forgotten first. One takes some 2 kB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
     """Answers that are given again: LiteLLM's `cache` and `cache_params`."""
 
@@ -414,6 +428,15 @@ class CacheSettings:
     """Of one answer; a longer one is not kept."""
     is_shared: bool = False
     """Kept in the Valkey or Redis of `valkey`, for all workers and replicas, in place of each worker's memory."""
+    is_on_disk: bool = False
+    """Kept in a file that this machine's workers share, and that a restart does not lose."""
+    disk_folder: Path | None = None
+    """None: in the data directory."""
+    max_disk_bytes: int = 1024 * 1024 * 1024
+    similarity: SimilaritySettings | None = None
+    """None: only equal requests are answered."""
+    shares_flights: bool = False
+    """Equal requests under way ask a provider once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -523,6 +546,11 @@ class PassThroughSettings:
     """What follows the path is appended to the target."""
     cost_usd: float | None = None
     """Of one request; None: unpriced."""
+    guardrails: tuple[str, ...] = ()
+    """Names of those that look at every request."""
+    request_texts: tuple[str, ...] = ()
+    """Paths such as `documents[*].text` to what guardrails are to look at; none: by the shapes of known dialects."""
+    answer_texts: tuple[str, ...] = ()
 
 
 LOGIN_ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")

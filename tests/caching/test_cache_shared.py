@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -116,3 +119,59 @@ def test_valkey_that_hangs_or_is_gone_fails_no_request_and_is_found_again(
     assert_error(gateway.request("POST", "/cache/flushall", key=MASTER_KEY), 503, "storage_unavailable")
     valkey.start()
     eventually(lambda: is_hit(gateway.chat("gpt-4o", prompt)), within_s=10)
+
+
+class HalfValkey:
+    """Lets a gateway in, then answers every look-up with `answer` and, where it is to, closes."""
+
+    def __init__(self) -> None:
+        self.answer = b"$-1\r\n"
+        self.closes = False
+        self.asked = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(client,), daemon=True).start()
+
+    def _talk(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                if b"GET" in data:
+                    self.asked += 1
+                    client.sendall(self.answer)
+                    if self.closes:
+                        return
+                else:
+                    client.sendall(b"+OK\r\n" * data.count(b"*"))
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+BROKEN_ANSWERS = (
+    (b"$1000\r\nhalf of", True), (b"$1000\r\nhalf of", False), (b"\x00\xffrubbish\r\n", False), (b"", True),
+    (b"*3\r\n:1\r\n", True), (b"-LOADING not yet\r\n", False), (b":5\r\n", False),
+    (b"$4\r\n\x94\x01\x02\x03\r\n", False),
+)  # fmt: skip
+
+
+def test_valkey_that_breaks_off_in_the_middle_of_an_answer_fails_no_request(upstream: Upstream) -> None:
+    server = HalfValkey()
+    try:
+        params = {"type": "redis", "host": "127.0.0.1", "port": server.port, "single_flight": True}
+        with running(base_config(upstream, litellm_settings={"cache": True, "cache_params": params})) as gateway:
+            eventually(lambda: gateway.chat("gpt-4o", "wake").status == 200 and server.asked, within_s=10)
+            for server.answer, server.closes in BROKEN_ANSWERS:
+                for stream in (False, True):
+                    reply = gateway.chat("gpt-4o", "mid-read", stream=stream)
+                    assert reply.text == "Hello from gpt-4o"
+                    assert not is_hit(reply)
+    finally:
+        server.close()

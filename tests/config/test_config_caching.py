@@ -37,7 +37,7 @@ def test_litellms_words_and_ours() -> None:
     assert any("atranscription" in warning for warning in found.warnings)
 
 
-@pytest.mark.parametrize("kind", ["s3", "gcs", "azure-blob", "disk", "qdrant-semantic"])
+@pytest.mark.parametrize("kind", ["s3", "gcs", "azure-blob"])
 def test_kind_of_litellms_that_is_not_served_is_told(kind: str) -> None:
     found = load(f"{{type: {kind}, disk_cache_dir: x}}")
     assert found.cache is not None

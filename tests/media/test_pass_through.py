@@ -219,9 +219,10 @@ def test_whole_accounts_are_for_keys_that_may_use_all_of_a_provider(passing: Gat
 
 
 def test_key_with_guardrails_reaches_no_account_around_them(passing: Gateway, taker: Taker) -> None:
-    reply = passing.request("GET", "/openai/v1/files", key="sk-guarded")
+    reply = passing.request("POST", "/openai/v1/files", b"--x", key="sk-guarded", headers={"Content-Type": "a/b"})
     assert_error(reply, 403, "permission_denied")
     assert not taker["openai-account"].requests
+    assert passing.request("GET", "/openai/v1/files", key="sk-guarded").status == 200
     assert passing.request("GET", "/search", key="sk-guarded").status == 200
 
 

@@ -280,7 +280,7 @@ def test_codes_are_kept_for_the_next_time(tmp_path, monkeypatch):
     with file.open("ab") as half:
         half.write(b"a row that was cut off")
     again = make_features("wordllama", supplies=supplies)
-    monkeypatch.setattr(again.encoder._encoder, "_table", None)  # asked again, it would fail
+    monkeypatch.setattr(again.encoder._encoder._encoder, "_table", None)  # asked again, it would fail
     assert again.encoder.encode([prompts[0].text]).shape == (1, 256)
     monkeypatch.undo()
     assert again.fit_transform(prompts, quality).tobytes() == first.tobytes()

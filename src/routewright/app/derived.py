@@ -26,6 +26,8 @@ def cache_type(settings: Settings) -> str | None:
     """In LiteLLM's words."""
     if settings.cache is None:
         return None
+    if settings.cache.is_on_disk:
+        return "disk"
     return "redis" if settings.cache.is_shared else "local"
 
 

@@ -31,13 +31,13 @@ from routewright.admission.leases import Leases
 from routewright.admission.limits import Admission
 from routewright.admission.meters import Meters
 from routewright.admission.purses import Purses
+from routewright.app.caches import make_cache
 from routewright.app.changes import Changes, Load, Models
 from routewright.app.derived import adjustable, cache_type, callbacks, has_budgets, keeper_settings, server_tls, told_by
 from routewright.app.ending import Ending
 from routewright.app.front import Application
 from routewright.around import Around
 from routewright.auth import Keys
-from routewright.caching.cache import Cache
 from routewright.carriage.line import Carriage
 from routewright.carriage.targets import Targets
 from routewright.catalog import Catalog
@@ -333,20 +333,10 @@ class WorkerProcess:
         ):  # fmt: skip
             cache = self.gateway.around.cache
         else:
-            cache = self._cache_of(settings)
+            cache = make_cache(settings)
             if previous is not None and self.gateway.around.cache is not None:
                 self.gateway.around.cache.close()
         return Around(cache, make_rails(settings.guardrails, self._post))
-
-    def _cache_of(self, settings: Settings) -> Cache | None:
-        if settings.cache is None:
-            return None
-        if not settings.cache.is_shared or settings.valkey is None:
-            return Cache(settings.cache)
-        # Imported where there is a Valkey: its client's reader is an extra.
-        from routewright.caching.shared import Shared
-
-        return Cache(settings.cache, Shared(settings.valkey))
 
     async def _post(self, address: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> tuple[int, bytes]:
         work = post(self.upstream.pools, address, headers, body, timeout_s)
@@ -554,7 +544,7 @@ class WorkerProcess:
         if self._counters.flushes != self._flushes_seen:
             self._flushes_seen = self._counters.flushes
             if self.gateway.around.cache is not None:
-                self.gateway.around.cache.memory.flush()
+                self.gateway.around.cache.forget()
         if now - self._polled_s >= self.changes.settings.router.reload_interval_s:
             self._polled_s = now
             self.routing.poll()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -34,14 +35,32 @@ def scope_of(caller: Caller, scope: str) -> str:
 
 def key_of(call: Call, candidates: Candidates, scope: str, namespace: str) -> str:
     """64 hex digits. Called before an upstream's words are written into the body."""
-    body = {name: value for name, value in call.body.items() if name not in _WITHOUT_MEANING}
+    return _digest(_parts(call, candidates, scope, namespace, call.body)).hex()
+
+
+def family_of(
+    call: Call, candidates: Candidates, scope: str, namespace: str, *, rest: dict[str, Any], told: Sequence[str],
+    maker: str,
+) -> bytes:  # fmt: skip
+    """32 bytes: all that requests have in common of which one may be answered with another's answer.
+
+    `rest`: the body without what may differ. `told`: words of that which may not. `maker`: of the vectors.
+    """
+    return _digest([*_parts(call, candidates, scope, namespace, rest), "similar", told, maker])
+
+
+def _digest(parts: list[Any]) -> bytes:
+    return blake2b(_encode(parts), digest_size=32).digest()
+
+
+def _parts(call: Call, candidates: Candidates, scope: str, namespace: str, given: dict[str, Any]) -> list[Any]:
+    body = {name: value for name, value in given.items() if name not in _WITHOUT_MEANING}
     caps = call.caps
-    parts: list[Any] = [
+    return [
         VERSION, scope, namespace, call.endpoint, candidates.route, _deployments(candidates), call.quality,
         candidates.quality, None if caps is None else [caps.max_cost_usd, caps.max_latency_s], call.task,
         dict(call.forwarded), call.drop_params, call.user, call.allowed_region, body,
     ]  # fmt: skip
-    return blake2b(_encode(parts), digest_size=32).hexdigest()
 
 
 def _deployments(candidates: Candidates) -> list[Any]:

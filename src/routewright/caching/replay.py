@@ -27,9 +27,14 @@ def replayed(entry: Entry, call: Call) -> tuple[bytes, bytes] | None:
     return stream_of(entry.body, call)
 
 
-def give(said: tuple[bytes, bytes], entry: Entry, call: Call, client: Responder, outcome: Outcome, age_s: int) -> None:
+def give(
+    said: tuple[bytes, bytes], entry: Entry, call: Call, client: Responder, outcome: Outcome, age_s: int,
+    similarity: float = 0.0,
+) -> None:  # fmt: skip
     """Hand it over as an upstream's answer is handed over: the end waits for `release`."""
     fields = b"%b%bx-litellm-cache-hit: true\r\nage: %d\r\n" % (outcome.fields, entry.fields, age_s)
+    if similarity:
+        fields += b"x-litellm-semantic-similarity: %.4f\r\n" % similarity
     if call.is_stream:
         client.begin(200, STREAM_FIELDS + fields, said[0])
         client.hold(said[1])

@@ -11,10 +11,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
 from routewright.caching.entry import Entry
+from routewright.caching.rows import AT_ONCE, Rows
+from routewright.caching.similar import Question, Similar
 from routewright.flow import Signal
 from routewright.settings import ValkeySettings
 from routewright.valkey import Command, Replies, Valkey, ValkeyLost, connect
@@ -22,6 +25,7 @@ from routewright.valkey import Command, Replies, Valkey, ValkeyLost, connect
 LIMIT_S = 0.05
 SLOW_IN_A_ROW = 3
 REST_S = 2.0
+CATCH_UP_S = 2.0
 _SCAN_COUNT = 500
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
@@ -31,9 +35,14 @@ log = logging.getLogger("routewright")
 class Shared:
     """Key -> entry, at the other end of one connection, which is made when it is first needed."""
 
-    def __init__(self, settings: ValkeySettings) -> None:
+    keeps_questions = True
+    name = "redis"
+
+    def __init__(self, settings: ValkeySettings, similar: Similar | None = None, max_rows: int = 0) -> None:
+        """`similar`: of this worker, to be kept up with what all of them keep, `max_rows` at most."""
         self._settings = settings
         self._prefix = f"{settings.namespace}:cache:"
+        self._rows = None if similar is None else Rows(similar, self._prefix + "questions", max_rows)
         self._valkey: Valkey | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._rests_until_s = 0.0
@@ -43,10 +52,20 @@ class Shared:
         """What is kept there; None where nothing is, or where it can't be had in time."""
         found: Signal[Replies | None] = Signal()
         handle = asyncio.get_running_loop().call_later(LIMIT_S, self._give_up, found)
-        self._send(("GET", self._prefix + key), found)
+        commands: list[Command] = [("GET", self._prefix + key)]
+        rows = self._rows
+        if rows is not None:
+            commands.append(rows.command())
+        self._send(commands, found)
         replies = await found
         handle.cancel()
-        if not replies or not isinstance(replies[0], bytes):
+        if not replies:
+            return None
+        if rows is not None:
+            rows.take(replies[1])
+            if replies[0] is None:
+                rows.similar.forget(key)
+        if not isinstance(replies[0], bytes):
             return None
         self._slow = 0
         try:
@@ -55,11 +74,14 @@ class Shared:
             return None
         return entry if entry.expires_at_s > time.time() else None
 
-    def put(self, key: str, entry: Entry) -> None:
+    def put(self, key: str, entry: Entry, question: Question | None = None) -> None:
         """Without waiting: an answer that is not kept is asked for again."""
         left_ms = int((entry.expires_at_s - time.time()) * 1000)
         if left_ms > 0:
-            self._send(("SET", self._prefix + key, _encode(entry), "PX", left_ms), Signal())
+            commands: list[Command] = [("SET", self._prefix + key, _encode(entry), "PX", left_ms)]
+            if self._rows is not None and question is not None:
+                commands += self._rows.added(key, question, left_ms)
+            self._send(commands, Signal())
 
     async def delete(self, keys: Iterable[str]) -> int:
         """How many there were. Raises ValkeyLost, TimeoutError."""
@@ -94,11 +116,11 @@ class Shared:
                 self._valkey = await connect(self._settings)
             return await self._valkey.ask(command)
 
-    def _send(self, command: Command, then: Signal[Replies | None]) -> None:
+    def _send(self, commands: list[Command], then: Signal[Replies | None]) -> None:
         if self._rests_until_s > time.monotonic():
             then.set(None)
         elif self._valkey is not None and self._valkey.is_open:
-            self._valkey.send([command], then.set)
+            self._valkey.send(commands, then.set)
         else:
             then.set(None)
             if self._connecting is None:
@@ -106,13 +128,23 @@ class Shared:
 
     async def _connect(self) -> None:
         try:
-            self._valkey = await connect(self._settings)
+            valkey = await connect(self._settings)
+            await self._catch_up(valkey)
+            self._valkey = valkey
             self._slow = 0
         except ValkeyLost as error:
             self._rests_until_s = time.monotonic() + REST_S
             log.warning("the cache's Valkey can't be reached (%s): answers are not kept meanwhile", error)
         finally:
             self._connecting = None
+
+    async def _catch_up(self, valkey: Valkey) -> None:
+        """Read the questions that are kept there, before the first look."""
+        rows = self._rows
+        with suppress(ValkeyLost, TimeoutError):
+            async with asyncio.timeout(CATCH_UP_S):
+                while rows is not None and rows.take((await valkey.ask(rows.command()))[0]) == AT_ONCE:
+                    pass
 
     def _give_up(self, found: Signal[Replies | None]) -> None:
         if found.is_set:

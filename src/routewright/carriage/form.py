@@ -31,8 +31,10 @@ _OURS = EXTENSION_FIELDS | {"model"}
 class Form:
     """Reads an `Upload`, and is the `Body` that goes to the provider."""
 
-    def __init__(self, upload: Upload, boundary: bytes, folder: Path) -> None:
+    def __init__(self, upload: Upload, boundary: bytes, folder: Path, *, waits_for_all: bool = False) -> None:
+        """`waits_for_all`: nothing goes before all has come, since guardrails have to see every field."""
         self._upload = upload
+        self.waits_for_all = waits_for_all
         # Never the client's: what it wrote can't hold this one, so no part begins or ends where another reader of
         # forms would see a boundary and ours does not.
         self.boundary = b"routewright-%b" % secrets.token_hex(16).encode("ascii")
@@ -107,9 +109,11 @@ class Form:
             if name in _OURS or name in REFUSED_FIELDS:
                 # Some servers take a file without a name for a field.
                 raise InvalidRequest("this field of the form can't be a file", param=part.name)
+            if not self.files and not self.waits_for_all:
+                self._out.append(self._field_parts())
             self.files += 1
             self._out.append(part_head(self.boundary, part))
-            if self.model is not None:
+            if self.model is not None and not self.waits_for_all:
                 self.ready.set(None)
 
     def _on_data(self, data: bytes, is_last: bool) -> None:
@@ -135,13 +139,29 @@ class Form:
         except UnicodeDecodeError:
             raise InvalidRequest("a field of a form must be text in UTF-8", param=name) from None
         self.fields.setdefault(name, []).append(value)
-        if name.removesuffix("[]") not in _OURS:
-            self._out.append(field_part(self.boundary, name, value))
+        plain = name.removesuffix("[]")
+        if plain not in _OURS:
+            if self.files and not self.waits_for_all:
+                self._out.append(field_part(self.boundary, name, value))
+        elif plain == "guardrails":
+            if self.files and not self.waits_for_all:
+                raise InvalidRequest("guardrails must stand before the file", param="guardrails")
+            self.waits_for_all = True
         elif name == "model":
             if len(self.fields["model"]) > 1:
                 raise InvalidRequest("model is given twice", param="model")
-            if self.files:
+            if self.files and not self.waits_for_all:
                 self.ready.set(None)
+
+    def _field_parts(self) -> bytes:
+        return b"".join(
+            [
+                field_part(self.boundary, name, value)
+                for name, values in self.fields.items()
+                if name.removesuffix("[]") not in _OURS
+                for value in values
+            ]
+        )
 
     def _on_end(self) -> None:
         self.is_whole = True
@@ -165,7 +185,8 @@ class Form:
             on_failure(self.error)
             return
         self._sink, self._sink_failure = on_data, on_failure
-        on_data(b"".join([field_part(self.boundary, name, value) for name, value in self._first]), False)
+        first = b"".join([field_part(self.boundary, name, value) for name, value in self._first])
+        on_data(first + self._field_parts() if self.waits_for_all else first, False)
         self._drain()
 
     def pause(self) -> None:

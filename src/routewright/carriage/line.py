@@ -11,6 +11,7 @@ from typing import Any
 from routewright import endpoints
 from routewright.admission.meters import Reservation
 from routewright.carriage.form import Form
+from routewright.carriage.guarded import HeldAnswer, HeldBody, checked_body, form_slots, kind_of, whole
 from routewright.carriage.headers import forwarded_lines, passed_query
 from routewright.carriage.readings import FormReading, PassReading
 from routewright.carriage.targets import Targets
@@ -22,7 +23,6 @@ from routewright.errors import (
     InvalidRequest,
     MissingField,
     ModelAccessDenied,
-    PermissionDenied,
     StorageUnavailable,
     UnsupportedField,
 )
@@ -35,6 +35,7 @@ from routewright.upstream.carry import Sending
 from routewright.wire.chat import read_headers
 from routewright.wire.media import IMAGE_TOKENS, MOST_IMAGE_TOKENS, image_units, metered
 from routewright.wire.multipart import boundary_of
+from routewright.wire.texts import Slots
 
 log = logging.getLogger("routewright")
 
@@ -151,19 +152,32 @@ class Carriage:
         models = request.caller.models
         if target.right and models is not None and not may_use(models, target.right):
             raise ModelAccessDenied(f'this key may not use "{target.right}", which passing through takes')
-        if target.right and request.caller.guardrails:
-            raise PermissionDenied(
-                "guardrails don't look at what passes through, and this key may not go without its own"
-            )
         path = target.path_for(request.path)
         call = outcome.call = metered(request.endpoint.name, {"model": target.deployment.model_name}, None)
         call.units = Units(requests=1)
         call.prompt_tokens_estimate = call.max_tokens = 0
         read_headers(call, request.headers)
-        await self._admit(call, Candidates((target.group,)), client, outcome, reservations)
+        candidates = Candidates((target.group,))
+        visit = self._gateway.around.guards(
+            call, candidates, request.caller, client, outcome, target.guardrails,
+            with_defaults=bool(target.right or target.request_texts),
+        )  # fmt: skip
+        await self._admit(call, candidates, client, outcome, reservations)
         upload: Upload | None = request.upload
+        body: Upload | HeldBody | None = upload
         framing = b""
-        if upload is not None:
+        if visit is not None and upload is not None:
+            held = await whole(upload, client)
+            if held is None:
+                raise Gone
+            kind = request.headers.get(b"content-type", b"")
+            held = await checked_body(visit, held, kind, target.request_texts, target.prefix) if held else held
+            body, framing = HeldBody(held), b"content-length: %d\r\n" % len(held)
+        elif visit is not None:
+            await visit.check(Slots(), is_empty=True)
+        if framing:
+            pass
+        elif upload is not None:
             length = upload.length
             framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         elif request.method != "GET":
@@ -182,9 +196,14 @@ class Carriage:
 
         def prepare(deployment: Deployment) -> Sending:
             reading = PassReading(deployment, lambda model: price_of(provider, model))
-            return Sending(head, upload, upload is not None and upload.length is None, reading)
+            return Sending(head, body, body is upload and upload is not None and upload.length is None, reading)
 
-        await self._carrier.carry(call, [target.group], prepare, client, outcome)
+        if visit is None or not visit.looks_at_answers:
+            await self._carrier.carry(call, [target.group], prepare, client, outcome)
+            return
+        answer = HeldAnswer(client, outcome)
+        await self._carrier.carry(call, [target.group], prepare, answer, outcome)
+        await answer.finish(visit, kind_of(path), target.answer_texts)
 
     # --- forms ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +214,9 @@ class Carriage:
         boundary = boundary_of(request.headers.get(b"content-type", b""))
         if request.upload is None:
             raise InvalidRequest("the form is empty")
-        form = Form(request.upload, boundary, self._folder)
+        around, caller = self._gateway.around, request.caller
+        waits = bool(caller.guardrails) or (around.rails is not None and bool(around.rails.chosen(())))
+        form = Form(request.upload, boundary, self._folder, waits_for_all=waits)
         try:
             client.on_gone = lambda: form.ready.set(None)
             form.start()
@@ -208,7 +229,10 @@ class Carriage:
             call = outcome.call = form_call(endpoint, form, request)
             read_headers(call, request.headers)
             candidates = self._gateway.catalog.candidates(call, request.caller)
+            visit = around.guards(call, candidates, caller, client, outcome)
             await self._admit(call, candidates, client, outcome, reservations)
+            if visit is not None:
+                await visit.check(form_slots(form.fields))
             content_type = b"content-type: multipart/form-data; boundary=%b\r\n" % form.boundary
 
             def prepare(deployment: Deployment) -> Sending:
@@ -221,7 +245,12 @@ class Carriage:
                 return Sending(b"%b%btransfer-encoding: chunked\r\n\r\n" % (head, content_type), form, True, reading)
 
             groups = [*candidates.groups, *candidates.fallbacks]
-            await self._carrier.carry(call, groups, prepare, client, outcome)
+            if visit is None or not visit.looks_at_answers or endpoint in PICTURES:
+                await self._carrier.carry(call, groups, prepare, client, outcome)
+                return
+            answer = HeldAnswer(client, outcome)
+            await self._carrier.carry(call, groups, prepare, answer, outcome)
+            await answer.finish(visit, "transcript")
         finally:
             form.close()
 
@@ -236,6 +265,9 @@ def form_call(endpoint: str, form: Form, request: HttpRequest) -> MeteredCall:
     tags = [*form.fields.get("tags", ()), *form.fields.get("tags[]", ())]
     if tags:
         body["tags"] = tags
+    guardrails = [*form.fields.get("guardrails", ()), *form.fields.get("guardrails[]", ())]
+    if guardrails:
+        body["guardrails"] = [name.strip() for given in guardrails for name in given.split(",") if name.strip()]
     if form.model is None:
         raise MissingField("model is required", param="model")
     if not form.files:

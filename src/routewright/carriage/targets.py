@@ -45,6 +45,10 @@ class Target:
     endpoint: Endpoint
     right: str
     """A key with a list of models needs this name in it; empty: every key may."""
+    guardrails: tuple[str, ...] = ()
+    """Names of those that look at every request, and what follows: where its texts and its answers' stand."""
+    request_texts: tuple[str, ...] = ()
+    answer_texts: tuple[str, ...] = ()
     begins_with: str = ""
     """What the path begins with where a client leaves it out."""
 
@@ -147,6 +151,9 @@ def _configured(entry: PassThroughSettings) -> Target:
         includes_subpaths=entry.includes_subpaths,
         endpoint=_KEYED if entry.needs_key else _OPEN,
         right="",
+        guardrails=entry.guardrails,
+        request_texts=entry.request_texts,
+        answer_texts=entry.answer_texts,
     )
 
 

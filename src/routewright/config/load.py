@@ -138,7 +138,10 @@ def _build(
         for store in stores:
             _refuse_unset(section, store)
     shared = valkey(router, cache_params)
-    cache = read_cache(litellm, cache_params, has_valkey=shared is not None)
+    cache = read_cache(
+        litellm, cache_params,
+        has_valkey=shared is not None, embeddings=learned.embeddings, deployments=deployments.usable,
+    )  # fmt: skip
     guardrails = read_guardrails(top)
 
     general.finish(schema.GENERAL_SETTINGS)

@@ -10,7 +10,6 @@ import msgspec
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
 from routewright.guardrails.bounds import JsonSchema
 from routewright.guardrails.contract import Seen, Window
-from routewright.guardrails.personal import Personal
 from routewright.guardrails.rail import Chain, Rail
 from routewright.types import Call, Outcome, Responder, Usage
 from routewright.wire.event_texts import KINDS, EventTexts
@@ -49,18 +48,11 @@ class GuardedAnswer:
         self.on_pause: Callable[[bool], None] | None = None
         client.on_gone, client.on_pause = self._gone, self._pause
         kind = KINDS.get(call.endpoint)
-        can_follow = kind is not None and all(self._window_of(rail) is not None for rail in rails)
+        can_follow = kind is not None and all(rail.window_of(seen) is not None for rail in rails)
         self._texts: EventTexts | None = kind(self._open) if can_follow and kind is not None else None
 
-    def _window_of(self, rail: Rail) -> Window | None:
-        if rail.after:
-            return rail.follow(self._seen)
-        guardrail = rail.guardrail
-        assert isinstance(guardrail, Personal)
-        return guardrail.restorer(self._seen)
-
     def _open(self) -> Window:
-        return Chain([window for rail in self._rails if (window := self._window_of(rail)) is not None])
+        return Chain([window for rail in self._rails if (window := rail.window_of(self._seen)) is not None])
 
     @property
     def is_gone(self) -> bool:
@@ -196,8 +188,8 @@ class GuardedAnswer:
                 seen.texts = texts
             elif rail.after:
                 await rail.look(seen)
-            elif isinstance(guardrail, Personal):
-                seen.texts = [guardrail.restored(seen, text) for text in seen.texts]
+            else:
+                rail.put_back(seen)
         if not slots.put(seen.texts):
             return False
         for choice in answer.get("choices") or ():

@@ -74,6 +74,8 @@ class Guardrail:
     contract: ClassVar[int] = CONTRACT
     is_quick: ClassVar[bool] = True
     """`look` returns at once; else `look_slowly` is awaited."""
+    timeout_s: ClassVar[float] = 60.0
+    """How long; then it has failed."""
     for_requests: ClassVar[bool] = True
     for_answers: ClassVar[bool] = True
     """Which of the two it can look at."""

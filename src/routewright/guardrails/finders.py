@@ -8,6 +8,7 @@ Every pattern repeats within bounds, so a search takes time linear in the text.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -15,6 +16,12 @@ Accept = Callable[[str, int, int], int]
 """(text, start, end of the pattern's match) -> the end that is accepted, or 0."""
 UPPER, LOWER, DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789"
 WORD = UPPER + LOWER + DIGITS
+
+
+PIECE_CHARS = 8 * 1024
+"""What is searched at once: a few milliseconds for all that is looked for here."""
+MAX_SEARCH_S = 10.0
+"""Of one text, however long: a megabyte takes a third of a second."""
 
 
 class Finder:
@@ -58,6 +65,28 @@ class Finder:
         return max(most, len(text.rstrip(self._chars)))
 
 
+class Email(Finder):
+    """Found by its sign, and read from there to both sides: a search from its first letter on tries every letter."""
+
+    _LOCAL = frozenset(WORD + "._%+-")
+    _MOST = 64
+
+    def find(self, text: str, start: int) -> tuple[int, int] | None:
+        """As `Finder.find`."""
+        at = text.find("@", start)
+        while at >= 0:
+            domain = self._compiled.match(text, at + 1)
+            if domain is not None:
+                first = at
+                least = max(start, at - self._MOST)
+                while first > least and text[first - 1] in self._LOCAL:
+                    first -= 1
+                if first < at:
+                    return first, domain.end()
+            at = text.find("@", at + 1)
+        return None
+
+
 class Block(Finder):
     """Something between two marks, such as a private key: kept back from its first mark on."""
 
@@ -85,10 +114,39 @@ Replace = Callable[[Finder, str], str]
 """(what found it, what was found) -> what stands there instead. Raises Blocked."""
 
 
+class TooLong(Exception):
+    """Looking at it takes longer than a request may take here."""
+
+
 def replaced(finders: Sequence[Finder], text: str, replace: Replace) -> str:
-    """The text with everything that is found replaced: the earliest first, of those the longest."""
+    """The text with everything that is found replaced: the earliest first, of those the longest.
+
+    A long one goes in pieces, so that nobody waits for a search to end. Raises TooLong.
+    """
     scanner = Scanner(finders, replace)
-    return scanner.feed(text) + scanner.flush()
+    if len(text) <= PIECE_CHARS:
+        return scanner.feed(text) + scanner.flush()
+    until_s = time.monotonic() + MAX_SEARCH_S
+    out = []
+    for at in range(0, len(text), PIECE_CHARS):
+        out.append(scanner.feed(text[at : at + PIECE_CHARS]))
+        if time.monotonic() > until_s:
+            raise TooLong
+    return "".join(out) + scanner.flush()
+
+
+def holds_any(finders: Sequence[Finder], text: str) -> bool:
+    """Whether anything is found, in pieces too. Raises TooLong."""
+    until_s = time.monotonic() + MAX_SEARCH_S
+    overlap = max((finder.max_chars for finder in finders), default=0) + 2
+    for at in range(0, max(1, len(text)), PIECE_CHARS):
+        before = min(at, 1)
+        piece = text[at - before : at + PIECE_CHARS + overlap]
+        if any(finder.find(piece, before) for finder in finders):
+            return True
+        if time.monotonic() > until_s:
+            raise TooLong
+    return False
 
 
 class Scanner:

@@ -6,18 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routewright.guardrails.contract import Blocked, Guardrail, Seen, Window
-from routewright.guardrails.finders import Finder, Scanner, replaced
+from routewright.guardrails.disguise import encoded, readings
+from routewright.guardrails.finders import Finder, Scanner, holds_any, replaced
 
 ACTIONS = ("MASK", "BLOCK")
-_INVISIBLE = dict.fromkeys(
-    [0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF]
-)
-"""Characters of no width, which tear a word apart for a pattern and for no reader; `str.translate` drops them."""
-
-
-def visible(text: str) -> str:
-    """The text as it is read."""
-    return text if text.isascii() else text.translate(_INVISIBLE)
 
 
 class Finding(Guardrail):
@@ -45,11 +37,27 @@ class Finding(Guardrail):
         replace = self._replacer(seen)
         texts = [replaced(self._finders, text, replace) for text in seen.texts]
         if not seen.is_answer:  # a stream's window could not tell, and an answer is not written to slip past us
-            for place, text in enumerate(texts):
-                plain = visible(text)
-                if plain != text and (found := replaced(self._finders, plain, replace)) != plain:
-                    texts[place] = found
+            texts = [self._unmasked(text, replace) for text in texts]
         seen.texts[:] = texts
+
+    def _unmasked(self, text: str, replace: Any) -> str:
+        """The text as it is read, where something is found in that; what is encoded in it looked into."""
+        for plain in readings(text):
+            found = replaced(self._finders, plain, replace)
+            if found != plain:
+                text = found
+                break
+        for start, end, inner in reversed(list(encoded(text))):
+            if holds_any(self._finders, inner):
+                masked: dict[str, None] = {}
+
+                def note(finder: Finder, found: str, masked: dict[str, None] = masked) -> str:
+                    masked[replace(finder, found)] = None
+                    return ""
+
+                replaced(self._finders, inner, note)
+                text = text[:start] + "".join(masked) + text[end:]
+        return text
 
     def follow(self, seen: Seen) -> Window | None:
         return Scanner(self._finders, self._replacer(seen))

@@ -9,8 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from routewright.guardrails.contract import Blocked, Guardrail, Seen
-from routewright.guardrails.finding import refuse_others, take, visible
+from routewright.guardrails.disguise import encoded, visible
+from routewright.guardrails.finders import PIECE_CHARS
+from routewright.guardrails.finding import refuse_others, take
 
+OVERLAP_CHARS = 300
+"""No rule spans more."""
 _GAP = r"[^.\n]{0,40}?"
 _RULES: tuple[tuple[float, str], ...] = (
     (0.8, r"\b(?:ignore|disregard|forget|override|bypass)\b" + _GAP
@@ -42,15 +46,21 @@ class Injection(Guardrail):
         self._rules = [(weight, re.compile(rule).search) for weight, rule in _RULES]
 
     def look(self, seen: Seen) -> None:
-        if max((self.score(text) for text in seen.texts), default=0.0) >= self._threshold:
+        texts = [*seen.texts, *[inner for text in seen.texts for _, _, inner in encoded(text)]]
+        if max((self.score(text) for text in texts), default=0.0) >= self._threshold:
             seen.count("prompt_injection")
             raise Blocked("the prompt looks like an attempt to take the model's instructions away")
 
     def score(self, text: str) -> float:
         """0..1; each rule that applies takes its share of what was left."""
         left = 1.0
+        todo = list(self._rules)
         plain = " ".join(visible(text).lower().split())
-        for weight, search in self._rules:
-            if search(plain):
-                left *= 1.0 - weight
+        for at in range(0, max(1, len(plain)), PIECE_CHARS):
+            piece = plain[max(0, at - OVERLAP_CHARS) : at + PIECE_CHARS]
+            for rule in list(todo):
+                weight, search = rule
+                if search(piece):
+                    left *= 1.0 - weight
+                    todo.remove(rule)
         return 1.0 - left

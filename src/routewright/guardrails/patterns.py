@@ -13,12 +13,12 @@ from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 from routewright.guardrails.contract import Blocked, Seen, Window
-from routewright.guardrails.finders import Finder
+from routewright.guardrails.finders import Finder, holds_any
 from routewright.guardrails.finding import ACTIONS, Finding, refuse_others, take
 
 MAX_CHARS = 1000
 """Of one match."""
-MAX_CHOICES = 10_000
+MAX_CHOICES = 4096
 """Ways in which a pattern can go on from one place."""
 MAX_PATTERNS = 1000
 
@@ -49,7 +49,9 @@ def _choices(tree: Any, *, is_repeated: bool) -> int:
             least, most, inner = argument
             if is_repeated and most != least:
                 raise Unbounded("a repetition stands inside another")
-            total *= (most - least + 1) * _choices(inner, is_repeated=True) ** (1 if most == 1 else 2)
+            inside = _choices(inner, is_repeated=True)
+            # Each time round chooses anew: `(?:a|b|ab){1,20}` has 3**20 ways.
+            total *= (most - least + 1) * (1 if inside == 1 else inside ** min(int(most), 64))
         elif name == "BRANCH":
             total *= sum(_choices(branch, is_repeated=is_repeated) for branch in argument[1])
         elif name in ("SUBPATTERN", "ATOMIC_GROUP"):
@@ -107,7 +109,7 @@ class Allowed(Denied):
         super().__init__(name, params)
 
     def look(self, seen: Seen) -> None:
-        if not any(finder.find(text, 0) for text in seen.texts for finder in self._finders):
+        if not any(holds_any(self._finders, text) for text in seen.texts):
             raise Blocked("nothing that is allowed here was asked for")
 
     def follow(self, seen: Seen) -> Window | None:

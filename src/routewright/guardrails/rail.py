@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from routewright.errors import GuardrailBlocked, GuardrailUnavailable
+from routewright.guardrails.aside import LONG_CHARS, aside
 from routewright.guardrails.contract import Blocked, Guardrail, Seen, Window
 from routewright.guardrails.personal import Personal
 
@@ -43,15 +45,24 @@ class Rail:
         """Raises GuardrailBlocked, or GuardrailUnavailable where it fails and must not."""
         texts = list(seen.texts)
         try:
-            if self.guardrail.is_quick:
-                self.guardrail.look(seen)
-            else:
-                await self.guardrail.look_slowly(seen)
+            await self._look(seen)
+            _check(seen.texts, len(texts))
         except Blocked as blocked:
             raise self.refusal(blocked, seen) from None
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-            seen.texts[:] = texts
+            seen.texts = texts
             self.failed(error)
+
+    async def _look(self, seen: Seen) -> None:
+        guardrail = self.guardrail
+        if not guardrail.is_quick:
+            # A task of its own: time-outs need one.
+            work = asyncio.wait_for(guardrail.look_slowly(seen), guardrail.timeout_s)
+            await asyncio.get_running_loop().create_task(work)
+        elif sum(map(len, seen.texts)) <= LONG_CHARS:
+            guardrail.look(seen)
+        else:
+            await aside(lambda: guardrail.look(seen))
 
     def refusal(self, blocked: Blocked, seen: Seen) -> GuardrailBlocked:
         what = "answer" if seen.is_answer else "request"
@@ -68,16 +79,39 @@ class Rail:
         copy = Seen(list(seen.texts), seen.is_answer, seen.endpoint, seen.model, found=seen.found)
         try:
             if self.guardrail.is_quick:
-                self.guardrail.look(copy)
+                await self._look(copy)
         except Blocked:
             pass
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
             log.warning("guardrail %s failed: %s", self.name, type(error).__name__)
 
+    def put_back(self, seen: Seen) -> None:
+        """Where it restores, what it took out of the request stands in the answer again."""
+        guardrail = self.guardrail
+        if self.restores and isinstance(guardrail, Personal):
+            seen.texts = [guardrail.restored(seen, text) for text in seen.texts]
+
+    def window_of(self, seen: Seen) -> Window | None:
+        """For one text of a stream, whatever it does there; None: it has to see the whole."""
+        if self.after:
+            return self.follow(seen)
+        assert isinstance(self.guardrail, Personal)
+        return self.guardrail.restorer(seen)
+
     def follow(self, seen: Seen) -> Window | None:
         """Its window for one text of a stream; None: it has to see the whole."""
-        window = self.guardrail.follow(seen) if self.after else None
+        try:
+            window = self.guardrail.follow(seen) if self.after else None
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            self.failed(error)
+            return None
         return None if window is None else _Guarded(self, window, seen)
+
+
+def _check(texts: object, count: int) -> None:
+    """Raises ValueError where a plug-in has left what is no list of as many texts."""
+    if type(texts) is not list or len(texts) != count or not all(isinstance(text, str) for text in texts):
+        raise ValueError("it left no list of as many texts")
 
 
 class _Guarded:
@@ -93,7 +127,7 @@ class _Guarded:
         if self._has_failed:
             return text
         try:
-            return self._window.feed(text)
+            return _text(self._window.feed(text))
         except Blocked as blocked:
             raise self._rail.refusal(blocked, self._seen) from None
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
@@ -105,12 +139,18 @@ class _Guarded:
         if self._has_failed:
             return ""
         try:
-            return self._window.flush()
+            return _text(self._window.flush())
         except Blocked as blocked:
             raise self._rail.refusal(blocked, self._seen) from None
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
             self._rail.failed(error)
             return ""
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise TypeError("a window gave what is no text")
+    return given
 
 
 class Chain:

@@ -391,6 +391,7 @@ def _log(row: Mapping[str, Any], said: tuple[str, str] | None = None) -> dict[st
             "decision": (row["extra"] or {}).get("decision"),
             "units": (row["extra"] or {}).get("units"),
             "saved_usd": notes.get("saved_nusd", 0) / NUSD_PER_USD,
+            "similarity": notes.get("similarity"),
             "guardrails": notes.get("guardrails", []),
             "blocked_by": notes.get("blocked_by"),
             "found": notes.get("found", {}),

@@ -9,15 +9,15 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
 from routewright.routing.features.cheap import cut
-from routewright.routing.features.contract import SYSTEM_CHARACTERS, Features, NoVector
+from routewright.routing.features.contract import SYSTEM_CHARACTERS, NoVector
 from routewright.routing.router import Float32
 from routewright.types import Prompt
 
@@ -43,12 +43,28 @@ FAILED: Final = "no vector could be made"
 log = logging.getLogger("routewright")
 
 
+class Maker(Protocol):
+    """What is asked of whoever makes vectors: a route's `Features`, or `Meanings`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def n_threads(self) -> int: ...
+
+    def transform(self, prompts: Sequence[Prompt]) -> Float32:
+        """float32 (n, n_features). Raises NoVector."""
+
+
 class _Job:
     __slots__ = ("answer", "deadline_s", "features", "key", "prompt", "then")
 
     def __init__(
         self,
-        features: Features,
+        features: Maker,
         prompt: Prompt,
         then: Callable[[Float32], object],
         answer: asyncio.Future[Float32 | str],
@@ -66,11 +82,9 @@ class Vectors:
 
     def __init__(self) -> None:
         self._lanes: dict[int, _Lane] = {}
-        self._recent: WeakKeyDictionary[Features, OrderedDict[bytes, Float32]] = WeakKeyDictionary()
+        self._recent: WeakKeyDictionary[Maker, OrderedDict[bytes, Float32]] = WeakKeyDictionary()
 
-    def ask(
-        self, features: Features, prompt: Prompt, then: Callable[[Float32], object]
-    ) -> asyncio.Future[Float32 | str]:
+    def ask(self, features: Maker, prompt: Prompt, then: Callable[[Float32], object]) -> asyncio.Future[Float32 | str]:
         """The prompt's vector (n_features,), or in a few words why there is none; never an exception, never late.
 
         then: gets a vector that came too late for the answer.
@@ -198,10 +212,10 @@ class _Lane:
             else:
                 job.answer.set_result(x)
 
-    def _rest(self, features: Features, why: str) -> None:
+    def _rest(self, features: Maker, why: str) -> None:
         self._rests_until_s = time.monotonic() + _REST_S
         log.warning(
-            "features %s: %s, several times in a row; routes use their default models for %d s",
+            "features %s: %s, several times in a row; none is made for %d s",
             features.name,
             why,
             _REST_S,

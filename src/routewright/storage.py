@@ -69,7 +69,7 @@ class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     salt: str | None = None
     """Seals the credentials of stored models; the master key where it is None, as with LiteLLM."""
 
-    valkey: dict[str, str | int | float | bool | None] | None = None
+    valkey: dict[str, Any] | None = None
     """`ValkeySettings`, where several machines share the database."""
 
     def fingerprint(self) -> str:

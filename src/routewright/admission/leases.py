@@ -40,7 +40,7 @@ DRY_MS = 50
 """Where less was to be had than was wanted, nobody asks for more than what was left for so long."""
 HEARD_MS = 1_500
 """Each worker says a word to the server every second."""
-STALE_MS = 5_000
+STALE_MS = 2_000
 """What was left of a budget so long ago is no measure of what is left now."""
 SMALL = 200
 """A limit for fewer calls than this is leased one by one: a portion in hand here would be missing there."""
@@ -173,12 +173,12 @@ class Leases:
                 if cells[at + SOURCE] and self.has_one_ledger and mono_ms - cells[at + TOLD] > STALE_MS:
                     # Others may have spent since: the ledger they all write to is asked before the share is taken.
                     cells[base + SECOND] &= ~IS_KNOWN
-                    cells[base + ASKED] = cells[at + SOURCE] = 0
+                    cells[base + ASKED], cells[at + TOLD] = 0, mono_ms
                     return
+                given = cells[at + GIVEN] if cells[at + SOURCE] else used
+                left = amount - budget.before_nusd - cells[base + FIRST] - (given - cells[at + OWN])
                 if cells[at + SOURCE]:
-                    given, left = cells[at + GIVEN], cells[at + LEFT]
-                else:
-                    given, left = used, amount - budget.before_nusd - cells[base + FIRST] - cells[base + HELD]
+                    left = min(left, cells[at + LEFT])  # the server knew of what others held, the ledger does not
                 cells[at + GIVEN] = given + max(0, left) // self._counters.replicas
                 cells[at + SOURCE], cells[at + LEFT] = BY_SHARE, 0
         elif cells[at + SOURCE] == BY_SHARE:
@@ -186,13 +186,20 @@ class Leases:
         if cells[at + GIVEN] - used >= most_nusd:
             if cells[at + SPARE] and cells[at + GIVEN] - used - most_nusd <= cells[at + SPARE] // 4:
                 self.on_low(budget)
-        elif not self.is_away and mono_ms >= cells[at + DRY]:
+        elif not self.is_away and (
+            mono_ms >= cells[at + DRY] or 0 < least_nusd - cells[at + GIVEN] + used <= cells[at + LEFT]
+        ):
             self.wanted.append(Needs(budget, 0, most_nusd, least_nusd, 0))
 
     def room_nusd(self, base: int) -> int:
         """What of a budget this machine may still spend."""
         cells, at = self._cells, base + self.at
         return cells[at + GIVEN] - cells[at + OWN] - cells[base + HELD]
+
+    def is_hoarded(self, base: int) -> bool:
+        """More of a budget lies unused in hand than is left for all others: near its end that may be all they lack."""
+        at = base + self.at
+        return self._cells[at + SOURCE] == 1 and self.room_nusd(base) > self._cells[at + LEFT]
 
     # --- windows ------------------------------------------------------------------------------------------------------
 

@@ -209,6 +209,8 @@ class Admission:
                                 self.money.tell(budget, base, now_ms)
                     cells[base + held] -= reserved
                     cells[base + HELD] -= reserved
+                    if leases is not None and leases.is_hoarded(base):
+                        leases.on_low(budget)
         finally:
             counters.unlock()
 

@@ -144,12 +144,18 @@ class Question(ABC):
             cells[at + ASKING], cells[at + TOLD] = 0, mono_ms
             if self._is_taking:
                 self._take(base, reply, sent_ms, mono_ms)
+            else:
+                self._hear(base, reply)
 
     def failed(self) -> None:
         """Nobody has answered."""
         cells, base = self._cells, self._meter.base
         if cells[base] == self.tag and cells[base + self._leases.at + ASKING] == self._stamp:
             cells[base + self._leases.at + ASKING] = 0
+
+    def is_hoarding(self) -> bool:
+        """Something was set free while the last question was under way that others may lack."""
+        return False
 
     # --- of limits and of budgets -------------------------------------------------------------------------------------
 
@@ -165,6 +171,9 @@ class Question(ABC):
 
     @abstractmethod
     def _take(self, base: int, reply: Sequence[Any], sent_ms: int, mono_ms: int) -> None: ...
+
+    def _hear(self, base: int, reply: Sequence[Any]) -> None:  # noqa: B027 - of a limit nothing is to be learnt
+        """The answer where nothing was asked for."""
 
     def _ahead(self, most: int, per_call: int, wanted: int, spare: int, free: int, mono_ms: int) -> int:
         """What to take ahead of need: twice as much as last time to whom that did not last a second."""
@@ -222,6 +231,8 @@ class LimitQuestion(Question):
             if not is_used:
                 cells[at + spare] = 0
             more = self._ahead(most, least, wanted, cells[at + spare], free, mono_ms) if is_used else 0
+            if is_due and not more:
+                cells[at + spare] //= 2  # what was taken ahead has lasted a second
             if is_due and free > cells[at + spare]:
                 free, has_news = cells[at + spare], has_news or is_known
             if free < 0:  # more was used than was reserved
@@ -298,6 +309,10 @@ class BudgetQuestion(Question):
         """What is in force now; the owner and the window are the same."""
         self._meter = self._budget = budget
 
+    def is_hoarding(self) -> bool:
+        base = self._meter.base
+        return self._cells[base] == self.tag and self._is_current(base) and self._leases.is_hoarded(base)
+
     def _holds(self, base: int) -> bool:
         return self._leases.room_nusd(base) > 0
 
@@ -313,7 +328,9 @@ class BudgetQuestion(Question):
         self._own_told = cells[at + OWN]
         left = amount - budget.before_nusd
         known = cells[base + FIRST]
-        return [cells[at + BASE], cells[at + OWN], cells[base + HELD], known, left, 0, 0, 0, LEASE_MS]
+        # The share in hand may still be spent, and whoever leases again a moment earlier must not be given it.
+        held = cells[base + HELD] + max(0, self._leases.room_nusd(base))
+        return [cells[at + BASE], cells[at + OWN], held, known, left, 0, 0, 1, 0, LEASE_MS]
 
     def _ask(self, base: int, mono_ms: int, now_ms: int, is_used: bool, is_due: bool) -> list[int] | None:
         cells, budget = self._cells, self._budget
@@ -323,12 +340,18 @@ class BudgetQuestion(Question):
             return None
         own, in_use = cells[at + OWN], cells[base + HELD]
         free = cells[at + GIVEN] - own - in_use
+        has_news = own != self._own_told and is_due
         if cells[at + SOURCE] == BY_SHARE and not self._leases.is_away:
-            cells[at + SOURCE], free = 0, 0
+            cells[at + SOURCE], free, has_news = 0, 0, True
         if not is_used:
             cells[at + SPARE] = 0
         more = self._ahead(amount, self._least, self._units, cells[at + SPARE], free, mono_ms) if is_used else 0
-        has_news = own != self._own_told and is_due
+        if self._leases.is_hoarded(base):
+            cells[at + SPARE] = min(cells[at + SPARE], cells[at + LEFT] // (4 * self._counters.replicas))
+            if free > cells[at + SPARE]:
+                free, has_news = cells[at + SPARE], True
+        elif is_due and not more:
+            cells[at + SPARE] //= 2  # what was taken ahead has lasted a second
         if is_due and free > cells[at + SPARE]:
             free, has_news = cells[at + SPARE], True
         free = max(0, free)
@@ -343,7 +366,7 @@ class BudgetQuestion(Question):
         least = min(wanted, max(0, self._least - free))
         left = amount - budget.before_nusd
         return [
-            cells[at + BASE], own, in_use + free, cells[base + FIRST], left, wanted, least, more, LEASE_MS,
+            cells[at + BASE], own, in_use + free, cells[base + FIRST], left, wanted, least, self._least, more, LEASE_MS,
         ]  # fmt: skip
 
     def _take(self, base: int, reply: Sequence[Any], sent_ms: int, mono_ms: int) -> None:
@@ -360,3 +383,9 @@ class BudgetQuestion(Question):
             if given:
                 cells[at + SPARE] = max(0, given - self._wanted[0])
         cells[at + DRY] = mono_ms + DRY_MS if given < self._wanted[0] else 0
+
+    def _hear(self, base: int, reply: Sequence[Any]) -> None:
+        # Others may not have told yet what they use, so there is at most so much.
+        left = self._leases.at + base + LEFT
+        if self._is_current(base):
+            self._cells[left] = min(self._cells[left], reply[2])

@@ -63,7 +63,11 @@ def keeper_settings(settings: Settings) -> KeeperSettings:
     """What the store's process is told at its start."""
     shared = None
     if settings.valkey is not None and settings.database_url is not None:
-        shared = {**dataclasses.asdict(settings.valkey), "password": _clear(settings.valkey.password)}
+        secrets = ("password", "sentinel_password")
+        shared = {
+            **dataclasses.asdict(settings.valkey),
+            **{name: _clear(getattr(settings.valkey, name)) for name in secrets},
+        }
     return KeeperSettings(
         valkey=shared,
         data_dir=str(settings.server.data_dir.resolve()),

@@ -20,7 +20,8 @@ from routewright.caching.rows import AT_ONCE, Rows
 from routewright.caching.similar import Question, Similar
 from routewright.flow import Signal
 from routewright.settings import ValkeySettings
-from routewright.valkey import Command, Replies, Valkey, ValkeyLost, connect
+from routewright.valkey.connection import Command, Replies, Valkey, ValkeyLost
+from routewright.valkey.whereabouts import connect
 
 LIMIT_S = 0.05
 SLOW_IN_A_ROW = 3

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from routewright.settings import ValkeySettings
 from routewright.types import Secret
-from routewright.valkey import Valkey, ValkeyLost, connect
+from routewright.valkey.connection import Valkey, ValkeyLost
+from routewright.valkey.whereabouts import connect
 
 RETRY_S = 1.0
 log = logging.getLogger("routewright")
@@ -54,7 +56,8 @@ class Calls:
             self._speaker.send([("PUBLISH", self._channel, b"1")], lambda _: None)
 
 
-def valkey_of(given: dict[str, str | int | float | bool | None]) -> ValkeySettings:
-    """Settings as a worker hands them over, in which the password is plain text."""
-    password = given.get("password")
-    return ValkeySettings(**{**given, "password": Secret(str(password)) if password else None})  # type: ignore[arg-type]
+def valkey_of(given: dict[str, Any]) -> ValkeySettings:
+    """Settings as a worker hands them over, in which passwords are plain text and tuples are lists."""
+    secrets = {name: Secret(given[name]) if given.get(name) else None for name in ("password", "sentinel_password")}
+    nodes = {name: tuple([(host, port) for host, port in given.get(name, ())]) for name in ("sentinels", "cluster")}
+    return ValkeySettings(**{**given, **secrets, **nodes})

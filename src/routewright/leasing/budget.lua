@@ -6,16 +6,17 @@
 -- KEYS  epoch, the budget's hash
 -- ARGV  1 epoch, 2 holder, 3 number of the question, 4 replicas, 5 the ledger's name, 6 what the ledger told,
 --       7 spent since, 8 held, 9 all that the holder knows to be spent, 10 the budget,
---       11 wanted, 12 the least that is of use, 13 more if there is plenty,
---       14 ms that it is held without a word, 15 ms that the hash is kept, 16 ms after which a silent one is folded in,
---       17 names of holders that have ended, and all of whose spend is in what the ledger told this one; with commas
+--       11 wanted, 12 the least that is of use, 13 the cheapest call, 14 more if there is plenty,
+--       15 ms that it is held without a word, 16 ms that the hash is kept, 17 ms after which a silent one is folded in,
+--       18 names of holders that have ended, and all of whose spend is in what the ledger told this one; with commas
+--       19 ms after which what nobody has told of is in the one ledger; 0 where each machine has its own
 -- Returns {spent by all, given, left}, or {-2}, {-1} as limit.lua does.
 local epoch, holder, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('GET', KEYS[1]) ~= epoch then return {-2} end
 local budget = KEYS[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local kept_ms = tonumber(ARGV[14])
+local kept_ms = tonumber(ARGV[15])
 
 local function text(value) return string.format('%.0f', value) end
 
@@ -33,11 +34,11 @@ if get('n:' .. holder) >= number then return {-1} end
 -- A machine that has been silent for long: what it spent counts as its ledger's, in which it will be found.
 local gone = {}
 for name, value in pairs(field) do
-  if string.sub(name, 1, 2) == 'u:' and tonumber(value) < now - tonumber(ARGV[16]) then
+  if string.sub(name, 1, 2) == 'u:' and tonumber(value) < now - tonumber(ARGV[17]) then
     gone[#gone + 1] = string.sub(name, 3)
   end
 end
-for other in string.gmatch(ARGV[17], '[^,]+') do
+for other in string.gmatch(ARGV[18], '[^,]+') do
   if field['u:' .. other] then gone[#gone + 1] = other end
 end
 for _, other in ipairs(gone) do
@@ -51,8 +52,16 @@ for _, other in ipairs(gone) do
   end
 end
 
+-- What the first to come after the server had lost this hash knew to be spent, and nobody has told of yet. One ledger
+-- tells of it to whoever asks; counted beside that for ever it would be missing until the window ends.
+local untold_ms = tonumber(ARGV[19])
+local function untold()
+  if untold_ms > 0 and (now >= get('xt') or get('xt') > now + untold_ms) then return 0 end
+  return get('x')
+end
+
 local function spent()
-  local sum = get('x')
+  local sum = untold()
   for name, value in pairs(field) do
     local letter = string.sub(name, 1, 2)
     if letter == 'b:' or letter == 's:' then sum = sum + tonumber(value) end
@@ -72,6 +81,7 @@ if is_new then
   -- The server has lost this hash, and the holder remembers more than it can account for: others' spend, which they
   -- tell of when they come.
   set('x', math.max(0, tonumber(ARGV[9]) - spent()))
+  set('xt', now + untold_ms)
 elseif is_first and get('x') > 0 then
   set('x', math.max(0, get('x') - math.max(0, spent() - earlier)))
 end
@@ -85,10 +95,13 @@ for name, value in pairs(field) do
   end
 end
 local left = math.max(0, tonumber(ARGV[10]) - total - others - held)
-local given = 0
-if left >= tonumber(ARGV[12]) then given = math.min(tonumber(ARGV[11]), left) end
-local spare = math.floor((left - given) / (4 * tonumber(ARGV[4])))
-if spare > 0 then given = given + math.min(tonumber(ARGV[13]), spare) end
+local given, wanted, least = 0, tonumber(ARGV[11]), tonumber(ARGV[12])
+if left >= wanted then
+  given = wanted + math.min(tonumber(ARGV[14]), math.floor((left - wanted) / (4 * tonumber(ARGV[4]))))
+elseif left >= least then
+  -- What is too little for one more call here may be all that a call elsewhere lacks.
+  given = left - (left - least) % math.max(1, tonumber(ARGV[13]))
+end
 set('h:' .. holder, held + given)
-redis.call('PEXPIRE', budget, tonumber(ARGV[15]))
+redis.call('PEXPIRE', budget, tonumber(ARGV[16]))
 return {total, given, left - given}

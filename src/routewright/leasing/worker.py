@@ -22,8 +22,10 @@ from routewright.admission.leases import Leases, Needs
 from routewright.admission.meters import BudgetMeter, LimitMeter
 from routewright.admission.questions import BudgetQuestion, LimitQuestion, Question
 from routewright.flow import Signal
+from routewright.leasing.fitness import facts_of, fault_of, warning_of
 from routewright.settings import ValkeySettings
-from routewright.valkey import Command, Replies, ReplyError, Valkey, ValkeyLost, connect
+from routewright.valkey.connection import Command, Replies, ReplyError, Valkey, ValkeyLost
+from routewright.valkey.whereabouts import connect
 
 START_S = 1.0
 """The first requests wait so long for the first connection."""
@@ -43,6 +45,8 @@ IDLE_MS = 120_000
 BUDGET_KEPT_MS = 40 * 86_400_000
 AFTER_WINDOW_MS = 3_600_000
 FOLDED_MS = 60_000
+UNTOLD_MS = 10_000
+"""Twice what each machine looks at the one ledger after."""
 LAST_WORDS_S = 0.3
 _FORGOTTEN, _OUTDATED = -2, -1
 """What the scripts answer in place of a lease."""
@@ -62,7 +66,7 @@ class Leasing:
         self._ledger = ledger
         self._holder = counters.name
         self._ended = ",".join(counters.ended)
-        self._epoch = ""
+        self._epoch = self._warned = ""
         self._state = _STARTING
         self._has_ended = False
         self._questions: dict[int, Question] = {}
@@ -103,9 +107,10 @@ class Leasing:
                 self._answered(asked, sent_ms, replies)
                 told.set()
 
-            connection.send(commands, heard)
             try:
-                await asyncio.wait_for(told.wait(), LAST_WORDS_S)
+                if commands:
+                    connection.send(commands, heard)
+                    await asyncio.wait_for(told.wait(), LAST_WORDS_S)
             except TimeoutError:
                 log.warning("the Valkey did not hear that this worker ends; its leases end by themselves")
         self._state, self._has_ended = _AWAY, True
@@ -142,6 +147,8 @@ class Leasing:
         if now - self._beat_s >= BEAT_S:
             self._beat_s = now
             self._send([self._beat()], self._heard_beat)
+            if self._state == _SETTLING and self._epoch:
+                self._tell_all(None)  # shares that were taken since
         if self._state == _THERE and self._questions:
             self._turn = self._turn + 1 if self._turn * AT_ONCE < len(self._questions) else 0
             some = list(self._questions.values())[self._turn * AT_ONCE : (self._turn + 1) * AT_ONCE]
@@ -225,6 +232,7 @@ class Leasing:
             return (
                 "EVALSHA", self._hashes["budget"], 2, self._key("epoch"), *question.keys, *begin,
                 self._ledger, *arguments, kept_ms, FOLDED_MS, self._ended,
+                UNTOLD_MS if self._leases.has_one_ledger else 0,
             )  # fmt: skip
         return (
             "EVALSHA",
@@ -292,7 +300,7 @@ class Leasing:
             self._counters.heard_ms = mono_ms
         self._set_free([question.release_asked() for question in asked])
         for question in asked:
-            if question.waiting:
+            if question.waiting or question.is_hoarding():
                 if self._state in (_AWAY, _SETTLING):
                     self._set_free([question.release()])
                 else:
@@ -323,6 +331,7 @@ class Leasing:
         connection = await connect(self._settings, lambda: self._go_away("the connection broke"))
         try:
             async with asyncio.timeout(START_S):
+                await self._look_at(connection)
                 await connection.ask(*[("SCRIPT", "LOAD", text) for text in self._scripts.values()])
                 (beat,) = await connection.ask(self._beat())
         except (TimeoutError, ValkeyLost) as error:
@@ -335,6 +344,23 @@ class Leasing:
             self._be_there()
         else:
             self._settle()
+
+    async def _look_at(self, connection: Valkey) -> None:
+        """Raises ValkeyLost where it will not do, with the reason."""
+        try:
+            (info,) = await connection.ask(("INFO",))
+        except ValkeyLost:
+            if not connection.is_open:
+                raise
+            return  # it may be forbidden; then what it can't do is seen when it is asked for it
+        facts = facts_of(info)
+        fault = fault_of(facts, is_cluster_meant=bool(self._settings.cluster))
+        if fault:
+            raise ValkeyLost(fault)
+        warning = warning_of(facts)
+        if warning and warning != self._warned:
+            log.warning("the Valkey that limits are shared over: %s", warning)
+        self._warned = warning
 
     def _give_up_start(self) -> None:
         if self._state == _STARTING:

@@ -1,22 +1,18 @@
 """One connection to a Valkey or Redis server: commands go out together, their answers come by callback.
 
 Of redis-py only the import costs a worker 22 MB and more than half a second, and each command a task; hiredis's reader
-and packer cost neither, and what is left is short. RESP2, one server; no cluster, no sentinel.
+and packer cost neither, and what is left is short. RESP2.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
 
-from routewright.settings import ValkeySettings
-
-CONNECT_TIMEOUT_S = 2.0
 Command = tuple[Any, ...]
 """Texts, bytes and whole numbers."""
 Replies = list[Any]
@@ -111,29 +107,3 @@ class Valkey(asyncio.Protocol):
             self._waiting.popleft()
             replies, self._replies = self._replies, []
             then(replies)
-
-
-async def connect(settings: ValkeySettings, on_lost: Callable[[], None] | None = None) -> Valkey:
-    """A connection that has been let in. Raises ValkeyLost with the reason, which holds no credential."""
-    loop = asyncio.get_running_loop()
-    tls = ssl.create_default_context() if settings.is_tls else None
-    made = Valkey(on_lost)
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            if settings.path is not None:
-                await loop.create_unix_connection(lambda: made, settings.path)
-            else:
-                await loop.create_connection(lambda: made, settings.host, settings.port, ssl=tls)
-            hello: list[Command] = []
-            if settings.password is not None:
-                user = (settings.username,) if settings.username else ()
-                hello.append(("AUTH", *user, settings.password.reveal()))
-            hello.append(("SELECT", settings.db))
-            await made.ask(*hello)
-    except (OSError, TimeoutError) as error:
-        made.close()
-        raise ValkeyLost(type(error).__name__ if isinstance(error, TimeoutError) else str(error)) from None
-    except ValkeyLost:
-        made.close()
-        raise
-    return made

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from routewright.caching.similar import Question, Similar
-from routewright.valkey import Command
+from routewright.valkey.connection import Command
 
 AT_ONCE: Final = 200
 """Entries that one look reads at most: a few milliseconds of work."""

@@ -21,6 +21,7 @@ from routewright.caching.flights import MAX_WAIT_S, Flights, Turn
 from routewright.caching.replay import give, replayed
 from routewright.errors import GuardrailBlocked, GuardrailUnavailable, InvalidRequest, UpstreamBadResponse, clean_text
 from routewright.guardrails.answer import GuardedAnswer
+from routewright.guardrails.aside import LONG_CHARS, TooManyWait, aside
 from routewright.guardrails.contract import Seen
 from routewright.guardrails.rail import Chain, Rail, Rails
 from routewright.types import Call, Caller, Candidates, Decision, Notes, Outcome, Responder
@@ -178,7 +179,7 @@ class Visit:
             raise
         return seen.texts
 
-    def check_stream(self, stream: bytes, kind: str) -> bytes:
+    async def check_stream(self, stream: bytes, kind: str) -> bytes:
         """A whole event stream as guardrails let it pass. Raises as `check`, UpstreamBadResponse where one can't."""
         seen, notes = self._seen, self._outcome.notes
         assert seen is not None
@@ -192,8 +193,11 @@ class Visit:
                 raise UpstreamBadResponse("a guardrail can't look this stream over")
             return Chain([each for each in windows if each is not None])
 
+        texts = KINDS[kind](window)
         try:
-            return KINDS[kind](window).feed(stream)
+            return texts.feed(stream) if len(stream) <= LONG_CHARS else await aside(lambda: texts.feed(stream))
+        except TooManyWait:
+            raise GuardrailUnavailable("too many long answers wait to be looked over") from None
         except GuardrailBlocked as blocked:
             notes.blocked_by = blocked.guardrail
             raise

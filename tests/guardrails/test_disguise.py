@@ -36,6 +36,8 @@ def in_base64(text: str) -> str:
         "ann&#64;example&#x2e;com", "ann&commat;example&period;com", in_base64(f"mail me at {MAIL}, soon"),
         base64.urlsafe_b64encode(f">>>??? {MAIL}".encode()).decode().rstrip("="), "ann\ufe0f@example.com",
         "ann\U000e0041@example.com", "𝐚𝐧𝐧@𝐞𝐱𝐚𝐦𝐩𝐥𝐞.𝐜𝐨𝐦",
+        f"write to {MAIL}".encode().hex(), f"write to {MAIL}".encode().hex().upper(),
+        base64.encodebytes(("padding " * 12_000 + MAIL).encode()).decode(),
     ],
 )  # fmt: skip
 def test_address_in_disguise_is_masked(text: str) -> None:

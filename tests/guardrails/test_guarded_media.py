@@ -359,3 +359,23 @@ def test_tokens_that_nobody_can_read_are_refused(guarded: Gateway, upstream: Ups
         assert_error(reply, 400, "invalid_value")
         assert reply.json["error"]["param"] == name
     assert guarded.request("POST", "/v1/embeddings", {"model": "embed", "input": given}, key=OPEN).status == 200
+
+
+def test_guardrails_that_are_always_on_look_at_forms_and_accounts_too(upstream: Upstream, taker: Taker) -> None:
+    config = base_config(upstream)
+    config["model_list"] = [
+        deployment("gpt-4o", upstream, "account", model="gpt-4o", api_base=taker["account"].api_base),
+        deployment("ears", upstream, "ears", model="whisper-1", api_base=taker["ears"].api_base),
+    ]
+    del config["routes"]
+    config["general_settings"]["pass_through_endpoints"] = [{"path": "/opaque", "target": taker["find"].api_base}]
+    config["guardrails"] = [
+        {"guardrail_name": "mask", "litellm_params": {"guardrail": "pii", "mode": "pre_call", "default_on": True}}
+    ]
+    with running(config) as gateway:
+        send(gateway, TRANSCRIBE, part("model", "ears"), part("file", SOUND, "a"), part("prompt", MAIL), key=OPEN)
+        assert parts_of(taker["ears"].last.body)["prompt"] == b"<EMAIL>"
+        gateway.request("POST", "/openai/v1/responses", {"input": MAIL}, key=OPEN)
+        assert taker["account"].last.json == {"input": "<EMAIL>"}
+        assert gateway.request("POST", "/opaque", {"what": MAIL}, key=OPEN).status == 200
+        assert taker["find"].last.json == {"what": MAIL}

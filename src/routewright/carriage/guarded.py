@@ -185,7 +185,7 @@ async def _looked_over(visit: Visit, body: bytes, media_type: bytes, kind: str, 
     if plain == b"text/event-stream":
         if not kind:
             raise GuardrailUnavailable("guardrails look at this answer, and its stream is in no dialect that is known")
-        return visit.check_stream(body, kind)
+        return await visit.check_stream(body, kind)
     if plain == b"application/json" or plain.endswith(b"+json"):
         try:
             answer = _decode(body)

@@ -8,7 +8,8 @@ the configuration as `guardrail:` and whose object is a subclass of `Guardrail`:
             if any(text.isupper() for text in seen.texts):
                 raise Blocked("shouting")
 
-It must not block the event loop: what has to wait sets `is_quick = False` and implements `look_slowly`.
+It must not block the event loop: what has to wait sets `is_quick = False` and implements `look_slowly`. Long texts are
+looked at in a thread, so `look` may run there and on the loop at the same time: it keeps nothing between two calls.
 """
 
 from __future__ import annotations

@@ -233,6 +233,9 @@ def test_transcript_that_can_not_be_read_does_not_pass_unseen(guarded: Gateway, 
             {"messages": [USER]},
         ),
         ("/openai/v1/embeddings", "account", {"input": [f"to {MAIL}"]}),
+        ("/openai/v1/predictions", "account", {"input": {"prompt": [f"to {MAIL}"]}}),
+        ("/openai/v1/chat/completions", "account", {"messages": f"to {MAIL}"}),
+        ("/openai/v1/models/m:embed", "account", {"contents": [f"to {MAIL}"]}),
     ],
 )
 def test_body_in_a_known_dialect_is_masked_on_its_way(
@@ -293,9 +296,11 @@ def test_configured_paths_say_where_texts_stand(guarded: Gateway, taker: Taker) 
             "text/event-stream",
         ),
         ("/openai/v1/what", "account", dialect.to_json({"a": [{"b": MAIL}]}), "application/json"),
+        ("/openai/v1/what", "account", dialect.to_json({"output": [MAIL], "choices": 5}), "application/json"),
+        ("/openai/v1/chat/completions", "account", dialect.to_json({"output": MAIL, "choices": 5}), "application/json"),
         ("/openai/v1/what", "account", MAIL.encode(), "text/plain"),
     ],
-    ids=["whole", "stream", "unknown-json", "text"],
+    ids=["whole", "stream", "unknown-json", "odd-json", "odd-chat", "text"],
 )
 def test_answer_that_passes_through_is_looked_over_too(
     guarded: Gateway, taker: Taker, path: str, door: str, answer: bytes, kind: str

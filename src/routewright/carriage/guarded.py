@@ -191,7 +191,9 @@ async def _looked_over(visit: Visit, body: bytes, media_type: bytes, kind: str, 
             answer = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamBadResponse("the answer can't be looked over") from None
-        slots = passed_answer_slots(answer if type(answer) is dict else {"": answer}, paths)
+        slots = passed_answer_slots(
+            answer if type(answer) is dict else {"": answer}, paths, is_known=bool(kind)
+        )  # fmt: skip
         return encode(answer) if slots.put(await visit.check_answer(slots.texts)) else body
     if plain.startswith(b"text/"):
         text = body.decode("utf-8", "replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -156,15 +157,26 @@ def passed_slots(body: dict[str, Any], paths: Sequence[str] = ()) -> Slots | Non
         if type(each) is dict:
             _gemini(slots, each.get("content"))
     _gemini(slots, body.get("content"))
+    for name in _KNOWN_REQUEST:  # of a shape that no dialect has for it: all that is in there
+        value = body.get(name)
+        slots.inside({"": value} if type(value) is dict else None, "")
+        if name in ("messages", "contents"):
+            slots.text(body, name)
+        for place, item in enumerate(value if type(value) is list else ()):
+            if type(item) is list:
+                slots.inside({"": item}, "")
+            elif name == "contents":
+                slots.text(value, place)
     return slots
 
 
-def passed_answer_slots(answer: dict[str, Any], paths: Sequence[str] = ()) -> Slots:
-    """Of the answer: by paths, by a known shape, else every text that is in it."""
+def passed_answer_slots(answer: dict[str, Any], paths: Sequence[str] = (), *, is_known: bool = False) -> Slots:
+    """Of the answer: by paths, by its dialect's shape where that is known, else every text that is in it."""
     if paths:
         return slots_at(answer, paths)
-    if not _KNOWN_ANSWER.isdisjoint(answer):
-        return answer_slots(answer)
+    if is_known and not _KNOWN_ANSWER.isdisjoint(answer):
+        with suppress(TypeError, AttributeError, LookupError):
+            return answer_slots(answer)
     slots = Slots()
     slots.inside({"": answer}, "")
     return slots

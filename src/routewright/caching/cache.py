@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -103,6 +104,7 @@ class Cache:
         self.similar = similar
         self.meaner = meaner
         self.flights = Flights() if settings.shares_flights else None
+        self._tasks: set[asyncio.Task[Question | None]] = set()
         self.hits = 0
         self.similar_hits = 0
         self.misses = 0
@@ -164,12 +166,15 @@ class Cache:
             call, candidates, scope_of(caller, self.settings.scope), controls.namespace,
             rest=rest, told=telling(text), maker=meaner.name,
         )  # fmt: skip
-        vector = await meaner.of(text)
-        if vector is None:
-            return None
         words = tuple([crc32(word.encode("utf-8", "surrogatepass")) for word in content(text)])
-        question = place.question = Question(family, vector, words)
-        if not controls.reads:
+        asking = self._ask(place, meaner, family, words, text)
+        if not controls.reads or not similar.holds(family):  # nothing to compare it with: nobody waits for its vector
+            task = asyncio.get_running_loop().create_task(asking)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return None
+        question = await asking
+        if question is None:
             return None
         for similarity, key in similar.nearest(question):
             entry = await self._get(key, controls)
@@ -178,6 +183,19 @@ class Cache:
                 self.similar_hits += 1
                 return entry
         return None
+
+    async def _ask(
+        self, place: Place, meaner: Meaner, family: bytes, words: tuple[int, ...], text: str
+    ) -> Question | None:
+        """Tell the place its question; None where there is no vector for it."""
+        try:
+            vector = await meaner.of(text)
+        except Exception as error:  # noqa: BLE001 - a plain miss, for whoever waits and whoever does not
+            self.failed(error)
+            return None
+        if vector is not None:
+            place.question = Question(family, vector, words)
+        return place.question
 
     def capture(self, place: Place, call: Call, client: Responder, outcome: Outcome) -> Responder:
         """The client's side of an exchange whose answer will be kept if it is good; `client` where it won't be."""

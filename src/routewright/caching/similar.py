@@ -103,6 +103,10 @@ class Similar:
         self._families.clear()
         self._family_of.clear()
 
+    def holds(self, family: bytes) -> bool:
+        """Whether there is anything that a question of this family could be near to."""
+        return family in self._families
+
     def nearest(self, question: Question) -> list[tuple[float, str]]:
         """(cosine, key) of those that may answer it, the nearest first, at most `CANDIDATES`."""
         family = self._families.get(question.family)

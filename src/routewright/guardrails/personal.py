@@ -26,17 +26,6 @@ _IBAN_LENGTHS = {
 """Source: SWIFT, IBAN registry."""
 
 
-def _ends(text: str, start: int, end: int, digits_only: bool = True) -> list[int]:
-    """Places where a number that begins at `start` may end, the longest first: after it stands none of its kind."""
-    ends = []
-    for at in range(end, start, -1):
-        after = text[at : at + 1]
-        is_inside = after.isdigit() if digits_only else after.isascii() and after.isalnum()
-        if text[at - 1].isalnum() and not is_inside:
-            ends.append(at)
-    return ends
-
-
 _NO_GAPS = str.maketrans("", "", " -")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 """A digit doubled, and its digits added."""
@@ -73,12 +62,16 @@ def _end_of(text: str, start: int, count: int) -> int:
 
 def _iban(text: str, start: int, end: int) -> int:
     length = _IBAN_LENGTHS.get(text[start : start + 2].upper(), 0)
-    for at in _ends(text, start, end, digits_only=False):
-        plain = text[start:at].replace(" ", "").upper()
-        if len(plain) == length:
-            number = int("".join([str(int(char, 36)) for char in plain[4:] + plain[:4]]))
-            return at if number % 97 == 1 else 0
-    return 0
+    at, count = start, 0
+    while at < end and count < length:
+        count += text[at] != " "
+        at += 1
+    after = text[at : at + 1]
+    if not length or count < length or (after.isascii() and after.isalnum()):
+        return 0
+    plain = text[start:at].replace(" ", "").upper()
+    number = int("".join([str(int(char, 36)) for char in plain[4:] + plain[:4]]))
+    return at if number % 97 == 1 else 0
 
 
 def _phone(text: str, start: int, end: int) -> int:

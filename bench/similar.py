@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in a gateway
 import numpy as np
 
 from routewright.caching.similar import Question, Similar
-from routewright.caching.telling import MAX_CHARS, are_alike, content, telling
+from routewright.caching.telling import MAX_CHARS, are_alike, content, is_english, telling
 from routewright.routing.meanings import Meanings
 from routewright.types import Prompt
 
@@ -58,6 +58,7 @@ def pairs(folder: Path, count: int, embedder: str) -> None:
         with gzip.open(path) as lines:
             texts += [prompt for line in lines if len(prompt := json.loads(line)["prompt"]) <= MAX_CHARS]
     texts = list(dict.fromkeys(texts))
+    texts = [text for text in texts if is_english(text)]
     random.Random(1).shuffle(texts)
     texts = texts[:count]
     meanings = Meanings(embedder)

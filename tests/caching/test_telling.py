@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from routewright.caching.telling import MAX_CHARS, are_alike, content, telling
+from routewright.caching.telling import MAX_CHARS, are_alike, content, is_english, telling
 
 SAME = (
     ("What is the capital of France?", "what's the capital of France"),
@@ -77,10 +77,21 @@ def test_words_and_vectors_together_tell_every_near_miss_and_know_every_paraphra
             assert np.isclose(first @ first, 1.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("text", [
+    "Ist Aspirin sicher?", "Was kostet das?", "Ist Aspirin nicht sicher?", "Wie sortiere ich aufsteigend",
+    "Le ciel est bleu?", "El agua es segura", "Non funziona", "Is het veilig?", "東京の天気は?",
+    "Kako si danas prijatelju", "", " ", "???", "SELECT 1",
+])  # fmt: skip
+def test_question_in_another_language_is_not_compared(text: str) -> None:
+    assert not is_english(text)
+    assert all(is_english(question) for pair in SAME for question in pair)
+
+
 def test_any_text_is_taken_apart_in_linear_time() -> None:
     for text in ("", " ", "?" * MAX_CHARS, "'" * MAX_CHARS, "a" * 100_000, "a.b" * 50_000, "\ud800 x", "I'm I. I"):
         assert may_share(text, text)
         telling(text)
+        is_english(text)
 
 
 def test_names_signs_and_quotes_are_told_and_a_sentences_first_word_is_not() -> None:

@@ -17,7 +17,7 @@ from routewright.caching.flights import Flight, Flights
 from routewright.caching.keys import can_be_kept, family_of, key_of, scope_of
 from routewright.caching.memory import Memory
 from routewright.caching.similar import Float32, Question, Similar
-from routewright.caching.telling import MAX_CHARS, content, telling
+from routewright.caching.telling import MAX_CHARS, content, is_english, telling
 from routewright.errors import StorageUnavailable
 from routewright.settings import CacheSettings
 from routewright.types import Call, Caller, Candidates, Outcome, Responder, Usage
@@ -159,7 +159,7 @@ class Cache:
         if similar is None or meaner is None or said is None:
             return None
         text, rest = said
-        if not text or len(text) > MAX_CHARS or text.isspace():
+        if len(text) > MAX_CHARS or not is_english(text):
             return None
         controls = place.controls
         family = family_of(

@@ -53,11 +53,22 @@ _NEGATED: Final = re.compile(r"(?:n't|n’t)\Z")
 _EMPTY: Final = """
     a an the of is are was were be been am do does did can could would should will shall may might must has have had
     i me we us you it its they them their this that these those there here please
-    and or if then as at so just also very really tell explain give show what which how to for with by via
+    and or if then as at so just also very really tell explain give show what which how to for with by via about in into
 """
 """Words that say little; their order and number are free."""
+_FOREIGN_WORDS: Final = """
+    ist sind der das dem den des ein eine einen und oder nicht kein keine ohne wie wo wer wann warum wieso ich wir
+    mein meine kann muss soll auf aus bei mit nach von zu im zum zur fuer ueber
+    le les du des une est et ne pas sans jamais je tu nous vous mon mes que qui quoi quel quelle comment pourquoi dans
+    avec pour sur el los las una es y sin nunca yo mi como cual cuando donde por para que quien con del
+    il lo gli che non senza mai di da per come quando dove perche sono e ed o os um uma sem nunca eu meu minha ao da
+    het een niet geen zonder hoe waar wie waarom ik wij mijn van naar bij met op
+"""
 _OPPOSITE: Final = frozenset(_OPPOSITES.split())
 _LITTLE: Final = frozenset(_EMPTY.split())
+_FOREIGN: Final = frozenset(_FOREIGN_WORDS.split()) - _LITTLE - _OPPOSITE
+_ENGLISH_SHARE: Final = 0.25
+"""Of a question's words, so many at least are English little words, or words with an opposite."""
 MAX_WORDS: Final = 96
 SHORT_WORDS: Final = 8
 """Up to so many words that carry it, a question's vector moves with each of them."""
@@ -83,6 +94,14 @@ def _words(text: str) -> list[tuple[str, bool, bool]]:
         found.append((piece, begins, bool(quote)))
         begins = piece[-1] in _SENTENCE_ENDS
     return found
+
+
+def is_english(text: str) -> bool:
+    """Whether the words above are its language's; where they are not, nothing would hold a question and its opposite
+    apart."""
+    words = [word.lower() for word, _, _ in _words(text)]
+    known = sum(word in _LITTLE or word in _OPPOSITE for word in words)
+    return known >= _ENGLISH_SHARE * max(1, len(words)) and _FOREIGN.isdisjoint(words)
 
 
 def telling(text: str) -> tuple[str, ...]:

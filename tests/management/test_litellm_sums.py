@@ -45,6 +45,9 @@ CREATE TABLE "LiteLLM_DailyUserSpend" (id TEXT PRIMARY KEY, user_id TEXT, date T
 CREATE TABLE "LiteLLM_DailyTeamSpend" (id TEXT PRIMARY KEY, team_id TEXT, api_key TEXT);
 CREATE TABLE "LiteLLM_DailyTagSpend" (id TEXT PRIMARY KEY, tag TEXT, date TEXT, spend DOUBLE PRECISION,
   prompt_tokens BIGINT, completion_tokens BIGINT, api_requests BIGINT);
+CREATE TABLE "LiteLLM_DailyEndUserSpend" (id TEXT PRIMARY KEY, end_user_id TEXT, date TEXT, api_key TEXT, model TEXT,
+  model_group TEXT, custom_llm_provider TEXT, prompt_tokens BIGINT, completion_tokens BIGINT, spend DOUBLE PRECISION,
+  api_requests BIGINT);
 CREATE TABLE "LiteLLM_AuditLog" (id TEXT PRIMARY KEY, updated_at TIMESTAMP, changed_by TEXT, changed_by_api_key TEXT,
   action TEXT, table_name TEXT, object_id TEXT, before_value JSONB, updated_values JSONB);
 INSERT INTO "LiteLLM_OrganizationTable" (organization_id, organization_alias, budget_id, models, spend, metadata)
@@ -58,6 +61,8 @@ INSERT INTO "LiteLLM_DailyUserSpend" (id, user_id, date, api_key, model, model_g
   ('3', NULL, 'no day', repeat('a', 64), 'x', NULL, NULL, 1, 0, 0, 0, 0);
 INSERT INTO "LiteLLM_DailyTeamSpend" VALUES ('1', 't1', repeat('b', 64));
 INSERT INTO "LiteLLM_DailyTagSpend" VALUES ('1', 'prod', '2024-10-04', 0.25, 3, 4, 2);
+INSERT INTO "LiteLLM_DailyEndUserSpend" VALUES
+  ('1', 'c1', '2024-10-04', repeat('a', 64), 'gpt-4o-2024', 'gpt-4o', 'openai', 40, 4, 0.375, 2);
 INSERT INTO "LiteLLM_VerificationToken" (token, key_alias, team_id, user_id, spend) VALUES
   (repeat('a', 64), 'the-key', 't1', 'ann', 3.0);
 """
@@ -102,14 +107,16 @@ def test_daily_sums_go_in_once_and_what_has_come_since_is_added(source: str, des
     before = dump(source)
     lines = take(source, desk)
     assert dump(source) == before, "the source is only read"
-    assert "daily sums: 4 found, 3 taken or added to, 0 there already" in lines
-    assert "LiteLLM_DailyUserSpend: 1 left out: no id, day or tag" in lines
+    assert "daily sums: 5 found, 4 taken or added to, 0 there already" in lines
+    assert "LiteLLM_DailyUserSpend: 1 left out: no id, day or owner" in lines
     for _ in range(2):
         # A budget's window counts what was spent in it; the owners' figures are LiteLLM's, neither more nor less.
         assert spent(desk, "key", KEY, DAY, DAY + DAY_MS) == 2.5
         assert spent(desk, "team", "t1") == spent(desk, "user", "ann") == spent(desk, "team_member", "t1/ann") == 3.0
         assert spent(desk, "organization", "acme", DAY_BEFORE, DAY) == 0.5, "of a key that is deleted since"
         assert spent(desk, "tag", "prod") == 0.25
+        assert spent(desk, "customer", "c1", DAY, DAY + DAY_MS) == 0.375
+        assert desk.ask("customer_info", end_user_id="c1")["spend"] == pytest.approx(0.5)
         assert desk.ask("key_info", key=KEY)["info"]["spend"] == pytest.approx(3.0)
         assert desk.ask("team_info", team_id="t1")["team_info"]["spend"] == pytest.approx(100.125)
         assert desk.ask("user_info", user_id="ann")["user_info"]["spend"] == pytest.approx(3.25)
@@ -119,7 +126,7 @@ def test_daily_sums_go_in_once_and_what_has_come_since_is_added(source: str, des
         take(source, desk)
     execute(source, "UPDATE \"LiteLLM_DailyUserSpend\" SET spend = spend + 1, api_requests = 7 WHERE id = '1'")
     execute(source, "UPDATE \"LiteLLM_VerificationToken\" SET spend = spend + 1 WHERE user_id = 'ann'")
-    assert "daily sums: 4 found, 1 taken or added to, 2 there already" in take(source, desk)
+    assert "daily sums: 5 found, 1 taken or added to, 3 there already" in take(source, desk)
     assert desk.ask("key_info", key=KEY)["info"]["spend"] == pytest.approx(4.0)
     assert desk.ask("organization_info", organization_id="acme")["spend"] == pytest.approx(8.0)
     report = desk.ask("spend_report", group_by="team", start_date="2024-10-04", end_date="2024-10-04")
@@ -129,11 +136,11 @@ def test_daily_sums_go_in_once_and_what_has_come_since_is_added(source: str, des
 def test_owners_that_an_earlier_version_imported_have_not_spent_twice(source: str, desk: Desk) -> None:
     """They came with all that LiteLLM's row said, before the daily sums did."""
     days = 'ALTER TABLE "LiteLLM_Daily{}Spend" RENAME TO "Hidden{}"'
-    for name in ("User", "Tag"):
+    for name in ("User", "EndUser", "Tag"):
         execute(source, days.format(name, name))
     take(source, desk)
     assert desk.ask("key_info", key=KEY)["info"]["spend"] == pytest.approx(3.0)
-    for name in ("User", "Tag"):
+    for name in ("User", "EndUser", "Tag"):
         execute(source, f'ALTER TABLE "Hidden{name}" RENAME TO "LiteLLM_Daily{name}Spend"')
     take(source, desk)
     assert desk.ask("key_info", key=KEY)["info"]["spend"] == pytest.approx(3.0)

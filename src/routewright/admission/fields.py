@@ -20,6 +20,7 @@ _HOLDERS = {
     "tag": "this tag",
     "model_per_key": "this key, of this model,",
     "model_per_team": "this key's team, of this model,",
+    "model_per_user": "this key's user, of this model,",
     "organization": "this key's organization",
     "organization_member": "this member of the organization",
     "model_per_organization": "this key's organization, of this model,",

@@ -21,7 +21,8 @@ TIMEOUT_S = 5.0
 FIRST_WAIT_S, MOST_WAIT_S = 1.0, 60.0
 TRIES = 20
 """Some quarter of an hour; a webhook that is away for longer misses it."""
-_ID_FIELDS = {"key": "token", "team": "team_id", "user": "user_id", "customer": "customer_id"}
+_ID_FIELDS = {"key": "token", "team": "team_id", "user": "user_id", "customer": "customer_id",
+              "organization": "organization_id"}  # fmt: skip
 log = logging.getLogger("routewright")
 
 

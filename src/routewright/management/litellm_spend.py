@@ -1,7 +1,8 @@
 """What a LiteLLM database says was spent: its daily sums, as rows of ours.
 
-LiteLLM keeps the same calls in a table for each kind of owner. Those by user hold all of them, with the key; a key's
-team and organization are looked up, so that every sum is taken once. The tables by tag are beside that.
+LiteLLM keeps the same calls in a table for each kind of owner. That by user holds all of them, with the key; a key's
+team and organization are looked up, so that every sum is taken once. Rows by end user are parts of those by user, and
+what is known by tag stands beside all of that.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from routewright.store.imported import Daily
 from routewright.types import NUSD_PER_USD
 
 BY_USER, BY_TEAM, BY_TAG = "LiteLLM_DailyUserSpend", "LiteLLM_DailyTeamSpend", "LiteLLM_DailyTagSpend"
+BY_CUSTOMER = "LiteLLM_DailyEndUserSpend"
 KEYS, DELETED_KEYS, TEAMS = "LiteLLM_VerificationToken", "LiteLLM_DeletedVerificationToken", "LiteLLM_TeamTable"
-READ = (BY_USER, BY_TEAM, BY_TAG, DELETED_KEYS)
+READ = (BY_USER, BY_TEAM, BY_TAG, BY_CUSTOMER, DELETED_KEYS)
 """What is read for it beside the tables that are taken anyway."""
 MOST = 2**53
 _FIGURES = ("prompt_tokens", "completion_tokens", "cache_read_input_tokens", "cache_creation_input_tokens",
@@ -32,11 +34,20 @@ class Days:
         self.rows: list[Daily] = []
         self.left_out: dict[str, int] = defaultdict(int)
         self._totals: dict[tuple[str, tuple[str, ...]], int] = defaultdict(int)
+        users: dict[tuple[str, ...], str] = {}
         for source in tables[BY_USER]:
             key_hash = _text(source.get("api_key"))
             team_id = teams.get(key_hash, "")
-            self._take(BY_USER, source, key_hash=key_hash, user_id=_text(source.get("user_id")), team_id=team_id,
+            user_id = users[_what(source)] = _text(source.get("user_id"))
+            self._take(BY_USER, source, key_hash=key_hash, user_id=user_id, team_id=team_id,
                        organization_id=organizations.get(key_hash, ""))  # fmt: skip
+        for source in tables[BY_CUSTOMER]:
+            key_hash, customer_id = _text(source.get("api_key")), _text(source.get("end_user_id"))
+            if customer_id and _what(source) in users:
+                self._take(BY_CUSTOMER, source, key_hash=key_hash, user_id=users[_what(source)],
+                           team_id=teams.get(key_hash, ""), customer_id=customer_id)  # fmt: skip
+            else:
+                self.left_out[BY_CUSTOMER] += 1
         for source in tables[BY_TAG]:
             tag = _text(source.get("tag"))
             if tag:
@@ -49,7 +60,7 @@ class Days:
         return self._totals.get((table, identity), 0)
 
     def _take(self, name: str, source: Source, *, key_hash: str = "", user_id: str = "", team_id: str = "",
-              organization_id: str = "", tag: str = "") -> None:  # fmt: skip
+              organization_id: str = "", tag: str = "", customer_id: str = "") -> None:  # fmt: skip
         day = _day_ms(source.get("date"))
         source_id = source.get("id")
         if day is None or not source_id:
@@ -60,14 +71,23 @@ class Days:
         model = _text(source.get("model_group")) or _text(source.get("model"))
         provider = _text(source.get("custom_llm_provider"))
         self.rows.append(
-            Daily(name, str(source_id), day, key_hash, user_id, team_id, organization_id, model, provider, figures, tag)
-        )
+            Daily(name, str(source_id), day, key_hash, user_id, team_id, organization_id, model, provider, figures, tag,
+                  customer_id)
+        )  # fmt: skip
+        if customer_id:
+            self._totals[("customers", (customer_id,))] += cost
+            return
         for table, identity in (
             ("keys", (key_hash,)), ("users", (user_id,)), ("teams", (team_id,)), ("organizations", (organization_id,)),
             ("team_members", (team_id, user_id)), ("organization_members", (organization_id, user_id)),
         ):  # fmt: skip
             if all(identity):
                 self._totals[(table, identity)] += cost
+
+
+def _what(source: Source) -> tuple[str, ...]:
+    """By which a row by end user is found to be a part of one by user."""
+    return tuple(_text(source.get(name)) for name in ("date", "api_key", "model", "custom_llm_provider"))
 
 
 def _belonging(tables: Mapping[str, list[Source]]) -> tuple[dict[str, str], dict[str, str]]:
@@ -103,6 +123,6 @@ def _day_ms(value: Any) -> int | None:
 
 def told(days: Days, taken: int, tables: Mapping[str, Iterable[Source]]) -> list[str]:
     """Lines of the report."""
-    found = sum(len(list(tables[name])) for name in (BY_USER, BY_TAG))
+    found = sum(len(list(tables[name])) for name in (BY_USER, BY_CUSTOMER, BY_TAG))
     lines = [f"daily sums: {found} found, {taken} taken or added to, {len(days.rows) - taken} there already"]
-    return lines + [f"{name}: {count} left out: no id, day or tag" for name, count in days.left_out.items() if count]
+    return lines + [f"{name}: {count} left out: no id, day or owner" for name, count in days.left_out.items() if count]

@@ -37,6 +37,8 @@ class Daily(NamedTuple):
     figures: Figures
     tag: str = ""
     """Where there is one, the rest of the owners is not: a call's tags are summed beside its owners."""
+    customer_id: str = ""
+    """Where there is one, the row is a part of another without: it takes away there what it adds here."""
 
 
 def take(connection: Connection, rows: Sequence[Daily]) -> int:
@@ -59,8 +61,10 @@ def take(connection: Connection, rows: Sequence[Daily]) -> int:
         # What it would have cost otherwise is not known: nothing was saved.
         sums = (cost, cost, prompt, completion, cached, creation, requests, failed, 0)
         owners = (row.key_hash, row.user_id, row.team_id)
-        _sum(hours, (row.day_at_ms, *owners, "", row.model, row.provider), sums)
-        if row.organization_id:
+        _sum(hours, (row.day_at_ms, *owners, row.customer_id, row.model, row.provider), sums)
+        if row.customer_id:
+            _sum(hours, (row.day_at_ms, *owners, "", row.model, row.provider), [-each for each in sums])
+        elif row.organization_id:
             _sum(organizations, (row.day_at_ms, row.organization_id, *owners, row.model, row.provider), sums)
     add_sums(connection, hours, organizations)
     add_tags(connection, tags)

@@ -88,6 +88,12 @@ EXACT: dict[str, Endpoint] = {
     "/guardrails/list": _control("guardrails_list", GET, Access.KEY),
     "/v2/guardrails/list": _control("guardrails_list", GET, Access.KEY),
     "/guardrails/apply_guardrail": _control("apply_guardrail", POST, Access.KEY),
+    "/config/update": _control("config_update", POST, Access.KEY),
+    "/config/list": _control("config_list", GET, Access.KEY),
+    "/config/field/update": _control("config_field_update", POST, Access.KEY),
+    "/config/field/info": _control("config_field_info", GET, Access.KEY),
+    "/config/field/delete": _control("config_field_delete", POST, Access.KEY),
+    "/fallback": _control("fallback_create", POST, Access.KEY),
     "/config/reload": _control("config_reload", POST, Access.MASTER),
     "/model/info": _control("model_info", GET, Access.KEY),
     "/v2/model/info": _control("model_info", GET, Access.KEY),
@@ -167,6 +173,7 @@ EXACT: dict[str, Endpoint] = {
     "/global/spend/report": _stored("spend_report", GET),
 }
 KEY_REGENERATE = _stored("key_regenerate")
+FALLBACK = _control("fallback", ("GET", "DELETE"), Access.KEY)
 MODEL_PATCH = _stored("model_patch", ("PATCH",))
 UI = Endpoint(name="ui", methods=("GET", "HEAD", "POST"), access=Access.OPEN, is_proxied=False)
 """Every page for people, and what they do there: who is logged in is looked at behind it."""
@@ -197,6 +204,7 @@ _GEMINI_SUFFIXES = {
     ":streamGenerateContent": GENERATE,
     ":countTokens": COUNT_CONTENT,
 }
+_FALLBACK_PREFIX = "/fallback/"
 _RESPONSE_PREFIX = "/responses/"
 _BETWEEN = (
     ("/responses/", "/input_items", RESPONSE_ITEMS),
@@ -236,6 +244,8 @@ def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
     short = path[3:] if path.startswith("/v1/") else path
     if short.startswith(_MODEL_PREFIX) and len(short) > len(_MODEL_PREFIX):
         return MODEL, short[len(_MODEL_PREFIX) :]
+    if short.startswith(_FALLBACK_PREFIX) and len(short) > len(_FALLBACK_PREFIX):
+        return FALLBACK, short[len(_FALLBACK_PREFIX) :]
     for start, end, endpoint in _BETWEEN:
         middle = short[len(start) : -len(end)]
         if short.startswith(start) and short.endswith(end) and middle and "/" not in middle:
@@ -257,6 +267,7 @@ def every() -> list[tuple[str, Endpoint]]:
     named = [
         ("/models/{}", MODEL),
         ("/responses/{}", RESPONSE),
+        ("/fallback/{}", FALLBACK),
         *google,
         *((f"{start}{{}}{end}", endpoint) for start, end, endpoint in _BETWEEN),
     ]

@@ -92,6 +92,18 @@ class Crossing(msgspec.Struct, frozen=True, kw_only=True):
     """0: never."""
 
 
+class ConfigWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings to change while serving; without `writes` only who asks is looked at."""
+
+    key_hash: str
+    is_master: bool
+    request_id: str | None
+    seen: dict[str, dict[str, Any]]
+    """What was changed before, as the caller saw it: section -> name -> value."""
+    writes: list[tuple[str, str, Any]]
+    """Section, name and value; None: as the file has it."""
+
+
 class ManageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request of the management API, after the front has found its endpoint and its key."""
 

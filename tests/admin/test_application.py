@@ -58,6 +58,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
             reload_config=nothing,
             spent=nothing,
             health_checks=None,
+            config=None,
         )
     )
 
@@ -69,7 +70,12 @@ def document(app: FastAPI) -> dict[str, Any]:
     return found
 
 
-MODEL_PATHS = {("/models/{model:path}", "GET"), ("/v1/models/{model:path}", "GET")}
+MODEL_PATHS = {
+    (prefix + path, method)
+    for prefix in ("", "/v1")
+    for path, method in (("/models/{model:path}", "GET"), ("/fallback/{model:path}", "GET"),
+                         ("/fallback/{model:path}", "DELETE"))
+}  # fmt: skip
 
 
 def of_table() -> set[tuple[str, str]]:
@@ -194,7 +200,7 @@ def test_document_describes_each_endpoint_once_with_its_methods_and_rights(docum
         endpoint, _ = endpoints.find(path.replace("{model}", "m").replace("{name}", "n"), verb.upper())
         assert bool(operation.get("security")) == (endpoint.access != Access.OPEN), path
     without_prefix = [re.sub("^/v1(?=/)", "", path) for path in document["paths"]]
-    named = {"/models/{model}", "/key/{name}/regenerate", "/model/{name}/update"}
+    named = {"/models/{model}", "/fallback/{model}", "/key/{name}/regenerate", "/model/{name}/update"}
     named |= {
         f"/v1beta/models/{{model}}:{verb}" for verb in ("generateContent", "streamGenerateContent", "countTokens")
     }

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from routewright import __version__
 from routewright.admin.cache import add_cache
 from routewright.admin.config import add_config
+from routewright.admin.config_values import add_config_values
 from routewright.admin.control import Control, ErrorBody, answer_error
 from routewright.admin.guardrails import add_guardrails
 from routewright.admin.health import add_health
@@ -40,6 +41,7 @@ def make_application(control: Control) -> FastAPI:
         add_spend(app, control, prefix)
         add_tools(app, control, prefix)
         add_config(app, control, prefix)
+        add_config_values(app, control, prefix)
         add_cache(app, control, prefix)
         add_guardrails(app, control, prefix)
     add_pages(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
@@ -20,8 +21,26 @@ from routewright.health_checks import HealthChecks
 from routewright.reloading import Difference
 from routewright.routing.feedback import Feedback
 from routewright.routing.live import LiveRouters
-from routewright.settings import BudgetSettings, DeploymentSettings
-from routewright.types import HttpRequest
+from routewright.settings import BudgetSettings, DeploymentSettings, Settings
+from routewright.types import Caller, HttpRequest
+
+Values = dict[str, dict[str, Any]]
+"""Section -> name -> value."""
+
+
+class ConfigDesk(Protocol):
+    """Settings that may be changed while serving; `app.overrides` has it."""
+
+    changeable: Mapping[str, Mapping[str, str]]
+    """Section -> name -> what it is for."""
+
+    async def look(self, caller: Caller) -> tuple[Values, Values]:
+        """(what the file says, what was changed). Raises PermissionDenied for who is no administrator."""
+
+    async def write(
+        self, caller: Caller, request_id: str, seen: Values, writes: Sequence[tuple[str, str, Any]]
+    ) -> Settings:
+        """Change settings everywhere, None: back to the file's; the configuration as it is then."""
 
 
 @dataclass(slots=True)
@@ -47,6 +66,7 @@ class Control:
     spread_flush: Callable[[], None]
     """Tell the other workers to forget what they keep."""
     health_checks: HealthChecks
+    config: ConfigDesk
     provider_budgets: Mapping[str, BudgetSettings] = field(default_factory=dict)
     deployments: Sequence[DeploymentSettings] = ()
     """What is served, by its settings."""

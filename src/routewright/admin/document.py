@@ -45,7 +45,8 @@ def described(app: FastAPI) -> dict[str, Any]:
     for path, endpoint in endpoints.every():
         if endpoint.is_stored:
             document["paths"][path.replace("{}", "{name}")] = _stored_operations(path, endpoint)
-    for path, endpoint in [*endpoints.paths(), ("/v1/models/{model}", endpoints.MODEL)]:
+    named_ones = [("/v1/models/{model}", endpoints.MODEL), ("/fallback/{model}", endpoints.FALLBACK)]
+    for path, endpoint in [*endpoints.paths(), *named_ones]:
         for operation in document["paths"].get(path, {}).values():
             if endpoint.access != Access.OPEN:
                 operation["security"] = [{"master key" if endpoint.access == Access.MASTER else "key": []}]

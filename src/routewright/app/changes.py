@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from routewright.admission.counters import Counters
+from routewright.config.overrides import Overrides
 from routewright.config.problems import ConfigError
 from routewright.config.stored import read_stored
 from routewright.errors import Conflict, GatewayError, InvalidRequest, StorageUnavailable
@@ -19,7 +20,8 @@ from routewright.reloading import ConfigWatch, Difference, difference, in_force
 from routewright.settings import DeploymentSettings, Settings
 from routewright.storage import Storage
 
-Load = Callable[[], Settings]
+Load = Callable[[Overrides], Settings]
+"""The configuration's file, with what was changed while serving laid over it."""
 Models = tuple[DeploymentSettings, ...]
 log = logging.getLogger("routewright")
 
@@ -42,11 +44,13 @@ class Changes:
         self.stored: Models = ()
         self.knows_models = False
         """The store has said which models it keeps."""
+        self.overrides: Overrides = {}
+        """Settings that were changed while serving."""
         self._load = load
         self._storage = storage
         self._counters = counters
         self._apply = apply
-        self._are_models_stale = False
+        self._are_models_stale = self._are_overrides_stale = False
         self._reasons_told: set[str] = set()
         self._watch = ConfigWatch(settings.config_files)
         self._config_loads_seen = counters.config_loads
@@ -70,6 +74,8 @@ class Changes:
             self.run_soon(self._follow_config())
         if self._are_models_stale and self._storage.is_connected:
             self.run_soon(self._refresh_models())
+        if self._are_overrides_stale and self._storage.is_connected:
+            self.run_soon(self._refresh_overrides())
 
     def follow(self) -> None:
         """Read the configuration again, where there is a file."""
@@ -88,7 +94,7 @@ class Changes:
         if self._load is None:
             raise Conflict("this gateway was started without a configuration file")
         try:
-            read = await asyncio.to_thread(self._load)
+            read = await asyncio.to_thread(self._load, self.overrides)
         except (ConfigError, ValueError) as error:
             raise InvalidRequest(str(error)) from error
         before = self.settings
@@ -108,10 +114,28 @@ class Changes:
             log.error("the configuration stays as it was: %s", error.message)
 
     async def _models_changed(self, changes: list[Change]) -> None:
-        """A model was added, changed or taken out."""
+        """A model was added, changed or taken out, or a setting changed."""
+        if self._load is not None and any(change.kind in ("config", "all") for change in changes):
+            self._are_overrides_stale = True
+            await self._refresh_overrides()
         if any(change.kind in ("model", "all") for change in changes):
             self._are_models_stale = True
             await self._refresh_models()
+
+    async def _refresh_overrides(self) -> None:
+        """Ask for the settings that were changed; where they can't be had now, the tick tries again."""
+        self._are_overrides_stale = False
+        try:
+            found = msgspec.msgpack.decode(await self._storage.ask("config"), type=dict[str, dict[str, Any]])
+        except StorageUnavailable:
+            self._are_overrides_stale = True
+            return
+        except GatewayError as error:  # such as of a store's process of the version before, which ends soon
+            log.warning("settings changed while serving are not known: %s", error.message)
+            return
+        if found != self.overrides:
+            self.overrides = found
+            await self._follow_config()
 
     async def _refresh_models(self) -> None:
         """Ask for the stored models; where they can't be had now, the tick tries again."""

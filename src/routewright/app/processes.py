@@ -69,7 +69,7 @@ def serve(settings: Settings, load: Load | None = None) -> int:
             current = settings
             if counters.config_loads and load is not None:  # this worker takes the place of one that died
                 with contextlib.suppress(ConfigError, ValueError):
-                    current = in_force(settings, load())
+                    current = in_force(settings, load({}))
             return WorkerProcess(current, counters, worker, load, on_ready=on_ready).run(listener)
 
         supervisor = Supervisor(run_worker, sockets, counters.forget_worker, start_successor)

@@ -36,6 +36,7 @@ from routewright.app.changes import Changes, Load, Models
 from routewright.app.derived import adjustable, cache_type, callbacks, has_budgets, keeper_settings, server_tls, told_by
 from routewright.app.ending import Ending
 from routewright.app.front import Application
+from routewright.app.overrides import ConfigDesk
 from routewright.around import Around
 from routewright.auth import Keys
 from routewright.carriage.line import Carriage
@@ -124,6 +125,7 @@ class WorkerProcess:
         """`load` reads the configuration again; None where there is no file behind it. `on_ready` is called when it
         serves. `start_successor`: where this is the gateway's only process, and no supervisor does that."""
         self._healths: dict[str, Health] = {}
+        self._load = load
         self._counters = counters
         self._slot = counters.slot(worker)
         self._on_ready = on_ready
@@ -393,6 +395,7 @@ class WorkerProcess:
             rails=lambda: self.gateway.around.rails,
             spread_flush=self._spread_flush,
             health_checks=self.health_checks,
+            config=ConfigDesk(self.storage, self._load, lambda: self.changes.settings),
         )
         self._tell_control()
         return make_application(self._control)

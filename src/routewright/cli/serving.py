@@ -46,6 +46,7 @@ def _serve(options: argparse.Namespace) -> int:
     from routewright.app.processes import serve
     from routewright.config import ConfigError, load_settings
     from routewright.config.environment import with_environment
+    from routewright.config.overrides import Overrides
     from routewright.settings import ServerSettings, Settings
 
     logs.configure()
@@ -63,15 +64,17 @@ def _serve(options: argparse.Namespace) -> int:
         tls_key=options.tls_key,
     )
 
-    def load() -> Settings:
-        settings = load_settings(options.config, environ=os.environ, lenient=options.lenient_config, server=server)
+    def load(overrides: Overrides) -> Settings:
+        settings = load_settings(
+            options.config, environ=os.environ, lenient=options.lenient_config, server=server, overrides=overrides
+        )
         settings = with_environment(settings, os.environ)
         if options.debug:
             settings = dataclasses.replace(settings, logs=dataclasses.replace(settings.logs, level="DEBUG"))
         return settings
 
     try:
-        settings = load()
+        settings = load({})
     except (ConfigError, ValueError) as error:
         fail(str(error))
     logs.configure(level=settings.logs.level, as_json=settings.logs.as_json)

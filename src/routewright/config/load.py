@@ -22,6 +22,7 @@ from routewright.config.keys import check_key_models, read_keys
 from routewright.config.model_names import ModelNames
 from routewright.config.named_credentials import Credentials
 from routewright.config.oidc import read_oidc
+from routewright.config.overrides import Overrides, lay_over
 from routewright.config.pass_through import pass_through_endpoints
 from routewright.config.privacy import read_prompts
 from routewright.config.problems import ConfigError, in_file_order, shown
@@ -47,14 +48,19 @@ def load_settings(
     server: ServerSettings | None = None,
     limits: FrontLimits | None = None,
     upstream: UpstreamSettings | None = None,
+    overrides: Overrides | None = None,
 ) -> Settings:
     """The file at `path`, and what it includes, as settings.
 
-    `lenient`: unknown keys are warnings. `server`, `limits` and `upstream` are what the file's words are laid over.
+    `lenient`: unknown keys are warnings. `server`, `limits` and `upstream` are what the file's words are laid over,
+    `overrides` what was changed while serving, which is laid over the file's words.
     Opens nothing but these files, changes nothing. Raises ConfigError with every problem found.
     """
     files: list[Path] = []
-    settings = _build(read_tree(path, files), environ, lenient, server, limits, upstream)
+    root = read_tree(path, files)
+    if overrides:
+        lay_over(root, overrides)
+    settings = _build(root, environ, lenient, server, limits, upstream)
     return replace(settings, config_path=path, config_files=tuple(files))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,15 @@ class Node:
 
     def problem(self, field: str, message: str, suggestion: str | None = None) -> Problem:
         return Problem(self.file, self.line, field, message, suggestion)
+
+
+def tree_of(value: Any, file: str) -> Node:
+    """Plain JSON as a tree."""
+    if isinstance(value, Mapping):
+        return Node({str(key): tree_of(entry, file) for key, entry in value.items()}, file, 1, 1)
+    if isinstance(value, list):
+        return Node([tree_of(entry, file) for entry in value], file, 1, 1)
+    return Node(value, file, 1, 1)
 
 
 def parse_text(text: str, file: str) -> Node:

@@ -12,7 +12,7 @@ from typing import Any
 from routewright.config.deployments import Deployments
 from routewright.config.named_credentials import Credentials
 from routewright.config.section import ENVIRONMENT, Notes, Section
-from routewright.config.source import Node
+from routewright.config.source import tree_of
 from routewright.settings import DeploymentSettings
 
 FILE = "store"
@@ -48,9 +48,9 @@ def _read(entry: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[list[De
     notes = Notes(environ, lenient=True)
     notes.may_read_files = False
     shown = {name: entry[name] for name in ("model_name", "litellm_params", "model_info") if name in entry}
-    top = Section(_node({}), "", notes)
-    deployments = Deployments(notes, Credentials(top), Section(_node({}), "", notes), drops_unsupported=False)
-    deployments.read(Section(_node(shown), "", notes))
+    top = Section(tree_of({}, FILE), "", notes)
+    deployments = Deployments(notes, Credentials(top), Section(tree_of({}, FILE), "", notes), drops_unsupported=False)
+    deployments.read(Section(tree_of(shown, FILE), "", notes))
     deployments.finish()
     if notes.errors:
         return [], [str(problem) for problem in notes.errors]
@@ -67,12 +67,3 @@ def _refused_variable(value: Any) -> str | None:
         name = value[len(ENVIRONMENT) :].strip()
         return None if _VARIABLE.match(name) else name
     return None
-
-
-def _node(value: Any) -> Node:
-    """Plain JSON as a tree."""
-    if isinstance(value, Mapping):
-        return Node({str(key): _node(entry) for key, entry in value.items()}, FILE, 1, 1)
-    if isinstance(value, list):
-        return Node([_node(entry) for entry in value], FILE, 1, 1)
-    return Node(value, FILE, 1, 1)

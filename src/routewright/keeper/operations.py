@@ -14,12 +14,12 @@ from routewright.errors import StorageUnavailable
 from routewright.grants import AccessGroups, AuditNote, Person
 from routewright.keeper.adjusting import Adjusting
 from routewright.keeper.alerts import Alerts
-from routewright.management import audit, glance, people, sessions
+from routewright.management import audit, config_values, glance, people, sessions
 from routewright.management.answer import answer
 from routewright.management.grants import customers_of, grants_of
 from routewright.management.models import stored_models
 from routewright.management.seal import Seal
-from routewright.storage import Adjustable, Crossing, KeeperSettings, ManageRequest
+from routewright.storage import Adjustable, ConfigWrite, Crossing, KeeperSettings, ManageRequest
 from routewright.store import kept
 from routewright.store.database import Database, now_ms
 from routewright.store.follower import Follower
@@ -63,6 +63,17 @@ def _grants(tools: Tools, body: msgspec.Raw) -> Any:
 def _customers(tools: Tools, body: msgspec.Raw) -> Any:
     ids = msgspec.msgpack.decode(body, type=list[str] | None)
     return tools.database.read(lambda connection: customers_of(connection, ids))
+
+
+def _config(tools: Tools, body: msgspec.Raw) -> Any:
+    return tools.database.read(config_values.values)
+
+
+def _config_write(tools: Tools, body: msgspec.Raw) -> Any:
+    asked = msgspec.msgpack.decode(body, type=ConfigWrite)
+    if not asked.writes:
+        return tools.database.read(lambda connection: config_values.work(connection, asked))
+    return tools.database.write(lambda connection: config_values.work(connection, asked))
 
 
 def _models(tools: Tools, body: msgspec.Raw) -> Any:
@@ -161,6 +172,8 @@ def _kept_chain(tools: Tools, body: msgspec.Raw) -> Any:
 
 OPERATIONS: dict[str, Operation] = {
     "adjust": Operation(_adjust, needs_database=False),
+    "config": Operation(_config),
+    "config_write": Operation(_config_write, changes=True),
     "alert": Operation(_alert, needs_database=False),
     "customers": Operation(_customers),
     "grants": Operation(_grants),

@@ -15,7 +15,8 @@ from routewright.store.schema import audit, spend_hours
 Row = dict[str, Any]
 KINDS = {"keys": "key", "teams": "team", "team_members": "member", "users": "user", "customers": "customer",
          "budgets": "budget", "models": "model", "organizations": "organization",
-         "organization_members": "organization_member"}  # fmt: skip
+         "organization_members": "organization_member",
+         "config_values": "config"}  # fmt: skip
 _NOT_AUDITED = frozenset({"sealed", "created_at_ms", "updated_at_ms", "created_by", "updated_by"})
 
 

@@ -263,6 +263,17 @@ models = Table(
 )
 """`params`: `litellm_params` without credentials; `sealed`: those, encrypted."""
 
+config_values = Table(
+    "config_values",
+    metadata,
+    _text("section", required=True),
+    _text("name", required=True),
+    _json("value"),
+    *_history(),
+    PrimaryKeyConstraint("section", "name"),
+)
+"""Settings changed while serving, which stand in the place of the configuration's."""
+
 _FAILED = text("error_code IS NOT NULL")
 """Failures are few among many, and looked for by people; a query has to use these very words."""
 

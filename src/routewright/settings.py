@@ -61,6 +61,8 @@ class UpstreamSettings:
     """Time to the first byte. Long: reasoning models think before they speak."""
     idle_timeout_s: float = 60.0
     total_timeout_s: float = 600.0
+    name_fresh_s: float = 30.0
+    """So long an upstream's addresses are taken from memory; then they are looked up again, beside the requests."""
     keepalive_s: float = 60.0
     """An idle upstream connection older than this is closed rather than used."""
     max_head_bytes: int = 64 * 1024

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -340,7 +341,9 @@ class _Connection(asyncio.Protocol):
 class Upstream:
     """The listener and its deployments."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """With `tls` its deployments are at https://localhost."""
+        self._tls = tls
         self.port = 0
         self.connections: set[_Connection] = set()
         self.connections_made = 0
@@ -354,7 +357,7 @@ class Upstream:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024)
+        server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
@@ -371,7 +374,8 @@ class Upstream:
 
     def __getitem__(self, name: str) -> Deployment:
         if name not in self._deployments:
-            self._deployments[name] = Deployment(name, f"http://127.0.0.1:{self.port}/{name}/v1")
+            origin = "http://127.0.0.1" if self._tls is None else "https://localhost"
+            self._deployments[name] = Deployment(name, f"{origin}:{self.port}/{name}/v1")
         return self._deployments[name]
 
     def forget(self) -> None:

@@ -11,6 +11,7 @@ from routewright.deadlines import Deadlines
 from routewright.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from routewright.providers.head import SDK_ORIGIN
 from routewright.settings import UpstreamSettings
+from routewright.upstream.addresses import Addresses
 from routewright.upstream.connection import UpstreamConnection
 from routewright.writes import Writes
 
@@ -39,6 +40,7 @@ class Pool:
         deadlines: Deadlines,
         writes: Writes,
         tls: Callable[[], ssl.SSLContext],
+        addresses: Addresses,
         local_path: Path | None = None,
     ) -> None:
         self._local_path = local_path
@@ -47,6 +49,7 @@ class Pool:
         self._deadlines = deadlines
         self._writes = writes
         self._tls = tls
+        self._addresses = addresses
         self._idle: list[UpstreamConnection] = []
         self._open = 0
 
@@ -83,37 +86,50 @@ class Pool:
         if scheme == SDK_ORIGIN[0]:
             return await self._connect_locally(loop)
         try:
-            _, connection = await asyncio.wait_for(
-                loop.create_connection(
-                    lambda: UpstreamConnection(
-                        self._settings.max_head_bytes, self._writes, self._put_back, self._forget
-                    ),
-                    host,
-                    port,
-                    ssl=self._tls() if scheme == "https" else None,
-                    server_hostname=host if scheme == "https" else None,
-                ),
-                self._settings.connect_timeout_s,
-            )
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                return await self._connect_by_name(loop, host, port, self._tls() if scheme == "https" else None)
         except TimeoutError as error:
+            self._addresses.failed(host)
             raise UpstreamTimeout("the upstream did not take a connection in time") from error
         except ssl.SSLError as error:
             raise UpstreamError("the upstream's TLS certificate or handshake was refused") from error
         except OSError as error:
+            self._addresses.failed(host)
             raise UpstreamUnavailable("the upstream takes no connections") from error
-        return connection
+
+    async def _connect_by_name(
+        self, loop: asyncio.AbstractEventLoop, host: str, port: int, tls: ssl.SSLContext | None
+    ) -> UpstreamConnection:
+        """To the first of the name's addresses that takes one; each gets its share of the time that is left."""
+        addresses = await self._addresses.of(host)
+        end_s = loop.time() + self._settings.connect_timeout_s
+        for place, address in enumerate(addresses):
+            is_last = place == len(addresses) - 1
+            share_s = None if is_last else (end_s - loop.time()) / (len(addresses) - place)
+            try:
+                async with asyncio.timeout(share_s):
+                    _, connection = await loop.create_connection(
+                        self._made, address, port, ssl=tls, server_hostname=host if tls is not None else None
+                    )
+            except (TimeoutError, OSError) as error:
+                if isinstance(error, ssl.SSLError):
+                    raise  # whoever answers there is not the upstream
+                if is_last:
+                    raise
+            else:
+                self._addresses.answered(host, address)
+                return connection
+        raise AssertionError("a name has at least one address")
+
+    def _made(self) -> UpstreamConnection:
+        return UpstreamConnection(self._settings.max_head_bytes, self._writes, self._put_back, self._forget)
 
     async def _connect_locally(self, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
         """To the process beside the gateway, which may still be starting."""
         end_s = loop.time() + LOCAL_START_S
         while True:
             try:
-                _, connection = await loop.create_unix_connection(
-                    lambda: UpstreamConnection(
-                        self._settings.max_head_bytes, self._writes, self._put_back, self._forget
-                    ),
-                    str(self._local_path),
-                )
+                _, connection = await loop.create_unix_connection(self._made, str(self._local_path))
             except OSError as error:
                 if loop.time() >= end_s:
                     raise UpstreamUnavailable("the LiteLLM SDK's process takes no connections") from error
@@ -163,6 +179,7 @@ class Pools:
         self._deadlines = deadlines
         self._writes = writes
         self._pools: dict[Origin, Pool] = {}
+        self._addresses = Addresses(settings.name_fresh_s)
         self.local_path: Path | None = None
         """Socket of the process that holds the LiteLLM SDK."""
         self._tls_context: ssl.SSLContext | None = None
@@ -173,7 +190,7 @@ class Pools:
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = Pool(
-                origin, self._settings, self._deadlines, self._writes, self.tls, self.local_path
+                origin, self._settings, self._deadlines, self._writes, self.tls, self._addresses, self.local_path
             )
         return pool
 
@@ -185,6 +202,7 @@ class Pools:
     def configure(self, settings: UpstreamSettings) -> None:
         """Go by these settings from now on; how TLS is verified is settled at the start."""
         self._settings = settings
+        self._addresses.fresh_s = settings.name_fresh_s
         for pool in self._pools.values():
             pool.configure(settings)
 

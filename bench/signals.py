@@ -12,8 +12,10 @@ import json
 import re
 import signal
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +107,25 @@ def scrape(port: int) -> str:
         return connection.getresponse().read().decode()
     finally:
         connection.close()
+
+
+@contextmanager
+def scraped(server: Server, every_s: float = 5.0) -> Iterator[None]:
+    """Ask for `/metrics` again and again, as Prometheus does; the gateway may come up later, or be gone first."""
+    ends = threading.Event()
+
+    def ask() -> None:
+        while not ends.wait(every_s):
+            with suppress(OSError, http.client.HTTPException):
+                scrape(server.port)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join(15)
 
 
 def check(mode: str, requests: int, before: dict[str, float], after: dict[str, float]) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from routewright import __version__
+from routewright.admission.leases import Sharing
 from routewright.admission.limits import Admission
 from routewright.admission.meters import BudgetMeter
 from routewright.catalog import Catalog
 from routewright.deadlines import TICK_S
+from routewright.record.exports import Exports
 from routewright.record.families import Gauge
 from routewright.record.journal import Journal
 from routewright.record.metrics import OF_DEPLOYMENT, Metrics, labels_of
@@ -25,8 +28,9 @@ DELAY_KEPT_S = 30.0
 _PAGE_BYTES = resource.getpagesize()
 _WORKER = ("worker",)
 _KEY, _TEAM, _USER = ("hashed_api_key", "api_key_alias"), ("team",), ("user",)
-SUM, MOST = True, False
-GAUGES: tuple[tuple[str, str, tuple[str, ...], bool], ...] = (
+SUM, MOST, LEAST = operator.add, max, min
+Merge = Callable[[float, float], float]
+GAUGES: tuple[tuple[str, str, tuple[str, ...], Merge], ...] = (
     ("routewright_build_info", "1, and which version this is", ("version",), MOST),
     ("litellm_in_flight_requests", "Requests that are being answered", (), SUM),
     ("routewright_connections", "Clients that are connected", (), SUM),
@@ -46,6 +50,13 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...], bool], ...] = (
     ("litellm_deployment_rpm_limit", "Requests a minute that a deployment may get", OF_DEPLOYMENT, MOST),
     ("litellm_deployment_tpm_limit", "Tokens a minute that a deployment may get", OF_DEPLOYMENT, MOST),
     ("routewright_deployment_in_flight", "Requests that a deployment is answering", OF_DEPLOYMENT, SUM),
+    ("litellm_remaining_requests_metric", "Requests that a provider said it still takes", OF_DEPLOYMENT, LEAST),
+    ("litellm_remaining_tokens_metric", "Tokens that a provider said it still takes", OF_DEPLOYMENT, LEAST),
+    ("routewright_export_waiting_bytes", "Records that a receiver has still to get", ("receiver",), SUM),
+    ("routewright_valkey_connected", "Workers that reach the Valkey which limits are leased from", (), SUM),
+    ("routewright_valkey_round_trip_seconds", "From a worker's word to the Valkey to its answer", _WORKER, MOST),
+    ("routewright_valkey_machines", "Machines that share limits over the Valkey, this one among them", (), MOST),
+    ("routewright_leases", "Limits and budgets that workers lease from the Valkey", (), SUM),
     ("routewright_router_info", "1 for the router file that serves a route", ("route", "artefact"), MOST),
     ("routewright_router_warnings", "What is wrong with the routers that serve", (), MOST),
     ("routewright_router_reload_failed", "1 while the newest router file was refused", (), MOST),
@@ -59,7 +70,15 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...], bool], ...] = (
     ("litellm_user_max_budget_metric", "US dollars that a user may spend", _USER, MOST),
     ("litellm_user_budget_remaining_hours_metric", "Hours until a user's budget is new", _USER, MOST),
 )
-"""Name, help, labels, and whether several workers' values are added up or the greatest counts."""
+"""Name, help, labels, and what several workers' values make together."""
+_LEFT = (
+    ("litellm_remaining_requests_metric",
+     (b"x-ratelimit-remaining-requests", b"anthropic-ratelimit-requests-remaining")),
+    ("litellm_remaining_tokens_metric", (b"x-ratelimit-remaining-tokens", b"anthropic-ratelimit-tokens-remaining")),
+)  # fmt: skip
+"""In which of an answer's fields a provider tells it. Source: OpenAI, Rate limits; Anthropic, Rate limits."""
+TOLD_KEPT_S = 60.0
+"""Limits are by the minute: what was left before that says nothing about now."""
 _BUDGETS = {"key": "api_key", "team": "team", "user": "user"}
 """Scope of a budget -> LiteLLM's word for it."""
 
@@ -98,10 +117,13 @@ class Vitals:
     admission: Admission
     metrics: Metrics
     delays: Delays
+    exports: Exports
+    sharing: Callable[[], Sharing] | None
+    """None: no Valkey."""
 
     def gauges(self) -> list[Gauge]:
         """Every gauge, always in the same order."""
-        made = {name: Gauge(name, about, labels, is_sum=is_sum) for name, about, labels, is_sum in GAUGES}
+        made = {name: Gauge(name, about, labels, merge) for name, about, labels, merge in GAUGES}
         self._of_worker(made)
         self._of_deployments(made)
         self._of_routers(made)
@@ -121,6 +143,15 @@ class Vitals:
         made["routewright_journal_failing"].set((), self.journal.is_failing)
         made["routewright_journal_unwritten_bytes"].set((), self.journal.unwritten_bytes)
         made["routewright_store_connected"].set((), self.storage.is_connected)
+        for receiver, size in self.exports.waiting_bytes():
+            made["routewright_export_waiting_bytes"].set((receiver,), size)
+        if self.sharing is not None:
+            is_connected, round_trip_s, machines, leases = self.sharing()
+            made["routewright_valkey_connected"].set((), is_connected)
+            made["routewright_valkey_machines"].set((), machines)
+            made["routewright_leases"].set((), leases)
+            if is_connected:
+                made["routewright_valkey_round_trip_seconds"].set(worker, round_trip_s)
 
     def _of_deployments(self, made: dict[str, Gauge]) -> None:
         now = time.monotonic()
@@ -129,6 +160,11 @@ class Vitals:
                 labels, allowance = labels_of(deployment), deployment.allowance
                 made["litellm_deployment_state"].set(labels, _state(deployment.health, now))
                 made["routewright_deployment_in_flight"].set(labels, deployment.health.in_flight)
+                if now - deployment.health.told_s < TOLD_KEPT_S:
+                    for gauge, fields in _LEFT:
+                        left = _number(deployment.health.told, fields)
+                        if left is not None:
+                            made[gauge].set(labels, left)
                 if allowance is not None and allowance.rpm is not None:
                     made["litellm_deployment_rpm_limit"].set(labels, allowance.rpm)
                 if allowance is not None and allowance.tpm is not None:
@@ -166,6 +202,15 @@ def _state(health: Health, now: float) -> int:
     if health.cooldown_until_s > now:
         return OUT
     return PARTIAL if health.consecutive_failures or health.cooldown_until_s else HEALTHY
+
+
+def _number(headers: Mapping[bytes, bytes], fields: Sequence[bytes]) -> int | None:
+    """The first of these that is there and is a whole number."""
+    for name in fields:
+        text = headers.get(name, b"")
+        if text.isdigit() and len(text) < 19:
+            return int(text)
+    return None
 
 
 def _resident_bytes() -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.dialect import chat_completion
 from harness.gateway import MASTER_KEY, TEAM_KEY, Gateway, base_config, deployment, eventually, running
 from harness.upstream import Upstream
 from harness.wire import request_bytes
@@ -88,6 +89,20 @@ def test_routing_and_money_are_told(crew: Gateway) -> None:
     assert value(crew, "litellm_api_key_max_budget_metric", api_key_alias="team") == 1000
     assert 999 < value(crew, "litellm_remaining_api_key_budget_metric", api_key_alias="team") < 1000
     assert value(crew, "routewright_worker_resident_bytes") > 3 * 10_000_000
+
+
+@pytest.mark.parametrize("field", ["x-ratelimit-remaining-{}", "anthropic-ratelimit-{}-remaining"])
+def test_what_a_provider_says_is_left_is_told(crew: Gateway, upstream: Upstream, field: str) -> None:
+    told = {field.format("requests"): "4999", field.format("tokens"): "a lot"}
+    upstream["gpt-4o-mini"].answers(200, chat_completion("hi"), told)
+    try:
+        assert crew.chat("gpt-4o-mini").status == 200
+        found = {name: labels for name, labels in scraped(crew) if "remaining_requests" in name}
+        assert dict(found["litellm_remaining_requests_metric"])["litellm_model_name"] == "gpt-4o-mini"
+        assert value(crew, "litellm_remaining_requests_metric", litellm_model_name="gpt-4o-mini") == 4999
+        assert value(crew, "litellm_remaining_tokens_metric", litellm_model_name="gpt-4o-mini") == 0  # not a number
+    finally:
+        upstream["gpt-4o-mini"].forget()
 
 
 def test_ten_thousand_names_make_no_series(crew: Gateway) -> None:

@@ -58,7 +58,7 @@ def one(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 def test_kubernetes_takes_every_document_of_the_chart(documents: list[dict[str, Any]]) -> None:
     """By Kubernetes' own schemas, strictly: an unknown field is a fault. The templates are rendered by the tests' own
-    small renderer, not by Helm."""
+    small renderer; `test_helm.py` compares it with Helm."""
     for each in documents:
         if each["apiVersion"].startswith("external-secrets.io/"):
             continue  # a resource of somebody else's operator, of which there is no schema here

@@ -107,7 +107,7 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
 
 
 def test_what_a_dashboard_of_litellm_s_reads_is_told() -> None:
-    """COMPAT 9. What is missing is named in docs/metrics.md."""
+    """COMPAT 9. What is missing is named in docs/observability.md."""
     assert EXPORTED.keys() >= {
         "litellm_spend_metric_total", "litellm_total_tokens_metric_total", "litellm_input_tokens_metric_total",
         "litellm_output_tokens_metric_total", "litellm_cached_tokens_metric_total",
@@ -121,5 +121,6 @@ def test_what_a_dashboard_of_litellm_s_reads_is_told() -> None:
         "litellm_deployment_tpm_limit", "litellm_deployment_rpm_limit", "litellm_remaining_api_key_budget_metric",
         "litellm_api_key_max_budget_metric", "litellm_api_key_budget_remaining_hours_metric",
         "litellm_remaining_team_budget_metric", "litellm_team_max_budget_metric",
-        "litellm_team_budget_remaining_hours_metric", "litellm_in_flight_requests",
+        "litellm_team_budget_remaining_hours_metric", "litellm_in_flight_requests", "litellm_remaining_requests_metric",
+        "litellm_remaining_tokens_metric",
     }  # fmt: skip

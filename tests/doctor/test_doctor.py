@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import socket
 import ssl
@@ -17,11 +18,13 @@ from typing import Any
 import pytest
 
 from harness.ports import free_port
+from harness.valkey import ValkeyServer
 from routewright.cli import main
 from routewright.doctor.examine import line
 from routewright.doctor.findings import problem
 from routewright.doctor.machine import of_clock, of_disk, of_limits
 from routewright.doctor.network import of_origins, visit
+from routewright.doctor.shared import State, findings
 from routewright.store.database import Database, sqlite_url
 
 MASTER = "a-master-key-of-good-length"
@@ -198,3 +201,74 @@ def test_certificate_that_nobody_signed_and_a_clock_that_is_told(tmp_path: Path)
 
 def test_report_tells_no_credential() -> None:
     assert "sk-abcdefgh1234" not in line(problem("keys", "got sk-abcdefgh1234", "look"), is_coloured=False)
+
+
+# --- a Valkey -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[ValkeyServer]:
+    server = ValkeyServer()
+    yield server
+    server.close()
+
+
+def shared_by(server: ValkeyServer) -> dict[str, Any]:
+    return {"router_settings": {"redis_host": "127.0.0.1", "redis_port": server.port}}
+
+
+def test_valkey_is_named_with_how_far_it_is_and_what_is_leased(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], valkey: ValkeyServer
+) -> None:
+    valkey.ask("ZADD", "routewright:replicas", 1, "a", 2, "b")
+    valkey.ask("HSET", "routewright:limit:abc:minute", "x", 1)
+    valkey.ask("SET", "somebody-elses:limit:abc:minute", 1)
+    with listening() as port:
+        code, report = examined(tmp_path, capsys, port=port, **shared_by(valkey))
+    assert code == 0
+    (text,) = [each["text"] for each in report["findings"] if each["subject"] == "valkey"]
+    assert re.fullmatch(
+        r"Valkey \d+\.\d+\.\d+, \d+\.\d\d ms away, 1 limits and budgets leased, 2 machines heard of", text
+    )
+
+
+def test_valkey_that_may_throw_leases_away_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], valkey: ValkeyServer
+) -> None:
+    valkey.ask("CONFIG", "SET", "maxmemory", "64mb")
+    valkey.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    try:
+        with listening() as port:
+            code, report = examined(tmp_path, capsys, port=port, **shared_by(valkey))
+    finally:
+        valkey.ask("CONFIG", "SET", "maxmemory", "0")
+    assert code == 0
+    assert "with 64 MiB full it throws keys away (allkeys-lru)" in texts(report, "warning")
+
+
+def test_valkey_that_is_away_or_takes_no_writes_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], valkey: ValkeyServer
+) -> None:
+    valkey.ask("REPLICAOF", "127.0.0.1", "1")
+    try:
+        with listening() as port:
+            code, report = examined(tmp_path, capsys, port=port, **shared_by(valkey))
+        assert code == 1
+        assert "it is a replica" in texts(report, "problem")
+    finally:
+        valkey.ask("REPLICAOF", "NO", "ONE")
+    gone = {"router_settings": {"redis_host": "127.0.0.1", "redis_port": free_port(), "redis_password": "a-password"}}
+    with listening() as port:
+        code, report = examined(tmp_path, capsys, port=port, **gone)
+    assert code == 1
+    assert "not reached" in texts(report, "problem")
+    assert "a-password" not in json.dumps(report)
+
+
+def test_slow_valkey_and_a_full_one_are_told_by_what_it_means() -> None:
+    slow = State(round_trip_s=0.08)
+    assert [each.grade for each in findings(slow, 0.05)] == ["good", "problem"]
+    assert [each.grade for each in findings(State(round_trip_s=0.02), 0.05)] == ["good", "warning"]
+    full = State(round_trip_s=0.001, policy="noeviction", used_bytes=95, most_bytes=100)
+    assert [each.grade for each in findings(full, 0.05)] == ["good", "warning"]
+    assert [each.grade for each in findings(State(round_trip_s=0.001), 0.05)] == ["good"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from admin.test_metrics_served import value
 from harness.gateway import Gateway, base_config, deployment, eventually, running
 from harness.upstream import Upstream
 from harness.valkey import ValkeyServer
@@ -165,3 +166,23 @@ def test_places_of_a_killed_replica_are_free_within_its_lease(pair: Pair, upstre
     kill(one, clients, upstream)
     assert other.chat("counted", key=key, max_tokens=10).status == 429
     eventually(lambda: other.chat("counted", key=key, max_tokens=10).status == 200, within_s=20, what="a place")
+
+
+def test_metrics_tell_how_a_machine_stands_with_the_valkey(shared: Pair) -> None:
+    gateway = shared.gateways[1]
+
+    def told(name: str) -> float:
+        return value(gateway, f"routewright_{name}")
+
+    gateway.chat("gpt-4o", key=KEYS[0])
+    eventually(lambda: told("valkey_connected") == 2, within_s=10, what="both workers")
+    eventually(lambda: told("valkey_machines") == 2, within_s=10, what="both machines")
+    assert told("leases") >= 1
+    eventually(lambda: 0 < told("valkey_round_trip_seconds") < 0.6)
+    shared.note()
+    shared.server.kill()
+    shared.wait_for(AWAY)
+    assert (told("valkey_connected"), told("valkey_round_trip_seconds")) == (0, 0)
+    shared.server.start()
+    shared.wait_for(BACK)
+    assert told("valkey_connected") == 2

@@ -171,7 +171,7 @@ def test_gauges_are_added_up_or_the_greatest_counts(tmp_path: Path) -> None:
     for each, (busy, state) in zip(workers, ((3, 0), (4, 2)), strict=True):
 
         def gauges(busy: int = busy, state: int = state) -> list[Gauge]:
-            summed, worst = Gauge("busy", "b", ()), Gauge("state", "s", ("id",), is_sum=False)
+            summed, worst = Gauge("busy", "b", ()), Gauge("state", "s", ("id",), max)
             summed.set((), busy)
             worst.set(("d",), state)
             return [summed, worst]

@@ -9,6 +9,7 @@ machines.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from routewright.admission.counters import ASKED, FIRST, HELD, LEASE_CELLS, SECOND, TOUCHED, WINDOW, Counters
 from routewright.admission.fields import limit_fields
@@ -49,6 +50,18 @@ PORTION = 20
 _NEVER_MS = 1 << 62
 
 COVERED, WAITS, REFUSED = range(3)
+
+
+class Sharing(NamedTuple):
+    """How a worker stands with the server that leases come from."""
+
+    is_connected: bool
+    round_trip_s: float
+    """Of its last word."""
+    machines: int
+    """That share, as far as was heard."""
+    leases: int
+    """Limits and budgets that this worker asks for."""
 
 
 class Needs:

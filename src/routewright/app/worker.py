@@ -266,6 +266,8 @@ class WorkerProcess:
             admission=self.admission,
             metrics=self.metrics,
             delays=self._delays,
+            exports=self.exports,
+            sharing=None if self.leasing is None else self.leasing.sharing,
         ).gauges
         self._control: Control | None = None
         self._reloads_seen = counters.reloads

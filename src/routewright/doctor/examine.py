@@ -15,6 +15,7 @@ from routewright.config import ConfigError, load_settings
 from routewright.doctor.findings import GOOD, PROBLEM, WARNING, Finding, good, problem, warning
 from routewright.doctor.machine import of_clock, of_disk, of_limits
 from routewright.doctor.network import Origin, of_origins
+from routewright.doctor.shared import of_valkey
 from routewright.errors import GatewayError, clean_secrets
 from routewright.logs import BOLD, DIM, GREEN, RED, RESET, YELLOW
 from routewright.routing.artefact import read_artefact
@@ -71,6 +72,8 @@ def examine(config: Path | None, data_dir: Path, *, workers: int, is_offline: bo
     if settings is not None and not is_offline:
         found, skew = of_origins(_origins(settings), settings.upstream.ssl_verify)
         yield from found
+        if settings.valkey is not None:
+            yield from of_valkey(settings.valkey)
     yield from of_clock(*skew)
     yield from of_disk(data_dir)
     yield from of_limits(workers)

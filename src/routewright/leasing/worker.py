@@ -18,7 +18,7 @@ from functools import partial
 from importlib import resources
 
 from routewright.admission.counters import Counters
-from routewright.admission.leases import Leases, Needs
+from routewright.admission.leases import Leases, Needs, Sharing
 from routewright.admission.meters import BudgetMeter, LimitMeter
 from routewright.admission.questions import BudgetQuestion, LimitQuestion, Question
 from routewright.flow import Signal
@@ -81,7 +81,7 @@ class Leasing:
         self._flushing: asyncio.Handle | None = None
         self._polling: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._beat_s = 0.0
+        self._beat_s = self._round_trip_s = 0.0
         self._turn = self._settling = 0
         leases.on_low = self.tell_soon
         leases.on_away = self._question_of
@@ -124,6 +124,12 @@ class Leasing:
         if connection is not None:
             connection.close()
 
+    def sharing(self) -> Sharing:
+        """How things are now."""
+        is_there = self._state == _THERE
+        machines = self._counters.replicas
+        return Sharing(is_there, self._round_trip_s if is_there else 0.0, machines, len(self._questions))
+
     # --- what admission calls -----------------------------------------------------------------------------------------
 
     def ask_for(self, needs: Needs) -> Signal[None]:
@@ -146,7 +152,7 @@ class Leasing:
             return
         if now - self._beat_s >= BEAT_S:
             self._beat_s = now
-            self._send([self._beat()], self._heard_beat)
+            self._send([self._beat()], partial(self._heard_tick, time.monotonic()))
             if self._state == _SETTLING and self._epoch:
                 self._tell_all(None)  # shares that were taken since
         if self._state == _THERE and self._questions:
@@ -430,6 +436,10 @@ class Leasing:
     def _beat(self) -> Command:
         keys = (self._key("epoch"), self._key("replicas"))
         return ("EVALSHA", self._hashes["beat"], 2, *keys, self._holder, REPLICA_MS, secrets.token_hex(8))
+
+    def _heard_tick(self, sent_s: float, replies: Replies | None) -> None:
+        self._round_trip_s = time.monotonic() - sent_s
+        self._heard_beat(replies)
 
     def _heard_beat(self, replies: Replies | None) -> None:
         if replies is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from routewright.logs import is_terminal, write
@@ -68,6 +68,11 @@ class Exports:
             sent, lost = box.on_tick()
             if sent or lost:
                 self._count(box.name, sent, lost)
+
+    def waiting_bytes(self) -> Iterator[tuple[str, int]]:
+        """What each receiver has still to get."""
+        for box in self._outboxes.values():
+            yield box.name, box.waiting_bytes
 
     def close(self) -> None:
         for box in self._outboxes.values():

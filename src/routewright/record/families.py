@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Callable
+from operator import add
 
 MAX_SERIES = 2000
 """Of one family; what comes later counts as `other`."""
@@ -26,17 +28,19 @@ class Counter:
 
 
 class Gauge:
-    """Values as they are now. Over several workers they are added up, or the greatest counts."""
+    """Values as they are now. Over several workers they are added up, or the greatest or the least counts."""
 
-    def __init__(self, name: str, help_text: str, label_names: Labels, *, is_sum: bool = True) -> None:
+    def __init__(
+        self, name: str, help_text: str, label_names: Labels, merge: Callable[[float, float], float] = add
+    ) -> None:
         self.name, self.help_text, self.label_names = name, help_text, label_names
-        self.is_sum = is_sum
+        self._merge = merge
         self.series: dict[Labels, float] = {}
 
     def set(self, labels: Labels, value: float) -> None:
         value = float(value)
         if labels in self.series:
-            value = self.series[labels] + value if self.is_sum else max(self.series[labels], value)
+            value = self._merge(self.series[labels], value)
         elif len(self.series) >= MAX_SERIES:
             return  # a gauge has nothing that the rest could be added to
         self.series[labels] = value

@@ -95,6 +95,8 @@ class Health:
         "latencies",
         "pace_s",
         "requests",
+        "told",
+        "told_s",
         "usual_output_tokens",
         "window_started_s",
     )
@@ -115,6 +117,10 @@ class Health:
         """What latency-based-routing has measured; None before the first answer, and with every other strategy."""
         self.pace_s = 0.0
         """Moving average of a whole answer's seconds by its output tokens; 0 before the first answer."""
+        self.told: Mapping[bytes, bytes] = {}
+        """The header of its last answer, in which some providers say what is left of their limits."""
+        self.told_s = 0.0
+        """When that was; monotonic."""
         self.is_probed = False
         """One request is finding out whether a cooldown was long enough."""
 

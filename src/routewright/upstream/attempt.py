@@ -124,7 +124,9 @@ class Attempt:
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         self._status = status
         self._headers = headers
-        self._last_byte_s = time.monotonic()
+        health = self._deployment.health
+        self._last_byte_s = health.told_s = time.monotonic()
+        health.told = headers
         if status != 200:
             self._state = _ERROR
         elif not self._call.is_stream:

@@ -125,10 +125,10 @@ class Hidden(Sequence[str]):
     """A deployment's secrets where one of them changes."""
 
     def __init__(self, fixed: Sequence[str], credential: Credential) -> None:
-        self._fixed, self._credential = tuple(fixed), credential
+        self._fixed, self.credential = tuple(fixed), credential
 
     def _all(self) -> list[str]:
-        return [*self._fixed, *self._credential.texts()]
+        return [*self._fixed, *self.credential.texts()]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())

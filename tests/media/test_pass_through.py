@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,6 +52,8 @@ def passing(upstream: Upstream, taker: Taker) -> Iterator[Gateway]:
         {"key": "sk-listed", "alias": "listed", "models": ["gpt-4o"]},
         {"key": "sk-whole-provider", "alias": "whole", "models": ["openai/*"]},
         {"key": "sk-cents", "alias": "cents", "max_budget": 0.005},
+        {"key": "sk-some-money", "alias": "some-money", "max_budget": 0.0205},
+        {"key": "sk-tenth-of-a-cent", "alias": "poor", "max_budget": 0.0001},
         {"key": "sk-guarded", "alias": "guarded", "guardrails": ["no-secrets"]},
     ]
     config["guardrails"] = [
@@ -272,3 +276,94 @@ def test_odd_paths_do_not(path: str) -> None:
 )  # fmt: skip
 def test_query_without_a_credential(query: str, passed: str) -> None:
     assert passed_query(query) == passed
+
+
+# --- what is reserved before a provider hears of a request ------------------------------------------------------------
+
+
+def test_account_is_not_reached_past_a_budget_by_many_at_once(passing: Gateway, taker: Taker) -> None:
+    """T9, R9: each of these may cost 100 * 1 + 1000 * 4 micro-dollars at most, and the key has 20,500."""
+    taker["openai-account"].answers({"model": "gpt-4o", "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+    taker["openai-account"].may_read.clear()  # and so does not answer
+    body = {"model": "gpt-4o-2024-08-06", "messages": [{"role": "user", "content": "x " * 185}], "max_tokens": 1000}
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(passing.request("POST", "/openai/v1/chat/completions", body, key="sk-some-money").status)
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(statuses) == 7, what="refusals of those that do not fit")
+    taker["openai-account"].may_read.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200] * 5 + [429] * 7
+    assert len(taker["openai-account"].requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/openai/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "model": "gpt-4o"}),
+        ("/openai/v1/chat/completions", {"messages": [{"role": "user", "content": "x" * 300_000}]}),
+        ("/anthropic/v1/messages", {"model": "claude-sonnet-4-5", "max_tokens": 100, "messages": []}),
+        ("/gemini/v1beta/models/gemini-2.5-pro:generateContent", {"contents": [{"parts": [{"text": "x"}]}]}),
+    ],
+)  # fmt: skip
+def test_request_that_may_be_dearer_than_a_budget_is_refused_before_its_provider_sees_a_byte(
+    passing: Gateway, taker: Taker, path: str, body: dict[str, Any]
+) -> None:
+    reply = passing.request("POST", path, body, key="sk-tenth-of-a-cent")
+    assert reply.status == 429
+    assert "this request may cost" in reply.error["message"]  # in the shape that its client reads
+    assert not any(taker[name].requests for name in ALL)
+
+
+def test_what_is_no_request_to_a_model_reserves_nothing(passing: Gateway, taker: Taker) -> None:
+    for method, body in (("GET", None), ("POST", {"model": "gpt-4o", "training_file": "file-1"}), ("POST", b"no json")):
+        assert passing.request(method, "/openai/v1/fine_tuning/jobs", body, key="sk-tenth-of-a-cent").status == 200
+
+
+def test_answer_that_is_fetched_again_is_not_paid_again(passing: Gateway, taker: Taker) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 5}
+    taker["openai-account"].answers({"id": "resp_1", "model": "gpt-4o", "usage": usage})
+    record = passing.record_of(passing.request("GET", "/openai/v1/responses/resp_1"))
+    assert (record["prompt_tokens"], record["cost_nusd"]) == (0, 0)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_answer_that_tells_no_usage_is_counted_by_its_length(passing: Gateway, taker: Taker, is_stream: bool) -> None:
+    """OpenAI's streams tell none unless they are asked to."""
+    if is_stream:
+        events = [dialect.event({"model": "gpt-4o", "choices": []}) for _ in range(7)]
+        taker["openai-account"].sends(*dialect.chunked_stream(events))
+    else:
+        taker["openai-account"].answers({"model": "gpt-4o", "text": "x" * 400})
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x y " * 100}], "stream": is_stream}
+    record = passing.record_of(passing.request("POST", "/openai/v1/chat/completions", body))
+    assert (record["usage_estimated"], record["is_priced"]) == (True, True)
+    assert 100 <= record["prompt_tokens"] < 120
+    assert record["completion_tokens"] in ((7,) if is_stream else range(100, 120))
+    assert record["cost_nusd"] == record["prompt_tokens"] * 1000 + record["completion_tokens"] * 4000
+
+
+def test_client_that_leaves_a_stream_pays_for_what_has_come(passing: Gateway, taker: Taker) -> None:
+    """T10."""
+    events = [dialect.event({"model": "gpt-4o", "choices": []}) for _ in range(5)]
+    pieces = dialect.chunked_stream(events)[:-1]
+    taker["openai-account"].sends(*pieces, *[dialect.http_chunk(b": wait\n\n")] * 2000)
+    body = dialect.to_json({"model": "gpt-4o", "messages": [{"role": "user", "content": "x y " * 100}], "stream": True})
+    with passing.connect() as client:
+        head = {"X-Request-Id": "left-account", "Content-Type": "application/json"}
+        client.send(request_bytes("POST", "/openai/v1/chat/completions", key=TEAM_KEY, headers=head, body=body))
+        client.socket.recv(4096)
+        eventually(lambda: taker["openai-account"].requests, what="the request")
+        time.sleep(0.2)
+        client.reset()
+    eventually(lambda: passing.records_of("left-account"), what="a record")
+    (record,) = passing.records_of("left-account")
+    assert (record["ended"], record["usage_estimated"]) == ("client_gone", True)
+    assert record["prompt_tokens"] >= 100
+    assert 1 <= record["completion_tokens"] <= 5
+    assert record["cost_nusd"] > 100 * 1000

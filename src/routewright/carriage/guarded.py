@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from routewright.around import Visit
+from routewright.carriage.peek import Peek
 from routewright.errors import (
     FrontError,
     GatewayError,
@@ -59,7 +60,7 @@ class HeldBody:
         """All of it has gone."""
 
 
-async def whole(upload: Upload, client: Responder) -> bytes | None:
+async def whole(upload: Upload | Peek, client: Responder) -> bytes | None:
     """All of a body; None where its client has left. Raises what it fails with, FrontError 413."""
     pieces: list[bytes] = []
     done: Signal[GatewayError | None] = Signal()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from routewright.admission.meters import Reservation
 from routewright.carriage.form import Form
 from routewright.carriage.guarded import HeldAnswer, HeldBody, checked_body, form_slots, kind_of, whole
 from routewright.carriage.headers import forwarded_lines, passed_query
+from routewright.carriage.peek import Asked, PassedCall, Peek, asked_of
 from routewright.carriage.readings import FormReading, PassReading
-from routewright.carriage.targets import Targets
+from routewright.carriage.targets import Target, Targets
 from routewright.catalog import may_use
 from routewright.errors import (
     FrontError,
@@ -28,12 +29,13 @@ from routewright.errors import (
 )
 from routewright.gateway import Gateway
 from routewright.metered import MeteredCall, Units
+from routewright.providers.objects import bearer_line
 from routewright.server.upload import Upload
 from routewright.types import Call, Candidates, Deployment, Endpoint, HttpRequest, Outcome, Responder
 from routewright.upstream.carrier import Carrier
 from routewright.upstream.carry import Sending
 from routewright.wire.chat import read_headers
-from routewright.wire.media import IMAGE_TOKENS, MOST_IMAGE_TOKENS, image_units, metered
+from routewright.wire.media import IMAGE_TOKENS, MOST_IMAGE_TOKENS, filled, image_units, metered
 from routewright.wire.multipart import boundary_of
 from routewright.wire.texts import Slots
 
@@ -51,6 +53,9 @@ NOT_SERVED = FrontError(404, "not_found", "nothing is served at this path", clos
 
 class Gone(Exception):
     """The client has left."""
+
+
+Work = Callable[[HttpRequest, Responder, Outcome, list[Reservation]], Awaitable[None]]
 
 
 class Carriage:
@@ -85,6 +90,10 @@ class Carriage:
 
     async def carry(self, request: HttpRequest, client: Responder) -> None:
         """Carry one request from the client's bytes to the client's bytes, holding neither body nor answer."""
+        await self.run(request, client, self._form if request.endpoint.name in FORMS else self._pass)
+
+    async def run(self, request: HttpRequest, client: Responder, work: Work) -> None:
+        """Let `work` answer, tell the client of its errors, and settle and record whatever it did."""
         gateway = self._gateway
         call_id = self._new_id() if request.has_caller_id else request.request_id
         outcome = Outcome(request.endpoint.name, request.caller, request.request_id, call_id, time.monotonic())
@@ -95,10 +104,7 @@ class Carriage:
         try:
             if gateway.ledger.journal.is_full:
                 raise StorageUnavailable("the journal can't be written; no request is taken that can't be recorded")
-            if request.endpoint.name in FORMS:
-                await self._form(request, client, outcome, reservations)
-            else:
-                await self._pass(request, client, outcome, reservations)
+            await work(request, client, outcome, reservations)
         except Gone:
             outcome.ended = "client_gone"
         except GatewayError as error:
@@ -126,7 +132,7 @@ class Carriage:
             error.close = True  # what is left of the body is not read
         self._gateway.refuse(client, outcome, error, request.endpoint.speaks)
 
-    async def _admit(
+    async def admit(
         self, call: Call, candidates: Candidates, client: Responder, outcome: Outcome, into: list[Reservation]
     ) -> None:
         """Raises RateLimited, BudgetExceeded, Gone."""
@@ -153,21 +159,23 @@ class Carriage:
         if target.right and models is not None and not may_use(models, target.right):
             raise ModelAccessDenied(f'this key may not use "{target.right}", which passing through takes')
         path = target.path_for(request.path)
-        call = outcome.call = metered(request.endpoint.name, {"model": target.deployment.model_name}, None)
-        call.units = Units(requests=1)
-        call.prompt_tokens_estimate = call.max_tokens = 0
+        upload: Upload | None = request.upload
+        body: Peek | Upload | HeldBody | None = upload
+        asked: Asked | None = None
+        if target.right and upload is not None and request.method == "POST" and _is_json(request):
+            peek = body = Peek(upload)
+            asked = await self._looked_at(path, peek, client, upload.length)
+        call = outcome.call = passed_call(target, targets, asked)
         read_headers(call, request.headers)
         candidates = Candidates((target.group,))
         visit = self._gateway.around.guards(
             call, candidates, request.caller, client, outcome, target.guardrails,
             with_defaults=bool(target.right or target.request_texts),
         )  # fmt: skip
-        await self._admit(call, candidates, client, outcome, reservations)
-        upload: Upload | None = request.upload
-        body: Upload | HeldBody | None = upload
+        await self.admit(call, candidates, client, outcome, reservations)
         framing = b""
-        if visit is not None and upload is not None:
-            held = await whole(upload, client)
+        if visit is not None and isinstance(body, Peek | Upload):
+            held = await whole(body, client)
             if held is None:
                 raise Gone
             kind = request.headers.get(b"content-type", b"")
@@ -195,8 +203,10 @@ class Carriage:
         provider, price_of = target.deployment.provider, targets.price_of
 
         def prepare(deployment: Deployment) -> Sending:
-            reading = PassReading(deployment, lambda model: price_of(provider, model))
-            return Sending(head, body, body is upload and upload is not None and upload.length is None, reading)
+            reading = PassReading(deployment, lambda model: price_of(provider, model), call.priced_by, asked)
+            reading.tells_usage = request.method == "POST"
+            is_chunked = upload is not None and upload.length is None and not isinstance(body, HeldBody)
+            return Sending(head, body, is_chunked, reading)
 
         if visit is None or not visit.looks_at_answers:
             await self._carrier.carry(call, [target.group], prepare, client, outcome)
@@ -204,6 +214,18 @@ class Carriage:
         answer = HeldAnswer(client, outcome)
         await self._carrier.carry(call, [target.group], prepare, answer, outcome)
         await answer.finish(visit, kind_of(path), target.answer_texts)
+
+    async def _looked_at(self, path: str, peek: Peek, client: Responder, length: int | None) -> Asked | None:
+        """What a request asks for at most, before anybody sees it. Raises Gone, GatewayError."""
+        client.on_gone = lambda: peek.ready.set(None)
+        peek.start()
+        await peek.ready
+        if client.is_gone:
+            raise Gone
+        client.on_gone = None
+        if peek.error is not None:
+            raise peek.error
+        return asked_of(path, peek.data, is_whole=peek.is_whole, length=length)
 
     # --- forms ----------------------------------------------------------------------------------------------------
 
@@ -230,7 +252,7 @@ class Carriage:
             read_headers(call, request.headers)
             candidates = self._gateway.catalog.candidates(call, request.caller)
             visit = around.guards(call, candidates, caller, client, outcome)
-            await self._admit(call, candidates, client, outcome, reservations)
+            await self.admit(call, candidates, client, outcome, reservations)
             if visit is not None:
                 await visit.check(form_slots(form.fields))
             content_type = b"content-type: multipart/form-data; boundary=%b\r\n" % form.boundary
@@ -242,6 +264,7 @@ class Carriage:
                 form.is_for(deployment.upstream_model, deployment.default_params)
                 kind = "pictures" if endpoint in PICTURES else "transcript"
                 reading = FormReading(call, deployment, outcome, lambda: form.file_bytes, kind)
+                head += bearer_line(deployment)
                 return Sending(b"%b%btransfer-encoding: chunked\r\n\r\n" % (head, content_type), form, True, reading)
 
             groups = [*candidates.groups, *candidates.fallbacks]
@@ -253,6 +276,27 @@ class Carriage:
             await answer.finish(visit, "transcript")
         finally:
             form.close()
+
+
+def _is_json(request: HttpRequest) -> bool:
+    kind = request.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+    return kind == b"application/json"
+
+
+def passed_call(target: Target, targets: Targets, asked: Asked | None) -> PassedCall:
+    """What is reserved for a request that passes through: its own price, or that of the model that it names."""
+    call = filled(PassedCall(), "pass_through", {"model": target.deployment.model_name}, None)
+    call.units = Units(requests=1)
+    call.prompt_tokens_estimate = call.max_tokens = 0
+    call.priced_by = None
+    if asked is not None:
+        call.prompt_tokens_estimate, call.max_tokens, call.n_choices = (
+            asked.prompt_tokens, asked.output_tokens, asked.n_choices,
+        )  # fmt: skip
+        provider = target.deployment.provider
+        known = asked.model is not None
+        call.priced_by = targets.price_of(provider, asked.model or "") if known else targets.dearest_of(provider)
+    return call
 
 
 def form_call(endpoint: str, form: Form, request: HttpRequest) -> MeteredCall:

@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from routewright.carriage.headers import answer_lines
+from routewright.carriage.peek import Asked
 from routewright.errors import GatewayError, UpstreamBadResponse
 from routewright.metered import MeteredCall, MeteredUsage, Units
 from routewright.providers import openai
 from routewright.providers.head import provider_fields
 from routewright.providers.media import Figures, figures_of, picture_usage
-from routewright.types import Deployment, Outcome, Usage
+from routewright.types import CHARS_PER_TOKEN, Deployment, Outcome, Usage
 
 MAX_LOOKED_AT_BYTES = 1024 * 1024
 """Of an answer in JSON, which is looked at whole; a longer one is only passed on."""
@@ -142,20 +143,38 @@ class PassedUsage(MeteredUsage):
 
 
 class PassReading:
-    """The answer to a request that passes through: of any status and kind; tokens are read where it tells some."""
+    """The answer to a request that passes through: of any status and kind; tokens are read where it tells some, and
+    counted by its length where a request to a model has an answer that does not, or not to its end."""
 
-    def __init__(self, deployment: Deployment, price_of: Callable[[str], Deployment | None]) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        price_of: Callable[[str], Deployment | None],
+        priced_by: Deployment | None = None,
+        asked: Asked | None = None,
+    ) -> None:
+        """`priced_by`: whose price the model has that `asked` names."""
         self._deployment = deployment
         self._price_of = price_of
+        self._priced_by = priced_by
+        self._asked = asked
         self._start = b""
         self._tail = b""
         self._status = 0
+        self._is_stream = False
+        self._events = self._size = 0
+        self.tells_usage = True
+        """What it tells was used by this request, and by no other that it speaks of."""
 
     def begin(self, status: int, headers: Mapping[bytes, bytes]) -> bytes | None:
         self._status = status
+        self._is_stream = headers.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         return answer_lines(headers, self._deployment)
 
     def feed(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._is_stream:
+            self._events += data.count(b"data:")
         if len(self._start) < TAIL_BYTES:
             self._start += data[: TAIL_BYTES - len(self._start)]
         self._tail = data[-TAIL_BYTES:] if len(data) >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
@@ -168,13 +187,26 @@ class PassReading:
         if self._status >= 400:
             usage.units = Units()
             return usage
-        told = _USAGE.findall(self._tail)
+        told = _USAGE.findall(self._tail) if self.tells_usage else []
         if told:
             usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens = _tokens(told[-1])
             model = _MODEL.search(self._start)
             if model is not None and usage.prompt_tokens + usage.completion_tokens:
                 usage.priced_by = self._price_of(model[1].decode("utf-8", "replace"))
+        is_told = usage.prompt_tokens + usage.completion_tokens > 0
+        if self._asked is not None and (not is_told or not is_whole) and (self._status or not is_whole):
+            self._count(usage, self._asked)
         return usage
+
+    def _count(self, usage: PassedUsage, asked: Asked) -> None:
+        """Our own count: the request's texts, and an event or four bytes of the answer for a token."""
+        usage.is_estimated = True
+        usage.prompt_tokens = max(usage.prompt_tokens, asked.prompt_tokens)
+        came = self._events if self._is_stream else self._size // CHARS_PER_TOKEN
+        if asked.output_tokens is not None:
+            came = min(came, asked.output_tokens * asked.n_choices)
+        usage.completion_tokens = max(usage.completion_tokens, came)
+        usage.priced_by = usage.priced_by or self._priced_by
 
 
 def _tokens(text: bytes) -> tuple[int, int, int]:

@@ -103,6 +103,11 @@ class Targets:
         fitting = [each for each in self._priced if each.provider == provider and model.startswith(each.upstream_model)]
         return max(fitting, key=lambda each: len(each.upstream_model), default=None)
 
+    def dearest_of(self, provider: str) -> Deployment | None:
+        """Whose price a request has that may name any model of a provider's."""
+        fitting = [each for each in self._priced if each.provider == provider]
+        return max(fitting, key=lambda each: each.input_nusd + each.output_nusd, default=None)
+
     def find(self, path: str) -> Target | None:
         found = self._configured.get(path.rstrip("/"))
         if found is not None:

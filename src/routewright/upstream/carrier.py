@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from routewright.credentials import CredentialMissing
 from routewright.deadlines import Deadlines
 from routewright.errors import DeploymentsBusy, GatewayError, UpstreamUnavailable
 from routewright.types import Call, Deployment, Group, Outcome, Responder
@@ -97,7 +98,17 @@ class Carrier:
             pool = upstream.pools.of(deployment.origin)
             is_first = True
             while True:
-                sending = prepare(deployment)
+                try:
+                    sending = prepare(deployment)
+                except CredentialMissing as missing:
+                    failure = await upstream.until_known(missing.credential, client)
+                    if client.is_gone:
+                        outcome.ended = "client_gone"
+                        health.is_probed = False
+                        return None, False
+                    if failure is not None:
+                        raise failure from None
+                    sending = prepare(deployment)
                 # A kept connection may prove closed only after some of the body is gone: bodies get a fresh one.
                 connection = pool.take() if is_first and sending.body is None else None
                 if connection is None:

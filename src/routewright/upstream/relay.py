@@ -267,7 +267,7 @@ class Upstream:
         except GatewayError as refused:  # can't be said in this upstream's dialect, or was to fail: nobody was asked
             return refused
         except CredentialMissing as missing:
-            failure = await self._until_known(missing.credential, client)
+            failure = await self.until_known(missing.credential, client)
             if client.is_gone:
                 outcome.ended = "client_gone"
                 return None
@@ -342,7 +342,7 @@ class Upstream:
             return None
         raise self._ending or ShuttingDown("this server is shutting down")
 
-    async def _until_known(self, credential: Credential, client: Responder) -> GatewayError | None:
+    async def until_known(self, credential: Credential, client: Responder) -> GatewayError | None:
         """Wait until a credential has been fetched, or could not be; no longer than the client does."""
         is_over = self._interruptible(client)
         self.credentials.when_known(credential, is_over.set)

@@ -6,7 +6,7 @@ Source: OpenAI API reference, "Create image", "Create speech", "Create moderatio
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, MissingField, error_object
@@ -24,6 +24,7 @@ SPEECH_TOKENS_PER_CHARACTER = 1.4
 """15 characters a second, and 1,250 tokens a minute of speech."""
 MAX_IMAGES = 10
 MAX_SPEECH_CHARS = 100_000
+Metered = TypeVar("Metered", bound=MeteredCall)
 _SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})\Z")
 
 
@@ -92,7 +93,11 @@ def parse_moderations(request: HttpRequest) -> Call:
 
 def metered(endpoint: str, body: dict[str, Any], model_in_path: str | None) -> MeteredCall:
     """The fields that all calls have in common. Raises InvalidRequest."""
-    call = MeteredCall()
+    return filled(MeteredCall(), endpoint, body, model_in_path)
+
+
+def filled(call: Metered, endpoint: str, body: dict[str, Any], model_in_path: str | None) -> Metered:
+    """The same, of a call of a kind of its own."""
     parse_shared(endpoint, body, model_in_path, call)
     call.client = PLAIN
     call.units = Units()

@@ -1,0 +1,204 @@
+"""The beginning of a body that passes through, looked at before anybody is asked, and then sent on as it came.
+
+What is looked at is a request to a model in whatever dialect its provider has: enough to know what it may use at most.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from routewright.errors import GatewayError
+from routewright.flow import Signal
+from routewright.metered import MeteredCall
+from routewright.server.upload import Upload
+from routewright.types import CHARS_PER_TOKEN, Deployment, Group
+
+MAX_PEEKED_BYTES = 256 * 1024
+"""Of a body; of a longer one only its length is known."""
+MOST_CONTEXT_TOKENS = 1_000_000
+"""No prompt is taken to be longer, whatever its length."""
+PICTURE_TOKENS = 1_000
+"""Of a text that is no text: a picture or a sound in base64."""
+USUAL_OUTPUT_TOKENS, SPARE = 256, 2.0
+"""As for a chat whose answer nobody bounds."""
+_BOUNDS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "max_tokens_to_sample", "maxOutputTokens",
+           "maxTokens", "max_gen_len")  # fmt: skip
+_PROMPTS = frozenset({"messages", "input", "prompt", "contents", "inputText", "texts"})
+_IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]{1,256})")
+_TALKS = re.compile(
+    r"/(?:chat/completions|completions|responses|messages|converse(?:-stream)?|invoke(?:-with-response-stream)?)/?\Z"
+    r"|:(?:stream)?generateContent\Z", re.IGNORECASE,
+)  # fmt: skip
+_EMBEDS = re.compile(r"/embeddings/?\Z|:(?:batchEmbedContents|embedContent)\Z")
+_decode = msgspec.json.Decoder().decode
+
+
+class Peek:
+    """Reads the beginning of an `Upload`, and is the `Body` that goes on."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+        self._sink: Callable[[bytes, bool], None] | None = None
+        self._sink_failure: Callable[[GatewayError], None] | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._is_paused = False
+        self.is_whole = False
+        """All of it has come."""
+        self.error: GatewayError | None = None
+        self.ready: Signal[None] = Signal()
+        """Enough has come, or it is no good."""
+
+    def start(self) -> None:
+        self._upload.open(self._feed, self._failed)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self._pieces)
+
+    def _feed(self, data: bytes, is_last: bool) -> None:
+        self.is_whole = is_last
+        if self._sink is not None:
+            self._sink(data, is_last)
+            return
+        self._pieces.append(data)
+        self._size += len(data)
+        if is_last or self._size >= MAX_PEEKED_BYTES:
+            self._upload.pause()
+            self.ready.set(None)
+
+    def _failed(self, error: GatewayError) -> None:
+        self.error = error
+        if self._sink_failure is not None:
+            self._sink_failure(error)
+        self.ready.set(None)
+
+    # --- a `Body` -------------------------------------------------------------------------------------------------
+
+    def open(self, on_data: Callable[[bytes, bool], None], on_failure: Callable[[GatewayError], None]) -> None:
+        if self.error is not None:
+            on_failure(self.error)
+            return
+        data, self._pieces = b"".join(self._pieces), []
+        self._sink, self._sink_failure = on_data, on_failure
+        on_data(data, self.is_whole)
+        if not self._is_paused:
+            self._upload.resume()
+
+    def close(self) -> None:
+        """Nobody wants the rest."""
+        self._upload.close()
+        self._sink = self._sink_failure = None
+
+    def pause(self) -> None:
+        self._is_paused = True
+        self._upload.pause()
+
+    def resume(self) -> None:
+        self._is_paused = False
+        self._upload.resume()
+
+
+@dataclass(slots=True)
+class Asked:
+    """What a request to a model may use at most."""
+
+    model: str | None
+    """By its provider's name; None: it is not known."""
+    prompt_tokens: int
+    output_tokens: int | None
+    """Of one answer; None: nobody bounds it."""
+    n_choices: int = 1
+
+
+def asked_of(path: str, body: bytes, *, is_whole: bool, length: int | None) -> Asked | None:
+    """None for what is no request for text or vectors. `length`: of the whole body, as far as it was told."""
+    embeds = _EMBEDS.search(path) is not None
+    if not embeds and _TALKS.search(path) is None:
+        return None
+    named = _IN_PATH.search(path)
+    model = unquote(named[1]) if named is not None else None
+    if not is_whole:
+        chars = length if length is not None else MOST_CONTEXT_TOKENS * CHARS_PER_TOKEN
+        return Asked(model, min(chars // CHARS_PER_TOKEN, MOST_CONTEXT_TOKENS), 0 if embeds else None)
+    try:
+        found = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # whoever gets it says what is wrong with it
+    if type(found) is not dict or _PROMPTS.isdisjoint(found):
+        return None
+    given = found.get("model")
+    if type(given) is str:
+        model = given
+    bound = 0 if embeds else _bound(found)
+    choices = [found.get("n"), found.get("best_of"), _inner(found, "generationConfig").get("candidateCount")]
+    most = max([each for each in choices if type(each) is int and 0 < each <= 128], default=1)
+    return Asked(model, _tokens_in(found), bound, most)
+
+
+def _bound(found: Mapping[str, Any]) -> int | None:
+    for place in (found, _inner(found, "generationConfig"), _inner(found, "inferenceConfig")):
+        for name in _BOUNDS:
+            value = place.get(name)
+            if type(value) is int and value >= 0:
+                return min(value, MOST_CONTEXT_TOKENS)
+    return None
+
+
+def _inner(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = found.get(name)
+    return value if type(value) is dict else {}
+
+
+def _tokens_in(value: Any) -> int:
+    """Of all texts in a decoded body."""
+    chars = extra = 0
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if type(item) is str:
+            if len(item) > 2048 and (item.startswith("data:") or " " not in item):
+                extra += PICTURE_TOKENS
+            else:
+                chars += len(item)
+        elif type(item) is dict:
+            todo.extend(item.values())
+        elif type(item) is list:
+            if item and type(item[0]) is int:
+                extra += len(item)  # of tokens
+            else:
+                todo.extend(item)
+    return min(chars // CHARS_PER_TOKEN + extra + 1, MOST_CONTEXT_TOKENS)
+
+
+class PassedCall(MeteredCall):
+    """Reserves what a request to a model may cost, by the price of the deployment that its model belongs to."""
+
+    __slots__ = ("priced_by",)
+
+    priced_by: Deployment | None
+    """None: what passes is paid by the request, or has no price."""
+
+    def worst_nusd(self, group: Group) -> int:
+        """What it may cost at most."""
+        priced_by = self.priced_by
+        if priced_by is None:
+            prices = [each.units.cost_nusd(self.units) for each in group.deployments if each.units is not None]
+            return max([price for price in prices if price is not None], default=0)
+        output = float(self.max_tokens) if self.max_tokens is not None else usual_output(priced_by)
+        return ceil(
+            self.prompt_tokens_estimate * max(priced_by.input_nusd, priced_by.cache_creation_nusd)
+            + output * self.n_choices * max(priced_by.output_nusd, priced_by.reasoning_nusd)
+        )
+
+
+def usual_output(deployment: Deployment) -> float:
+    """Tokens that are reserved for an answer whose length nobody bounds."""
+    return max(float(USUAL_OUTPUT_TOKENS), SPARE * deployment.health.usual_output_tokens)

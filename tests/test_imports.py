@@ -68,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "gateway": LEAVES | STATIONS | {"server", "orchestration", "around"},
     "keeping": LEAVES | STATIONS | {"server", "gateway"},
     "carriage": LEAVES | STATIONS | {"server", "gateway", "around"},
+    "objects": LEAVES | STATIONS | {"server", "gateway", "carriage", "keeping"},
     "admin": LEAVES | STATIONS | {"health_checks", "reloading", "server", "management"},
     "app": LEAVES
     | STATIONS
@@ -86,6 +87,7 @@ ALLOWED: dict[str, set[str]] = {
         "customers",
         "carriage",
         "keeping",
+        "objects",
         "guesses",
         "vitals",
         "around",

@@ -22,6 +22,7 @@ from routewright.errors import (
     clean_text,
 )
 from routewright.fallbacks import Fallbacks
+from routewright.metered import BATCH_SHARES
 from routewright.providers import dialects
 from routewright.providers.head import origin_of
 from routewright.settings import AttemptSettings, DeploymentSettings, RouteSettings, Settings
@@ -53,6 +54,9 @@ NOT_ROUTED = frozenset(
         "translations",
         "image_edits",
         "image_variations",
+        "files",
+        "batches",
+        "fine_tuning_jobs",
     }
 )
 MAX_WILDCARD_MODELS = 1000
@@ -112,6 +116,9 @@ def make_deployment(
     deployment.audio_input_nusd = _own_price(price.audio_input_usd_per_token, input_nusd)
     deployment.audio_output_nusd = _own_price(price.audio_output_usd_per_token, output_nusd)
     deployment.reasoning_nusd = _own_price(price.reasoning_usd_per_token, output_nusd)
+    share = BATCH_SHARES.get(settings.provider, 1.0)
+    deployment.batch_input_nusd = _own_price(settings.batch_input_usd_per_token, input_nusd * share)
+    deployment.batch_output_nusd = _own_price(settings.batch_output_usd_per_token, output_nusd * share)
     deployment.weight = 1.0
     deployment.order = settings.order
     deployment.timeout_s = settings.timeout_s

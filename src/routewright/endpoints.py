@@ -32,6 +32,12 @@ def _stored(name: str, methods: tuple[str, ...] = POST) -> Endpoint:
     )
 
 
+def _owned(name: str, methods: tuple[str, ...]) -> Endpoint:
+    return Endpoint(
+        name=name, methods=methods, access=Access.KEY, is_proxied=False, takes_body="POST" in methods, is_owned=True
+    )
+
+
 CHAT = _proxied("chat")
 COMPLETIONS = _proxied("completions")
 EMBEDDINGS = _proxied("embeddings")
@@ -47,6 +53,16 @@ RESPONSE_ITEMS = Endpoint(name="response_input_items", methods=GET, access=Acces
                           takes_body=False)  # fmt: skip
 RESPONSE_CANCEL = Endpoint(name="response_cancel", methods=POST, access=Access.KEY, is_proxied=False, is_kept=True,
                            takes_body=False)  # fmt: skip
+FILES = replace(_owned("files", ("GET", "POST")), is_carried=True)
+FILE = _owned("file", ("GET", "DELETE"))
+FILE_CONTENT = _owned("file_content", ("GET",))
+BATCHES = _owned("batches", ("GET", "POST"))
+BATCH = _owned("batch", ("GET",))
+BATCH_CANCEL = replace(_owned("batch_cancel", POST), takes_body=False)
+TUNING_JOBS = _owned("fine_tuning_jobs", ("GET", "POST"))
+TUNING_JOB = _owned("fine_tuning_job", ("GET",))
+TUNING_JOB_STEP = replace(_owned("fine_tuning_job_step", POST), takes_body=False)
+TUNING_JOB_PART = _owned("fine_tuning_job_part", ("GET",))
 GENERATE = _proxied("generate_content", "gemini")
 COUNT_CONTENT = _proxied("count_content", "gemini")
 MODELS = _control("models", GET, Access.KEY)
@@ -66,6 +82,9 @@ EXACT: dict[str, Endpoint] = {
     "/audio/transcriptions": TRANSCRIPTIONS,
     "/audio/translations": TRANSLATIONS,
     "/moderations": _proxied("moderations"),
+    "/files": FILES,
+    "/batches": BATCHES,
+    "/fine_tuning/jobs": TUNING_JOBS,
     "/rerank": RERANK,
     "/v2/rerank": RERANK,
     "/models": MODELS,
@@ -206,7 +225,21 @@ _GEMINI_SUFFIXES = {
 }
 _FALLBACK_PREFIX = "/fallback/"
 _RESPONSE_PREFIX = "/responses/"
+_BEHIND = {
+    _RESPONSE_PREFIX: RESPONSE,
+    "/files/": FILE,
+    "/batches/": BATCH,
+    "/fine_tuning/jobs/": TUNING_JOB,
+}
+"""Paths that end in a name without a slash."""
 _BETWEEN = (
+    ("/files/", "/content", FILE_CONTENT),
+    ("/batches/", "/cancel", BATCH_CANCEL),
+    ("/fine_tuning/jobs/", "/cancel", TUNING_JOB_STEP),
+    ("/fine_tuning/jobs/", "/pause", TUNING_JOB_STEP),
+    ("/fine_tuning/jobs/", "/resume", TUNING_JOB_STEP),
+    ("/fine_tuning/jobs/", "/events", TUNING_JOB_PART),
+    ("/fine_tuning/jobs/", "/checkpoints", TUNING_JOB_PART),
     ("/responses/", "/input_items", RESPONSE_ITEMS),
     ("/responses/", "/cancel", RESPONSE_CANCEL),
     ("/key/", "/regenerate", KEY_REGENERATE),
@@ -250,8 +283,9 @@ def _find_by_prefix(path: str) -> tuple[Endpoint, str | None]:
         middle = short[len(start) : -len(end)]
         if short.startswith(start) and short.endswith(end) and middle and "/" not in middle:
             return endpoint, middle
-    if short.startswith(_RESPONSE_PREFIX) and len(short) > len(_RESPONSE_PREFIX) and "/" not in short[11:]:
-        return RESPONSE, short[len(_RESPONSE_PREFIX) :]
+    for prefix, endpoint in _BEHIND.items():
+        if short.startswith(prefix) and (name := short[len(prefix) :]) and "/" not in name:
+            return endpoint, name
     for prefix in _ENGINE_PREFIXES:
         if short.startswith(prefix):
             for suffix, endpoint in _ENGINE_SUFFIXES.items():
@@ -266,8 +300,8 @@ def every() -> list[tuple[str, Endpoint]]:
     google = [(f"/v1beta/models/{{}}{suffix}", endpoint) for suffix, endpoint in _GEMINI_SUFFIXES.items()]
     named = [
         ("/models/{}", MODEL),
-        ("/responses/{}", RESPONSE),
         ("/fallback/{}", FALLBACK),
+        *((f"{prefix}{{}}", endpoint) for prefix, endpoint in _BEHIND.items()),
         *google,
         *((f"{start}{{}}{end}", endpoint) for start, end, endpoint in _BETWEEN),
     ]

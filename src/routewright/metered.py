@@ -70,6 +70,8 @@ class UnitPrices:
 
 
 NO_UNITS = Units()
+BATCH_SHARES = dict.fromkeys(("openai", "azure", "groq", "mistral"), 0.5)
+"""Of the usual price, what a token costs in a batch, by the providers' price pages as of 2025-12; elsewhere all."""
 
 
 @dataclass(slots=True)

@@ -131,6 +131,9 @@ class DeploymentSettings:
     max_retries: int | None = None
     cooldown_s: float | None = None
     price: Price = field(default_factory=Price)
+    batch_input_usd_per_token: float | None = None
+    """In a batch; None: as the provider's discount has it."""
+    batch_output_usd_per_token: float | None = None
     default_params: Mapping[str, Any] = field(default_factory=dict)
     """Request fields filled in where the client left them out."""
     drop_params: tuple[str, ...] = ()
@@ -652,6 +655,8 @@ class Settings:
     oidc: OidcSettings | None = None
     """None: people log in to the pages with keys alone."""
     pass_through: tuple[PassThroughSettings, ...] = ()
+    files_accounts: tuple[DeploymentSettings, ...] = ()
+    """Where files lie that name no model; no model of anybody's."""
     guardrails: tuple[GuardrailSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     deployments: tuple[DeploymentSettings, ...] = ()

@@ -7,8 +7,14 @@ from typing import Any
 from fastapi import FastAPI
 
 from routewright import endpoints
+from routewright.admin.objects import object_paths
 from routewright.management.about import ABOUT, About
 from routewright.types import Access, Endpoint
+
+_REFUSED: dict[str, Any] = {
+    "description": "Error",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+}
 
 
 def described(app: FastAPI) -> dict[str, Any]:
@@ -45,6 +51,7 @@ def described(app: FastAPI) -> dict[str, Any]:
     for path, endpoint in endpoints.every():
         if endpoint.is_stored:
             document["paths"][path.replace("{}", "{name}")] = _stored_operations(path, endpoint)
+    document["paths"] |= object_paths(_REFUSED)
     named_ones = [("/v1/models/{model}", endpoints.MODEL), ("/fallback/{model}", endpoints.FALLBACK)]
     for path, endpoint in [*endpoints.paths(), *named_ones]:
         for operation in document["paths"].get(path, {}).values():
@@ -91,10 +98,7 @@ def _proxied_operation(summary: str, required: tuple[str, ...]) -> dict[str, Any
         },
         "responses": {
             "200": {"description": "The API's object, or its event stream"},
-            "4XX": {
-                "description": "Error",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
-            },
+            "4XX": _REFUSED,
         },
     }
 
@@ -109,10 +113,7 @@ def _stored_operations(path: str, endpoint: Endpoint) -> dict[str, Any]:
         "security": [{"key": []}],
         "responses": {
             "200": {"description": "Done"},
-            "4XX": {
-                "description": "Error",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
-            },
+            "4XX": _REFUSED,
         },
     }
     parameters: list[dict[str, Any]] = []

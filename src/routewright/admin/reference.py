@@ -29,6 +29,10 @@ _EXAMPLE = """curl http://localhost:4000/v1/chat/completions \\
   -d '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}'"""
 _TAG_ORDER = (
     "inference",
+    "responses",
+    "files",
+    "batches",
+    "fine tuning",
     "models",
     "router",
     "key",

@@ -199,6 +199,23 @@ class Budgets:
         if start_ms > cells[base + LATEST]:
             cells[base + LATEST] = start_ms
 
+    def recount(
+        self, budgets: Sequence[BudgetMeter], cost_nusd: int, held_nusd: int, held_at_ms: int, mono_ms: int
+    ) -> None:
+        """What a call cost, in place of what was spent for it at `held_at_ms`."""
+        cells, leases = self._cells, self._leases
+        now_ms = int(self._wall() * 1000)
+        for budget in budgets:
+            base = self.locate(budget, now_ms, mono_ms)
+            if not cells[base + SECOND] & IS_KNOWN:
+                continue  # the ledger is asked before anybody is let in, and knows it
+            more = cost_nusd - (held_nusd if budget.start_ms <= held_at_ms < budget.end_ms else 0)
+            if leases is not None:
+                more = max(0, more)
+                cells[base + leases.own] += more
+            cells[base + FIRST] = max(0, cells[base + FIRST] + more)
+            self.tell(budget, base, now_ms)
+
     def tell(self, budget: BudgetMeter, base: int, now_ms: int) -> None:
         """Raise the alert of a budget that is crossed, once in its window."""
         cells = self._cells

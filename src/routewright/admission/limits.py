@@ -214,6 +214,22 @@ class Admission:
         finally:
             counters.unlock()
 
+    def recount(self, caller: Caller, call: Call, model: str, cost_nusd: int, held_nusd: int, held_at_ms: int) -> None:
+        """A call whose answer came long after it, such as a batch: what it cost, in place of what it was settled at
+        when it was made. Where other machines were told of that already, what is left of it stays spent."""
+        meters: Meters | None = caller.limits
+        if self.owners_of_call is not None:
+            meters = self._with_owners(meters, self.owners_of_call(caller, call))
+        if meters is None:
+            return
+        own = meters.by_model.get(model)
+        budgets = (*meters.budgets, *(own.budgets if own is not None else ()))
+        self._counters.lock()
+        try:
+            self.money.recount(budgets, cost_nusd, held_nusd, held_at_ms, int(self._monotonic() * 1000))
+        finally:
+            self._counters.unlock()
+
     # --- deployments --------------------------------------------------------------------------------------------------
 
     def enter(self, deployment: Deployment, call: Call) -> Reservation | None:

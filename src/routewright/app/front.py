@@ -21,6 +21,7 @@ from routewright.errors import FrontError, GatewayError, PermissionDenied, Unkno
 from routewright.gateway import Gateway
 from routewright.guesses import Guesses
 from routewright.keeping import KeptResponses
+from routewright.objects.line import Objects
 from routewright.record.metrics import Metrics
 from routewright.server.asgi import AsgiBridge
 from routewright.server.protocol import HttpConnection
@@ -44,6 +45,7 @@ class Application:
         metrics: Metrics,
         carriage: Carriage,
         kept: KeptResponses,
+        objects: Objects,
         guesses: Guesses,
     ) -> None:
         self._keys = keys
@@ -62,6 +64,7 @@ class Application:
         self._metrics = metrics
         self._carriage = carriage
         self._kept = kept
+        self._objects = objects
         self._find = endpoints.find
 
     def pass_through(self, targets: Targets, key_header: str | None) -> None:
@@ -96,7 +99,13 @@ class Application:
             raise
         if self._guesses.failing and endpoint.access != Access.OPEN:
             self._guesses.check(request.peer, request.headers, caller.key_hash)
-        if caller.endpoints is not None and endpoint.name not in caller.endpoints and endpoint.access != Access.OPEN:
+        named = caller.endpoints
+        if (
+            named is not None
+            and endpoint.name not in named
+            and endpoint.access != Access.OPEN
+            and not (request.method in ("GET", "HEAD") and endpoint.name_to_read in named)
+        ):
             raise PermissionDenied("this key may not call this endpoint")
         if endpoint is UI or endpoint is UI_LOGIN:
             return self._pages.admit(request)
@@ -123,6 +132,8 @@ class Application:
             return (
                 kept.create(request, client) if request.endpoint.name == "responses" else kept.manage(request, client)
             )
+        if request.endpoint.is_owned:
+            return self._objects.handle(request, client)
         if request.endpoint.is_carried:
             return self._carriage.carry(request, client)
         if request.endpoint.is_stored:

@@ -41,7 +41,7 @@ from routewright.around import Around
 from routewright.auth import Keys
 from routewright.carriage.line import Carriage
 from routewright.carriage.targets import Targets
-from routewright.catalog import Catalog
+from routewright.catalog import Catalog, make_deployment
 from routewright.customers import Customers
 from routewright.deadlines import Deadlines
 from routewright.gateway import Gateway
@@ -52,6 +52,9 @@ from routewright.health_checks import HealthChecks
 from routewright.hedges import Hedges
 from routewright.keeping import KeptResponses
 from routewright.leasing import names
+from routewright.objects.batches import Batches
+from routewright.objects.line import Objects
+from routewright.objects.places import Places
 from routewright.orchestration.make import orchestrations
 from routewright.record.exports import Exports
 from routewright.record.journal import Journal
@@ -233,6 +236,16 @@ class WorkerProcess:
         )
         self._desk.log_in_at(settings.oidc)
         self.probes.cache_type = cache_type(settings)
+        carrier = Carrier(self.upstream, self.deadlines, self.admission)
+        carriage = Carriage(self.gateway, carrier, new_id, server.data_dir / RUN_FOLDER)
+        self.batches = Batches(
+            carrier, self.storage, self.admission, self.parts, self.keys.of_hash, lambda: self.objects.places,
+            is_looking=worker == 0,
+        )  # fmt: skip
+        self.objects = Objects(
+            self.gateway, carriage, carrier, self.storage, self.batches, server.data_dir / RUN_FOLDER
+        )
+        self.objects.places = self._places_of(settings, self.catalog)
         application = self._application = Application(
             self.keys,
             self.gateway,
@@ -242,13 +255,9 @@ class WorkerProcess:
             StoredBridge(self.storage),
             Pages(self._desk, load_book),
             self.metrics,
-            Carriage(
-                self.gateway,
-                Carrier(self.upstream, self.deadlines, self.admission),
-                new_id,
-                server.data_dir / RUN_FOLDER,
-            ),
+            carriage,
             KeptResponses(self.gateway, self.storage),
+            self.objects,
             self.guesses,
         )
         application.metrics_need_key = settings.metrics_need_key
@@ -298,6 +307,16 @@ class WorkerProcess:
         )
         catalog.is_whole = not self.storage.is_wanted or self.changes.knows_models
         return catalog
+
+    def _places_of(self, settings: Settings, catalog: Catalog) -> Places:
+        accounts = [
+            make_deployment(
+                each, model_name=each.model_name, upstream_model="",
+                health=self._healths.setdefault(each.id, Health()), credential_of=self.upstream.credentials.of,
+            )
+            for each in settings.files_accounts
+        ]  # fmt: skip
+        return Places(catalog, accounts)
 
     def _routers_of(self, settings: Settings, catalog: Catalog, previous: LiveRouters | None = None) -> LiveRouters:
         folder = settings.server.data_dir / ROUTERS_FOLDER
@@ -450,6 +469,7 @@ class WorkerProcess:
         self.gateway.orchestrations, self.gateway.around = made, around
         self.probes.cache_type = cache_type(settings)
         self._application.pass_through(Targets(whole, catalog.groups()), whole.key_header_name)
+        self.objects.places = self._places_of(whole, catalog)
         self.customers.configure(whole.end_user_budget, whole.tag_budgets)
         self._tell_store(whole)
         if has_budgets(whole):
@@ -461,11 +481,11 @@ class WorkerProcess:
         self._store_prompts(whole)
         self._keep_addresses(whole)
         self._desk.log_in_at(whole.oidc)
-        served = {each.id for each in whole.deployments}
+        served = {each.id for each in (*whole.deployments, *whole.files_accounts)}
         self._tell_health_checks()
         self._healths = {name: health for name, health in self._healths.items() if name in served}
         self.upstream.credentials.keep_only(
-            each.credential for each in whole.deployments if each.credential is not None
+            each.credential for each in (*whole.deployments, *whole.files_accounts) if each.credential is not None
         )
         self._tell_sdk(whole)
         self._tell_control()
@@ -566,6 +586,7 @@ class WorkerProcess:
         self.guesses.on_tick(now)
         self.customers.on_tick(now)
         self.alerts.on_tick(now)
+        self.batches.on_tick(now)
         if self._counters.are_shared:
             self.journal.flush()
         self.admission.spent.on_tick(is_all_written=not self.journal.is_failing)

@@ -96,6 +96,18 @@ class Deployments:
         if deployment is not None and name is not None:
             self.usable.append(deployment)
 
+    def account(self, entry: Section, name: str) -> DeploymentSettings | None:
+        """A provider's account, by an entry that names no model, as `files_settings` has them."""
+        provider = entry.text("custom_llm_provider") or "openai"
+        node = entry.node
+        entry.entries = {**entry.entries, "model": Node(f"{provider}/account", node.file, node.line, node.key_line)}
+        nothing = Section(Node(None, node.file, node.line, node.key_line), entry.field("model_info"), self._notes)
+        found = self._deployment(entry, entry, nothing, name)
+        self.names.pop(name, None)
+        self._unpriced.pop(name, None)
+        entry.finish(schema.LITELLM_PARAMS, schema.LITELLM_PARAMS_PATTERN, silent=schema.REQUEST_PARAMS)
+        return found
+
     def finish(self) -> None:
         """The warnings that speak of several deployments."""
         if self._unpriced:
@@ -135,7 +147,7 @@ class Deployments:
         api_version = params.token("api_version")
         headers = headers_of(params, ("headers", "extra_headers"))
         numbers = self._numbers(entry, params)
-        price = _price(params, info)
+        price, batch_prices = _price(params, info), _batch_prices(params, info)
         about, health_check = self._about(info), of_deployment(info)
         own_budget = budget(params)
         mock_response = params.text("mock_response", most=65_536)
@@ -266,6 +278,8 @@ class Deployments:
             organization=organization,
             extra_headers=headers,
             price=price,
+            batch_input_usd_per_token=batch_prices[0],
+            batch_output_usd_per_token=batch_prices[1],
             default_params={**self._defaults.params, **default_params},
             drop_params=drop_params,
             drops_unsupported=drops,
@@ -440,6 +454,15 @@ def _price(params: Section, info: Section) -> Price:
     if price.input_usd_per_token is None and price.output_usd_per_token is None and price.units is None:
         return Price()
     return with_version(price, "config")
+
+
+def _batch_prices(params: Section, info: Section) -> tuple[float | None, float | None]:
+    """Of a token of a prompt and of an answer, in a batch."""
+    found = []
+    for key in ("input_cost_per_token_batches", "output_cost_per_token_batches"):
+        own, general = params.number(key, most=10.0), info.number(key, most=10.0)
+        found.append(own if own is not None else general)
+    return found[0], found[1]
 
 
 def _completed(about: Mapping[str, Any], model: str, context_window: int | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from routewright.config import schema
+from routewright.config.accounts import read_accounts
 from routewright.config.attempts import read_attempts
 from routewright.config.budgets import alert_webhook, budgets_by_name, kept_seconds, nano_dollars
 from routewright.config.caching import read_cache
@@ -112,6 +113,7 @@ def _build(
     deployments = Deployments(notes, Credentials(top), router, drops_unsupported=drops_unsupported)
     for entry in top.sections("model_list", path=""):
         deployments.read(entry)
+    files_accounts = read_accounts(top, deployments)
     deployments.finish()
     models = ModelNames(deployments, top)
 
@@ -175,6 +177,7 @@ def _build(
         alert_to_webhook_url=webhook,
         spend_kept_s=spend_kept_s,
         pass_through=pass_through,
+        files_accounts=files_accounts,
         cache=cache,
         logs=logs,
         exports=exports,

@@ -14,7 +14,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 TOP_LEVEL = _words("""
-    mcp_servers mcp_tools vector_store_registry prompts search_tools files_settings
+    mcp_servers mcp_tools vector_store_registry prompts search_tools
     finetune_settings assistant_settings agent_list policies policy_attachments sandbox_settings skills
     default_vertex_config cache_params
 """)
@@ -178,8 +178,8 @@ LEARNED_PREFIX = "llmrouter-"
 
 SERVED_MODES = frozenset({
     "chat", "completion", "embedding", "image_generation", "image_edit", "audio_transcription", "audio_speech",
-    "moderation", "rerank",
+    "moderation", "rerank", "batch",
 })  # fmt: skip
 OTHER_MODES = _words("""
-    moderations responses batch realtime video_generation ocr search vector_store
+    moderations responses realtime video_generation ocr search vector_store
 """)

@@ -14,6 +14,17 @@ from routewright.errors import StorageUnavailable
 from routewright.grants import AccessGroups, AuditNote, Person
 from routewright.keeper.adjusting import Adjusting
 from routewright.keeper.alerts import Alerts
+from routewright.keeper.belongings import (
+    owned_claim,
+    owned_find,
+    owned_forget,
+    owned_give_up,
+    owned_open,
+    owned_page,
+    owned_put,
+    owned_saw,
+    owned_settle,
+)
 from routewright.management import audit, config_values, glance, people, sessions
 from routewright.management.answer import answer
 from routewright.management.grants import customers_of, grants_of
@@ -25,6 +36,7 @@ from routewright.store.database import Database, now_ms
 from routewright.store.follower import Follower
 from routewright.store.ledger import spent_nusd
 from routewright.store.lineage import last_of
+from routewright.store.owned import held_nusd
 
 SETTLED_S = 0.1
 """A call that a worker has settled is on disk by then: it is written at the end of the same turn of its loop."""
@@ -103,7 +115,11 @@ def _spent(tools: Tools, body: msgspec.Raw) -> Any:
     questions = msgspec.msgpack.decode(body, type=list[tuple[str, str, int, int]])
     time.sleep(SETTLED_S)
     tools.follower.drain()
-    return tools.database.read(lambda connection: [spent_nusd(connection, *question) for question in questions])
+    return tools.database.read(
+        lambda connection: [
+            spent_nusd(connection, *question) + held_nusd(connection, *question) for question in questions
+        ]
+    )
 
 
 def _session_begin(tools: Tools, body: msgspec.Raw) -> Any:
@@ -183,6 +199,15 @@ OPERATIONS: dict[str, Operation] = {
     "kept_forget": Operation(_kept_forget),
     "models": Operation(_models),
     "note": Operation(_note),
+    "owned_claim": Operation(owned_claim),
+    "owned_find": Operation(owned_find),
+    "owned_forget": Operation(owned_forget),
+    "owned_give_up": Operation(owned_give_up),
+    "owned_open": Operation(owned_open),
+    "owned_page": Operation(owned_page),
+    "owned_put": Operation(owned_put),
+    "owned_saw": Operation(owned_saw),
+    "owned_settle": Operation(owned_settle),
     "manage": Operation(_manage, changes=True),
     "spent": Operation(_spent),
     "session_begin": Operation(_session_begin),

@@ -328,10 +328,16 @@ def customers_of(connection: Connection, ids: Sequence[str] | None) -> list[EndU
 # --- endpoints -----------------------------------------------------------------------------------------------------
 
 _OF_GROUP: dict[str, frozenset[str]] = {
-    LLM_ROUTES: frozenset({e.name for _, e in endpoints.every() if e.is_proxied or e.is_carried or e.is_kept})
+    LLM_ROUTES: frozenset(
+        name
+        for _, e in endpoints.every()
+        if e.is_proxied or e.is_carried or e.is_kept or e.is_owned
+        for name in (e.name, e.name_to_read)
+    )
     | {"models", "model"},
     INFO_ROUTES: frozenset(
-        {e.name for _, e in endpoints.every() if e.access == Access.KEY and "GET" in e.methods} | {"models", "model"}
+        {e.name_to_read for _, e in endpoints.every() if e.access == Access.KEY and "GET" in e.methods}
+        | {"models", "model"}
     ),
     MANAGEMENT_ROUTES: frozenset({e.name for _, e in endpoints.every() if e.is_stored} | {"models", "model"}),
 }
@@ -345,6 +351,9 @@ def allowed_endpoints(key_type: str, routes: Sequence[str] | None) -> tuple[str,
         named: set[str] = set()
         for route in routes:
             named |= _OF_GROUP.get(route, frozenset())
-            named |= {endpoint.name for path, endpoint in endpoints.every() if covers(route, path)}
+            short = route[3:] if route.startswith("/v1/") else route  # each path is served with and without
+            named |= {
+                endpoint.name for path, endpoint in endpoints.every() if covers(route, path) or covers(short, path)
+            }
         allowed = frozenset(named) if allowed is None else allowed & named
     return None if allowed is None else tuple(sorted(allowed))

@@ -27,7 +27,10 @@ from routewright.types import NUSD_PER_USD
 
 DEFAULT_LOGS, MAX_LOGS = 100, 1000
 MAX_DAYS = 3700
-CALL_TYPES = {"chat": "acompletion", "completions": "atext_completion", "embeddings": "aembedding"}
+CALL_TYPES = {
+    "chat": "acompletion", "completions": "atext_completion", "embeddings": "aembedding", "files": "acreate_file",
+    "batches": "acreate_batch", "batch": "aretrieve_batch",
+}  # fmt: skip
 """LiteLLM's words for our endpoints."""
 _REPORTS = {
     "team": ("team_id", "teams", "team_name"),

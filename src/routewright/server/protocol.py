@@ -328,10 +328,11 @@ class HttpConnection(asyncio.Protocol):
             refusal = InternalError("internal error")
             refusal.close = True
             self._refuse(refusal)
-        if self._resume_reading and self._state is not _State.BUSY:
+        # An upload is read when its reader wants it; what has come of it by now is its own.
+        if self._resume_reading and self._state not in (_State.BUSY, _State.UPLOAD):
             self._resume_reading = False
             self._transport.resume_reading()
-        if self._backlog and (self._state is _State.BODY or self._state is _State.HEAD):
+        if self._backlog and self._state in (_State.BODY, _State.HEAD, _State.UPLOAD):
             data, self._backlog = self._backlog, b""
             self._consume(data)
 

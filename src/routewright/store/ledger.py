@@ -125,7 +125,7 @@ def _statement_of(dialect: Dialect) -> str:
     if known is None:
         # Only so do places, which a tuple fills, stand for the values on both databases.
         positional: Dialect = dialect if dialect.positional else type(dialect)(paramstyle="format")  # type: ignore[call-arg]
-        compiled = _insert(dialect, spend).compile(dialect=positional, column_keys=list(Row._fields))
+        compiled = insert_into(dialect, spend).compile(dialect=positional, column_keys=list(Row._fields))
         if compiled.positiontup != list(Row._fields):
             raise AssertionError("the columns of `spend` stand in another order than those of a row")
         known = _statements[dialect.name] = str(compiled)
@@ -145,7 +145,7 @@ def _insert_new(connection: Connection, records: Sequence[Incoming]) -> list[Inc
     return [each for each in records if connection.exec_driver_sql(statement, each.row).rowcount == 1]
 
 
-def _insert(dialect: Dialect, table: Table) -> Any:
+def insert_into(dialect: Dialect, table: Table) -> Any:
     """Both dialects say it alike; SQLAlchemy has an `insert` of its own for each."""
     if dialect.name == "postgresql":
         # Importing it costs a tenth of a second, which an embedded database need not pay.
@@ -225,7 +225,7 @@ def _add(
 ) -> None:
     if not sums:
         return
-    statement = _insert(connection.dialect, table)
+    statement = insert_into(connection.dialect, table)
     moved = {name: table.c[name] + statement.excluded[name] for name in names}
     statement = statement.on_conflict_do_update(index_elements=list(key), set_=moved)
     # Always in the same order: two writers of one database then never wait for each other in a ring.
@@ -243,7 +243,7 @@ def read_position(connection: Connection, name: str) -> int:
 
 
 def write_position(connection: Connection, name: str, read_bytes: int) -> None:
-    statement = _insert(connection.dialect, journal_positions).values(name=name, read_bytes=read_bytes)
+    statement = insert_into(connection.dialect, journal_positions).values(name=name, read_bytes=read_bytes)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["name"], set_={"read_bytes": statement.excluded.read_bytes})
     )
@@ -261,7 +261,7 @@ def spent_nusd(connection: Connection, scope: str, owner: str, from_ms: int, to_
     to_ms = min(to_ms, MOST)
     if scope == "deployment":
         return _of_rows(connection, spend.c.deployment_id == owner, from_ms, to_ms)
-    whose = _whose(connection, scope, owner)
+    whose = whose_rows(connection, scope, owner)
     total = 0
     # The largest sums first; what they leave over at the edges comes from the next smaller, and at last from the rows.
     edges = [(from_ms, to_ms)]
@@ -312,7 +312,7 @@ def _of_tagged_rows(connection: Connection, tag: str, from_ms: int, to_ms: int) 
     return sum(cost for cost, tags in connection.execute(wanted) if tag in tags)
 
 
-def _whose(connection: Connection, scope: str, owner: str) -> Callable[[Table], ColumnElement[bool]]:
+def whose_rows(connection: Connection, scope: str, owner: str) -> Callable[[Table], ColumnElement[bool]]:
     """Whose a row of a table is. An owner of two parts is `first/second`, and either part may hold a slash itself; a
     key is a line of keys, and no name of one holds any."""
     if scope == "key":

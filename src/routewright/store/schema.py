@@ -482,3 +482,35 @@ kept = Table(
     Index(None, "created_at_ms"),
 )
 """What callers asked to have kept, such as responses; `owner` is a team, a user or a key."""
+
+owned = Table(
+    "owned",
+    metadata,
+    Column("object_id", String, primary_key=True),
+    _text("kind", required=True),
+    _text("owner", required=True),
+    _whole("created_at_ms", required=True),
+    _whole("expires_at_ms"),
+    _text("deployment_id", required=True),
+    _text("model", required=True),
+    _text("provider", required=True),
+    _text("key_hash", required=True),
+    _text("key_alias"),
+    _text("user_id"),
+    _text("team_id"),
+    _text("organization_id"),
+    _text("customer_id"),
+    _json("tags"),
+    _text("purpose"),
+    _json("about"),
+    _text("body", required=True),
+    _flag("is_open"),
+    _whole("held_nusd", required=True),
+    _whole("claimed_until_ms", required=True),
+    Index(None, "owner", "kind", "created_at_ms"),
+    Index(None, "kind", "created_at_ms"),
+    Index(None, "is_open"),
+    Index(None, "expires_at_ms"),
+)
+"""Whose an object at a provider is: files, batches and the like, by the provider's id; `body` is how it was seen last.
+Of a batch whose cost is not in the ledger yet (`is_open`), `held_nusd` is what it may come to."""

@@ -58,8 +58,15 @@ class Endpoint:
     """Has to do with responses that are kept: `keeping.py` answers, or hands on to the gateway."""
     is_carried: bool = False
     """Its body is handed on as it comes, and never held whole."""
+    is_owned: bool = False
+    """Has to do with what lies at a provider and belongs to somebody here: files, batches and their like."""
     is_stored: bool = False
     """Speaks of what is stored: the store's process answers. Who may do what is decided there."""
+
+    @property
+    def name_to_read(self) -> str:
+        """By which a key may be let in to look and no more; `name` lets in to all of its methods."""
+        return self.name if set(self.methods) <= {"GET", "HEAD"} else f"{self.name}:read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

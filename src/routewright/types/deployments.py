@@ -132,6 +132,8 @@ class Deployment:
         "allowance",
         "audio_input_nusd",
         "audio_output_nusd",
+        "batch_input_nusd",
+        "batch_output_nusd",
         "budgets",
         "cache_creation_long_nusd",
         "cache_creation_nusd",
@@ -201,6 +203,9 @@ class Deployment:
     reasoning_nusd: float
     audio_input_nusd: float
     audio_output_nusd: float
+    batch_input_nusd: float
+    """In a batch, whatever kind of token it is."""
+    batch_output_nusd: float
     is_priced: bool
     """Its tokens are."""
     units: UnitPrices | None

@@ -1,0 +1,49 @@
+"""One gateway in front of two accounts, and keys that may and may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.accounts import Accounts
+from harness.gateway import Gateway, base_config, deployment, running
+from harness.upstream import Upstream
+from harness.wire import secret
+
+LISTED_KEY, POOR_KEY, GUARDED_KEY, SLOW_KEY = "sk-listed", "sk-poor", "sk-guarded", "sk-slow"
+
+
+@pytest.fixture(scope="module")
+def accounts() -> Iterator[Accounts]:
+    server = Accounts()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def owning(upstream: Upstream, accounts: Accounts) -> Iterator[Gateway]:
+    config = base_config(upstream)
+    config["model_list"] = [
+        deployment("cheap", upstream, "one", model="gpt-4o-mini", api_base=accounts["one"].api_base, temperature=0.5),
+        deployment("dear", upstream, "two", model="gpt-4o", api_base=accounts["two"].api_base,
+                   model_info={"mode": "batch"}, output_cost_per_token_batches=3e-6),
+        deployment("claude", upstream, "claude", model="claude-sonnet-4-5", provider="anthropic"),
+        deployment("chat", upstream, "chat", model="gpt-4o"),
+    ]  # fmt: skip
+    config["files_settings"] = [
+        {"custom_llm_provider": "openai", "api_base": accounts["spare"].api_base, "api_key": secret("spare")}
+    ]
+    config["routes"] = {"auto": {"candidates": ["chat"]}}
+    config["keys"] = [
+        config["keys"][0],
+        {"key": LISTED_KEY, "alias": "listed", "models": ["dear"]},
+        {"key": POOR_KEY, "alias": "poor", "max_budget": 0.001},
+        {"key": GUARDED_KEY, "alias": "guarded", "guardrails": ["no-secrets"]},
+        {"key": SLOW_KEY, "alias": "slow", "rpm_limit": 2},
+    ]
+    config["guardrails"] = [
+        {"guardrail_name": "no-secrets", "litellm_params": {"guardrail": "secrets", "mode": "pre_call"}}
+    ]
+    with running(config) as started:
+        yield started

@@ -22,6 +22,7 @@ BASE = {
     "deadlines",
     "writes",
     "passing",
+    "tunnel",
     "signatures",
     "windows",
     "metered",

@@ -53,6 +53,18 @@ class FrontLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """An egress proxy that gives connections to others (CONNECT)."""
+
+    host: str
+    port: int
+    authorization: Secret | None = None
+    """Value of the header `proxy-authorization`."""
+    directly: tuple[str, ...] = ()
+    """`NO_PROXY`: names, addresses and networks that are reached without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSettings:
     """Time and size limits towards the upstreams."""
 
@@ -73,6 +85,8 @@ class UpstreamSettings:
     """A stalled stream gets a comment line this often, so that proxies in between keep it open."""
     ssl_verify: bool | str = True
     """True: the system's store; a path: that bundle; False: no check (a warning says so)."""
+    proxy: ProxySettings | None = None
+    """What upstreams by https are reached through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,5 @@
 """Limits and time limits from the environment: `ROUTEWRIGHT_FRONT_<FIELD>` and `ROUTEWRIGHT_UPSTREAM_<FIELD>`, and
-`ROUTEWRIGHT_VALKEY_TIMEOUT_S`.
+`ROUTEWRIGHT_VALKEY_TIMEOUT_S`; and the egress proxy.
 
 The names behind the prefix are the fields of `FrontLimits` and `UpstreamSettings` in upper case.
 """
@@ -12,8 +12,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from routewright.config.proxies import egress_proxy
 from routewright.settings import FrontLimits, Settings, UpstreamSettings, ValkeySettings
 
+_NO_NUMBERS = {"ssl_verify", "proxy"}
 VALKEY_TIMEOUT = "ROUTEWRIGHT_VALKEY_TIMEOUT_S"
 Section = TypeVar("Section", FrontLimits, UpstreamSettings)
 
@@ -25,7 +27,9 @@ def with_environment(settings: Settings, environ: Mapping[str, str]) -> Settings
         settings,
         valkey=None if shared is None else dataclasses.replace(shared, timeout_s=_valkey_timeout_s(shared, environ)),
         limits=_overridden(settings.limits, "ROUTEWRIGHT_FRONT_", environ),
-        upstream=_overridden(settings.upstream, "ROUTEWRIGHT_UPSTREAM_", environ),
+        upstream=dataclasses.replace(
+            _overridden(settings.upstream, "ROUTEWRIGHT_UPSTREAM_", environ), proxy=egress_proxy(environ)
+        ),
     )
 
 
@@ -34,7 +38,7 @@ def _valkey_timeout_s(shared: ValkeySettings, environ: Mapping[str, str]) -> flo
 
 
 def _overridden(section: Section, prefix: str, environ: Mapping[str, str]) -> Section:
-    fields = {field.name.upper(): field.name for field in dataclasses.fields(section) if field.name != "ssl_verify"}
+    fields = {field.name.upper(): field.name for field in dataclasses.fields(section) if field.name not in _NO_NUMBERS}
     changes: dict[str, Any] = {}
     for variable, text in environ.items():
         if not variable.startswith(prefix):

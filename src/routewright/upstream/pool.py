@@ -6,16 +6,20 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from routewright.deadlines import Deadlines
 from routewright.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from routewright.providers.head import SDK_ORIGIN
-from routewright.settings import UpstreamSettings
+from routewright.settings import ProxySettings, UpstreamSettings
+from routewright.tunnel import connect_request, goes_directly
 from routewright.upstream.addresses import Addresses
 from routewright.upstream.connection import UpstreamConnection
+from routewright.upstream.proxied import Tunnel
 from routewright.writes import Writes
 
 Origin = tuple[str, str, int]
+Made = TypeVar("Made", bound=asyncio.BaseProtocol)
 LOCAL_START_S = 60.0
 """The LiteLLM SDK takes seconds to be loaded, on a busy machine many."""
 LOCAL_AGAIN_S = 0.1
@@ -85,22 +89,29 @@ class Pool:
         loop = asyncio.get_running_loop()
         if scheme == SDK_ORIGIN[0]:
             return await self._connect_locally(loop)
+        proxy = self._settings.proxy
+        if scheme != "https" or (proxy is not None and goes_directly(proxy, host, port)):
+            proxy = None
+        name = host if proxy is None else proxy.host
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
-                return await self._connect_by_name(loop, host, port, self._tls() if scheme == "https" else None)
+                if proxy is not None:
+                    return await self._connect_by_proxy(loop, proxy)
+                return await self._reach(loop, host, port, self._made, self._tls() if scheme == "https" else None)
         except TimeoutError as error:
-            self._addresses.failed(host)
+            self._addresses.failed(name)
             raise UpstreamTimeout("the upstream did not take a connection in time") from error
         except ssl.SSLError as error:
             raise UpstreamError("the upstream's TLS certificate or handshake was refused") from error
         except OSError as error:
-            self._addresses.failed(host)
+            self._addresses.failed(name)
             raise UpstreamUnavailable("the upstream takes no connections") from error
 
-    async def _connect_by_name(
-        self, loop: asyncio.AbstractEventLoop, host: str, port: int, tls: ssl.SSLContext | None
-    ) -> UpstreamConnection:
-        """To the first of the name's addresses that takes one; each gets its share of the time that is left."""
+    async def _reach(
+        self, loop: asyncio.AbstractEventLoop, host: str, port: int, made: Callable[[], Made],
+        tls: ssl.SSLContext | None,
+    ) -> Made:  # fmt: skip
+        """The first of the name's addresses that takes a connection; each gets its share of the time that is left."""
         addresses = await self._addresses.of(host)
         end_s = loop.time() + self._settings.connect_timeout_s
         for place, address in enumerate(addresses):
@@ -109,7 +120,7 @@ class Pool:
             try:
                 async with asyncio.timeout(share_s):
                     _, connection = await loop.create_connection(
-                        self._made, address, port, ssl=tls, server_hostname=host if tls is not None else None
+                        made, address, port, ssl=tls, server_hostname=host if tls is not None else None
                     )
             except (TimeoutError, OSError) as error:
                 if isinstance(error, ssl.SSLError):
@@ -120,6 +131,31 @@ class Pool:
                 self._addresses.answered(host, address)
                 return connection
         raise AssertionError("a name has at least one address")
+
+    async def _connect_by_proxy(self, loop: asyncio.AbstractEventLoop, proxy: ProxySettings) -> UpstreamConnection:
+        """Through a proxy, which sees the upstream's name and what is sealed from it by TLS."""
+        _, host, port = self.origin
+        tunnel = await self._reach(
+            loop, proxy.host, proxy.port, lambda: Tunnel(connect_request(proxy, host, port)), None
+        )
+        is_whole = False
+
+        def forget(connection: UpstreamConnection) -> None:
+            if is_whole:  # until then it is counted by whoever waits for it
+                self._forget(connection)
+
+        connection = UpstreamConnection(self._settings.max_head_bytes, self._writes, self._put_back, forget)
+        try:
+            plain = await tunnel.opened()
+            secured = await loop.start_tls(plain, connection, self._tls(), server_hostname=host)
+        except BaseException:
+            tunnel.abort()
+            raise
+        if secured is None:
+            raise ConnectionResetError("the tunnel was closed")
+        is_whole = True
+        connection.connection_made(secured)
+        return connection
 
     def _made(self) -> UpstreamConnection:
         return UpstreamConnection(self._settings.max_head_bytes, self._writes, self._put_back, self._forget)

@@ -266,6 +266,8 @@ def test_body_that_nobody_can_read_is_refused_by_name(guarded: Gateway, taker: T
         assert_error(reply, 403, "permission_denied")
         assert "request_fields" in reply.json["error"]["message"]
     assert guarded.request("GET", "/opaque/x", key=GUARDED).status == 200
+    assert guarded.request("POST", "/opaque/x", b"", key=GUARDED).status == 200
+    assert guarded.request("DELETE", "/openai/v1/files/x", key=GUARDED).status == 200
     assert guarded.request("POST", "/opaque", b"\x00raw", key=OPEN, headers={"Content-Type": "a/b"}).status == 200
     assert_error(guarded.request("POST", "/opaque", b"{", key=GUARDED), 400, "invalid_value")
 

@@ -174,21 +174,21 @@ class Carriage:
         )  # fmt: skip
         await self.admit(call, candidates, client, outcome, reservations)
         framing = b""
-        if visit is not None and isinstance(body, Peek | Upload):
-            held = await whole(body, client)
+        if visit is not None:
+            held = await whole(body, client) if isinstance(body, Peek | Upload) else b""
             if held is None:
                 raise Gone
-            kind = request.headers.get(b"content-type", b"")
-            held = await checked_body(visit, held, kind, target.request_texts, target.prefix) if held else held
-            body, framing = HeldBody(held), b"content-length: %d\r\n" % len(held)
-        elif visit is not None:
-            await visit.check(Slots(), is_empty=True)
-        if framing:
-            pass
-        elif upload is not None:
+            if held:
+                kind = request.headers.get(b"content-type", b"")
+                held = await checked_body(visit, held, kind, target.request_texts, target.prefix)
+            else:
+                await visit.check(Slots(), is_empty=True)
+            if upload is not None:
+                body, framing = HeldBody(held), b"content-length: %d\r\n" % len(held)
+        if upload is not None and not framing:
             length = upload.length
             framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
-        elif request.method != "GET":
+        elif not framing and request.method != "GET":
             framing = b"content-length: 0\r\n"
         query = passed_query(request.query)
         head = b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (

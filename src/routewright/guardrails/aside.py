@@ -32,7 +32,14 @@ async def aside(work: Callable[[], T]) -> T:
     """What `work` returns or raises. Raises TooManyWait."""
     if len(_waiting) >= MAX_WAITING:
         raise TooManyWait
-    future = asyncio.get_running_loop().run_in_executor(_thread(), work)
+    loop = asyncio.get_running_loop()
+
+    def run() -> T:
+        if loop.is_closed():  # the process ends, and waits for this thread
+            raise TooManyWait
+        return work()
+
+    future = loop.run_in_executor(_thread(), run)
     _waiting.add(future)  # type: ignore[arg-type]
     future.add_done_callback(_waiting.discard)
     return await future

@@ -44,6 +44,13 @@ OTHER = (
     ("Explain the causes of World War I", "Explain the causes of World War II"),
     ("Can I take it before meals?", "Can I take it after meals?"),
     ("When does summer start?", "When does summer end?"),
+    ("Write a function to remove uppercase substrings", "Write a function to remove lowercase substrings"),
+    ("Write a function to sort a dictionary by value.", "Write a function to sort a list in a dictionary."),
+    (
+        "Write a python function to return the negative numbers in a list.",
+        "Write a python function to count negative numbers in a list.",
+    ),
+    ("Write a function to find the nth hexagonal number.", "Write a function to find nth centered hexagonal number."),
     ("Was kostet das Brötchen?", "Was kostet das Bötchen?"),
     ("東京の天気は?", "大阪の天気は?"),
     (

@@ -31,6 +31,7 @@ _OPPOSITES: Final = """
     before after until since during while earlier later early late old older oldest new newer newest young younger
     more less most least fewer few all any some every each both either
     up down over under above below left right top bottom front back out inside outside on off
+    uppercase lowercase
     high higher highest low lower lowest upper big bigger biggest small smaller smallest large larger largest little
     long longer longest short shorter shortest tall wide narrow deep shallow thick thin heavy light fast faster fastest
     slow slower slowest hot hotter cold colder warm cool wet dry hard soft strong weak rich poor full empty open closed
@@ -70,7 +71,7 @@ _FOREIGN: Final = frozenset(_FOREIGN_WORDS.split()) - _LITTLE - _OPPOSITE
 _ENGLISH_SHARE: Final = 0.25
 """Of a question's words, so many at least are English little words, or words with an opposite."""
 MAX_WORDS: Final = 96
-SHORT_WORDS: Final = 8
+SHORT_WORDS: Final = 4
 """Up to so many words that carry it, a question's vector moves with each of them."""
 MAX_CHARS: Final = 400
 """Of a question. MiniLM reads 126 pieces of a text, and what it does not read can't be compared."""

@@ -5,14 +5,17 @@ BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_OK  = $(VENV)/.run
 DEV_OK  = $(VENV)/.dev
+CLIENTS = $(VENV)/clients
 
 .PHONY: demo test check bench docs format clients litellm helm lock clean
 
 demo: $(RUN_OK)
 	$(BIN)/routewright demo
 
-# Most tests wait for processes; a file stays with one of the two, so what its tests share is made once.
+# Most tests wait for processes; a file stays with one of the two, so what its tests share is made once. Clients that can't
+# be installed are skipped by name.
 test: $(DEV_OK)
+	-@$(MAKE) --no-print-directory clients
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(DEV_OK)
@@ -31,11 +34,14 @@ format: $(DEV_OK)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Clients that pin many packages, in an environment of their own; their tests are skipped by name without it.
-clients: $(VENV)/bin/python
-	$(PYTHON) -m venv $(VENV)/clients
-	$(VENV)/clients/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes \
+# Clients that pin many packages, in an environment of their own. Where each is a line of the lock there is nothing to
+# resolve, and what a test imports is compiled when it is.
+clients: $(CLIENTS)/.whole
+$(CLIENTS)/.whole: requirements-clients.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv --clear $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps --no-compile \
 	  -r requirements-clients.txt
+	touch $@
 
 # LiteLLM's proxy, which `make bench` measures beside the gateway where it is there; nothing of the project needs it.
 litellm: $(VENV)/bin/python

@@ -71,6 +71,7 @@ TABLE = {
     "RefusedField": (400, "invalid_request_error", "field_not_allowed", None),
     "ShuttingDown": (503, "api_error", "shutting_down", None),
     "StorageUnavailable": (503, "api_error", "storage_unavailable", None),
+    "ThreadsUnserved": (400, "invalid_request_error", "thread_unsupported_request", None),
     "Unavailable": (503, "api_error", "unavailable", None),
     "UnsupportedField": (400, "invalid_request_error", "unsupported_parameter", None),
     "UpstreamAuthError": (502, "api_error", "upstream_auth_error", None),

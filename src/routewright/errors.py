@@ -3,6 +3,7 @@
 GatewayError
 ├── InvalidRequest          400   body or field not understood
 │   ├── InvalidJson, MissingField, RefusedField
+│   ├── ThreadsUnserved          conversations are not held by the upstream
 │   ├── UnsupportedField         the chosen model's provider has no word for it
 │   ├── ContextLengthExceeded, ContentPolicyViolation
 │   ├── GuardrailBlocked
@@ -32,7 +33,7 @@ GatewayError
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import msgspec
@@ -50,6 +51,8 @@ class GatewayError(Exception):
     try_again: ClassVar[bool] = False
     """May the same deployment be tried once more?"""
     retry_after_s: int | None = None
+    details: ClassVar[Mapping[str, object] | None] = None
+    """What Anthropic's clients read of it beside the message."""
     close: bool = False
     """Must the client's connection end with this answer?"""
 
@@ -94,6 +97,16 @@ class UnsupportedField(InvalidRequest):
     """The dialect of this model's provider can't say it; the next candidate's may. `drop_params` leaves it out."""
 
     code, try_next = "unsupported_parameter", True
+
+
+class ThreadsUnserved(InvalidRequest):
+    """The conversation would be held in the account behind our credential, for whichever key names it.
+
+    Anthropic's SDK goes on without a thread when it reads these details.
+    """
+
+    code = "thread_unsupported_request"
+    details = {"error_code": "thread_unsupported_request", "unsupported": ("thread",)}  # noqa: RUF012
 
 
 class ContextLengthExceeded(InvalidRequest):
@@ -379,7 +392,10 @@ def anthropic_error_object(error: GatewayError, request_id: str) -> dict[str, ob
     """What Anthropic's clients read: `{"type": "error", "error": {"type", "message"}, "request_id"}`."""
     kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
     message = f"{error.param}: {error.message}" if error.param is not None else error.message
-    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+    said: dict[str, object] = {"type": kind, "message": message}
+    if error.details is not None:
+        said["details"] = error.details
+    return {"type": "error", "error": said, "request_id": request_id}
 
 
 _GOOGLE_STATUSES = {

@@ -217,7 +217,8 @@ def _gemini_read(body: Mapping[str, Any]) -> Asked:
                 calls.append((part["functionCall"]["name"], part["functionCall"]["args"]))
             elif "functionResponse" in part:
                 given = part["functionResponse"]
-                results.append((given["name"], str(given["response"]["result"])))
+                *_, said = given["response"].values()  # `result`, `return_value`; `content` after `name`
+                results.append((given["name"], str(said)))
     return Asked(calls, results)
 
 

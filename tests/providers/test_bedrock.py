@@ -208,7 +208,6 @@ def test_json_by_a_tool() -> None:
         ("n", {"n": 2}),
         ("seed", {"seed": 1}),
         ("logprobs", {"logprobs": True}),
-        ("parallel_tool_calls", {"parallel_tool_calls": False}),
         ("tools[0].type", {"tools": [{"type": "custom"}]}),
         ("tool_choice", {"tools": [WEATHER], "tool_choice": {"type": "x"}}),
     ],

@@ -190,6 +190,27 @@ def test_tools_round_trip(client: str, upstream: str) -> None:
             assert SIGNATURE in str(body)  # Anthropic wants its thinking back as it was
 
 
+ONE_CALL: dict[str, dict[str, Any]] = {
+    "chat": {"parallel_tool_calls": False},
+    "messages": {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+    "responses": {"parallel_tool_calls": False},
+}
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+@pytest.mark.parametrize("client", ONE_CALL)
+def test_one_call_at_a_time(client: str, upstream: str) -> None:
+    """Told to those who have a word for it, and kept to by the gateway for the others."""
+    ear, tongue, own = parts_of(client, upstream)
+    said = tongue.can_say(EVERYTHING)
+    answered = Relayed(ear.ask(**ONE_CALL[client]), own, [whole_bytes(tongue, said)])
+    if "parallel_tool" in str(request_json(answered)):
+        return
+    relayed = Relayed(ear.ask(is_stream=True, **ONE_CALL[client]), own, tongue.stream(said))
+    expected = heard(ear, replace(said, tools=said.tools[:1]))
+    assert ear.hear(answered.json) == ear.hear(ear.gather(relayed.body)) == expected
+
+
 @pytest.mark.parametrize("client", EARS)
 @pytest.mark.parametrize(("first", "second"), list(itertools.permutations(TONGUES, 2)))
 def test_conversation_goes_on_at_another_provider(client: str, first: str, second: str) -> None:

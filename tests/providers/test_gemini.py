@@ -246,7 +246,6 @@ def test_thinking(model: str, fields: dict[str, Any], config: dict[str, Any] | N
         ("n", {"n": 2}),
         ("logprobs", {"logprobs": True}),
         ("logit_bias", {"logit_bias": {"1": 1}}),
-        ("parallel_tool_calls", {"parallel_tool_calls": False}),
         ("modalities", {"modalities": ["image"]}),
         ("something_else", {"something_else": 1}),
         ("tools[0].type", {"tools": [{"type": "custom", "custom": {}}]}),

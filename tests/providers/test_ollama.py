@@ -100,7 +100,7 @@ def test_json_as_the_answer() -> None:
     assert sent(response_format={"type": "json_object"})["format"] == "json"
 
 
-@pytest.mark.parametrize(("field", "value"), [("n", 2), ("logit_bias", {"5": 1}), ("tool_choice", "required")])
+@pytest.mark.parametrize(("field", "value"), [("n", 2), ("logit_bias", {"5": 1})])
 def test_what_can_t_be_said_is_refused_by_name_or_left_out(field: str, value: Any) -> None:
     with pytest.raises(UnsupportedField) as refused:
         sent(tools=[TOOL], **{field: value})
@@ -221,3 +221,37 @@ def test_ollama_s_door_for_openai_s_dialect_stays_open() -> None:
     own = llama("http://localhost:11434/v1")
     lines = head_lines(own.exchanges["chat"].request_bytes(call(), own))
     assert lines[0] == "POST /v1/chat/completions HTTP/1.1"
+
+
+PLACE = {"type": "object", "properties": {"city": {"type": "string"}}}
+FORCED = {
+    "tools": [{"type": "function", "function": {"name": "place", "parameters": PLACE}}],
+    "tool_choice": {"type": "function", "function": {"name": "place"}},
+}
+
+
+@pytest.mark.parametrize("choice", [FORCED["tool_choice"], "required"])
+def test_tool_that_has_to_be_called_is_the_schema_of_the_answer(choice: Any) -> None:
+    """What structured answers of many clients go by."""
+    asked = {**FORCED, "tool_choice": choice}
+    whole = Relayed(call(**asked), llama(), [to_json(ollama.response('{"city":"Bern"}'))])
+    assert (request_json(whole)["format"], request_json(whole)["tools"]) == (PLACE, FORCED["tools"])
+    message = whole.json["choices"][0]["message"]
+    assert (message["content"], whole.json["choices"][0]["finish_reason"]) == (None, "tool_calls")
+    [told] = message["tool_calls"]
+    assert told["function"] == {"name": "place", "arguments": '{"city":"Bern"}'}
+    lines = ollama.text_lines(['{"city":', '"Bern"}'])
+    streamed = Relayed(call(stream=True, **asked), llama(), lines).chunks
+    deltas = [one for chunk in streamed for one in chunk["choices"][0]["delta"].get("tool_calls") or ()]
+    assert deltas[0]["function"]["name"] == "place"
+    assert "".join(one["function"]["arguments"] for one in deltas) == '{"city":"Bern"}'
+    assert streamed[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    assert all(not chunk["choices"][0]["delta"].get("content") for chunk in streamed)
+
+
+def test_one_of_several_tools_can_not_be_asked_for() -> None:
+    two = [*FORCED["tools"], {"type": "function", "function": {"name": "other"}}]
+    with pytest.raises(UnsupportedField, match="tool_choice"):
+        sent(tools=two, tool_choice="required")
+    named = sent(**{**FORCED, "tools": two})
+    assert named["tools"] == FORCED["tools"]

@@ -177,7 +177,7 @@ def test_every_provider_of_litellm_s_is_known_by_name() -> None:
         [clients_python(), "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=50
     )
     others = {"a2a_agent", "aws_textract", "azure_speech", "dotprompt", "humanloop", "langfuse", "litellm_agent",
-              "milvus", "mongodb", "nvidia_riva", "pg_vector", "prism", "reducto", "s3_vectors", "soniox",
+              "milvus", "mongodb", "nvidia_riva", "opensearch", "pg_vector", "prism", "reducto", "s3_vectors", "soniox",
               "transcribe", "valkey"}  # fmt: skip
     assert set(told.stdout.split()) - set(PROVIDERS) - UNSPOKEN <= others
 

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import anthropic
-from routewright.errors import InvalidRequest, MissingField, RefusedField, UnsupportedField, UpstreamTimeout
+from routewright.errors import (
+    InvalidRequest,
+    MissingField,
+    RefusedField,
+    ThreadsUnserved,
+    UnsupportedField,
+    UpstreamTimeout,
+    anthropic_error_object,
+)
 from routewright.wire.chat import TOKENS_PER_IMAGE, prompt_of
 from routewright.wire.messages import MESSAGES
 from values import HELLO, messages_call
@@ -313,3 +321,18 @@ def test_error_is_in_the_shape_that_its_clients_read() -> None:
         "error": {"type": "timeout_error", "message": "too slow"},
         "request_id": "req-1",
     }
+
+
+def test_schema_of_an_object_without_properties_gets_some() -> None:
+    """OpenAI refuses it else; tools of MCP servers have them."""
+    for schema in ({"type": "object"}, {"type": "object", "additionalProperties": False}):
+        made = chat(tools=[{"name": "now", "input_schema": schema}])
+        assert made["tools"][0]["function"]["parameters"] == {**schema, "properties": {}}
+
+
+def test_threads_are_refused_in_words_that_the_sdk_goes_on_from() -> None:
+    with pytest.raises(ThreadsUnserved) as caught:
+        messages_call(thread={"type": "create"})
+    told = anthropic_error_object(caught.value, "req_1")["error"]
+    assert told["details"] == {"error_code": "thread_unsupported_request", "unsupported": ("thread",)}
+    assert messages_call(thread=None).endpoint == "messages"

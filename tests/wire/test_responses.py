@@ -286,3 +286,29 @@ def test_stream_broken_off_is_a_failed_response() -> None:
                 assert last["type"] == "response.failed"
                 assert last["response"]["status"] == "failed"
                 assert last["response"]["error"]["code"] == "server_error"
+
+
+PICTURE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
+
+
+def test_pictures_that_tools_gave_come_after_them() -> None:
+    """OpenAI's tool messages hold text alone."""
+    calls = [{"type": "function_call", "call_id": name, "name": "see", "arguments": "{}"} for name in ("c1", "c2")]
+    results = [
+        {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "so"}, PICTURE]},
+        {"type": "function_call_output", "call_id": "c2", "output": [PICTURE]},
+    ]
+    history = [{"role": "user", "content": "see"}, *calls, *results]
+    made = chat(input=[*history, {"role": "user", "content": "well?"}])["messages"]
+    assert [message["role"] for message in made] == ["user", "assistant", "tool", "tool", "user", "user"]
+    assert [message["content"] for message in made[2:4]] == [[{"type": "text", "text": "so"}], ""]
+    assert [part["type"] for part in made[4]["content"]] == ["text", "image_url", "text", "image_url"]
+    assert [message["role"] for message in chat(input=history)["messages"]][-1] == "user"
+    others = chat(input=history, plain=False)["messages"]
+    assert [part["type"] for part in others[2]["content"]] == ["text", "image_url"]
+
+
+def test_item_that_was_never_kept_is_said_to_be_so() -> None:
+    with pytest.raises(InvalidRequest, match="store: false") as caught:
+        chat(input=[{"role": "user", "content": "x"}, {"type": "item_reference", "id": "msg_1"}], is_dropped=True)
+    assert caught.value.param == "input[1]"

@@ -7,6 +7,7 @@ Source: Claude API reference, "Create a Message", "Tool use", "Structured output
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,6 +49,7 @@ _TOOL_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _SERVER_TOOL = re.compile(r"[a-z_]+_20\d{6}")
 
 
+@lru_cache(1024)  # of names in configurations
 def model_version(model: str) -> tuple[int, int]:
     """(4, 5) of `claude-opus-4-5-20251101`; (0, 0) for a model of others that speaks this dialect."""
     found = _VERSION.search(model)

@@ -61,15 +61,24 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 def usage_of(given: Any) -> Usage | None:
     """Anthropic counts what is cached apart from `input_tokens`; our `prompt_tokens` is all of it."""
-    if type(given) is not dict or not (is_count(given.get("input_tokens")) and is_count(given.get("output_tokens"))):
+    if type(given) is not dict:
         return None
-    read, written = count(given.get("cache_read_input_tokens")), count(given.get("cache_creation_input_tokens"))
-    usage = Usage(given["input_tokens"] + read + written, given["output_tokens"])
-    usage.cached_tokens, usage.cache_creation_tokens = read, written
-    parts = given.get("cache_creation")
+    get = given.get
+    fresh, output = get("input_tokens"), get("output_tokens")
+    if not (is_count(fresh) and is_count(output)):
+        return None
+    usage = Usage(fresh, output)
+    read, written = get("cache_read_input_tokens"), get("cache_creation_input_tokens")
+    if read or written:
+        read, written = count(read), count(written)
+        usage.prompt_tokens += read + written
+        usage.cached_tokens, usage.cache_creation_tokens = read, written
+    parts = get("cache_creation")
     if type(parts) is dict:
-        usage.cache_creation_long_tokens = min(count(parts.get("ephemeral_1h_input_tokens")), written)
-    details = given.get("output_tokens_details")
+        usage.cache_creation_long_tokens = min(
+            count(parts.get("ephemeral_1h_input_tokens")), usage.cache_creation_tokens
+        )
+    details = get("output_tokens_details")
     if type(details) is dict:
         usage.reasoning_tokens = min(count(details.get("thinking_tokens")), usage.completion_tokens)
     return usage
@@ -83,6 +92,7 @@ def message_of(blocks: list[_Block]) -> dict[str, Any]:
     thinking: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
+    answer: str | None = None
     for block in blocks:
         if block.type == "text" and block.text is not None:
             if type(block.citations) is list:
@@ -97,10 +107,12 @@ def message_of(blocks: list[_Block]) -> dict[str, Any]:
         elif block.type == "tool_use" and block.id and block.name:
             arguments = raw_arguments(block.input)
             if block.name == JSON_TOOL:
-                texts.append(arguments)
+                answer = arguments
             else:
                 function = {"name": block.name, "arguments": arguments}
                 calls.append({"id": block.id, "type": "function", "function": function})
+    if answer is not None:
+        texts, notes = [answer], []  # with what else is said it would not be JSON any more
     if texts or not calls:
         message["content"] = "".join(texts)
     if calls:
@@ -299,6 +311,7 @@ def error_of(
 class Translated(TranslatedExchange):
     """Serves our clients of other dialects by Anthropic's Messages."""
 
+    can_be_told_one_call = True
     error_of = staticmethod(error_of)
     request_bytes = staticmethod(anthropic.request_bytes)
 

@@ -35,7 +35,7 @@ SERVICE = "bedrock"
 MAX_TOOL_ID = 64
 CARRIED = frozenset(
     {"max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "tools", "tool_choice",
-     "response_format", "reasoning_effort", "thinking", "guardrailConfig"}
+     "parallel_tool_calls", "response_format", "reasoning_effort", "thinking", "guardrailConfig"}
 )  # fmt: skip
 _IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 _DOCUMENTS = {
@@ -224,6 +224,11 @@ class _Conversation:
                 turns[-1]["content"] += blocks
             else:
                 turns.append({"role": side, "content": blocks})
+        if turns and turns[-1]["role"] == "assistant" and "text" in turns[-1]["content"][-1]:
+            last = turns[-1]["content"][
+                -1
+            ]  # a beginning that the model is to go on from; it must not end in white space
+            last["text"] = last["text"].rstrip()
         return system, turns
 
     def _blocks(self, message: dict[str, Any], where: str, *, only_text: bool = False) -> list[dict[str, Any]]:

@@ -102,6 +102,7 @@ def message_of(blocks: list[_Block]) -> dict[str, Any]:
     texts: list[str] = []
     thinking: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
+    answer: str | None = None
     for block in blocks:
         reasoning, use = block.reasoningContent, block.toolUse
         if block.text is not None:
@@ -114,10 +115,12 @@ def message_of(blocks: list[_Block]) -> dict[str, Any]:
         elif use is not None and use.toolUseId and use.name:
             arguments = raw_arguments(use.input)
             if use.name == JSON_TOOL:
-                texts.append(arguments)
+                answer = arguments
             else:
                 function = {"name": use.name, "arguments": arguments}
                 calls.append({"id": use.toolUseId, "type": "function", "function": function})
+    if answer is not None:
+        texts = [answer]  # with what else is said it would not be JSON any more
     if texts or not calls:
         message["content"] = "".join(texts)
     if calls:

@@ -29,8 +29,8 @@ PROVIDER = "Cohere"
 PATHS = {"chat": "/chat", "embed": "/embed"}
 CARRIED = frozenset(
     {"max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "seed", "presence_penalty",
-     "frequency_penalty", "tools", "tool_choice", "response_format", "reasoning_effort", "thinking", "documents",
-     "safety_mode", "citation_options", "strict_tools"}
+     "frequency_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
+     "thinking", "documents", "safety_mode", "citation_options", "strict_tools"}
 )  # fmt: skip
 EFFORT_BUDGETS = {"minimal": 512, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
 _SETTINGS = {

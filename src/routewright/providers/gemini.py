@@ -7,6 +7,7 @@ signatures", as of 2026-11; LiteLLM's rules for budgets of `reasoning_effort` an
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -30,8 +31,8 @@ from routewright.types import Call, Deployment
 PROVIDER = "Gemini"
 CARRIED = frozenset(
     {"max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "seed", "presence_penalty",
-     "frequency_penalty", "tools", "tool_choice", "response_format", "reasoning_effort", "thinking",
-     "web_search_options", "safety_settings"}
+     "frequency_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
+     "thinking", "web_search_options", "safety_settings"}
 )  # fmt: skip
 EFFORT_BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
 EFFORT_LEVELS = {"none": "minimal", "minimal": "minimal", "low": "low", "medium": "medium"}
@@ -50,6 +51,7 @@ _SETTINGS = {
 }  # fmt: skip
 
 
+@lru_cache(1024)  # of names in configurations
 def model_version(model: str) -> tuple[int, int]:
     """(2, 5) of `gemini-2.5-flash`; (99, 0) for names without a number, which stand for the newest."""
     found = _VERSION.search(model)

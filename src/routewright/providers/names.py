@@ -215,14 +215,16 @@ PROVIDERS: Mapping[str, Provider] = {
 """By every name that a configuration may use."""
 
 _LONG_TAIL = """
-    a2a aleph_alpha amazon_nova anthropic_text apertis assemblyai auto_router aws_polly bedrock_mantle
-    black_forest_labs bytez charity_engine chatgpt chutes clarifai cloudflare cognition compactifai cortecs
-    cursor custom darkbloom dataforseo datarobot deepgram edenai elevenlabs fal_ai gdc gigachat github_copilot
-    gradient_ai helicone heroku inception infinity langflow langgraph libertai manus maritalk meta modelscope
-    morph nadir nano-gpt neosantara nlp_cloud oci oobabooga palm parasail petals pinstripes poe predibase
-    publicai qwen_ai_platform qwencloud ragflow recraft reka replicate runwayml sagemaker sagemaker_chat
-    sagemaker_nova sail sap scaleway scx-ai snowflake stability strands_decider synthetic tencent tensormesh
-    text-completion-codestral text-completion-inception topaz triton typesafe watsonx watsonx_text xiaomi_mimo
+    a2a abliteration aiand aleph_alpha amazon_nova anthropic_text apertis assemblyai auto_router aws_polly
+    bedrock_mantle bespoke bigmodel black_forest_labs bytez charity_engine chatgpt chutes clarifai clf_ai_gateway
+    cloudflare cognition compactifai coralbricks cortecs cursor custom darkbloom databricks_agent dataforseo
+    datarobot deepgram edenai elevenlabs empiriolabs eu_jev fal_ai gdc gigachat github_copilot gradient_ai helicone
+    heroku hostinger_router inception inferenceapis infinity kyma langflow langgraph laya libertai manus maritalk
+    meta microsoft_365_copilot modelscope morph nace nadir nano-gpt neosantara nlp_cloud oci oobabooga opencode_go
+    openinfer palm parallel_ai parasail petals pinstripes poe predibase publicai qwen_ai_platform qwencloud ragflow
+    recraft refuseless reka replicate runwayml sagemaker sagemaker_chat sagemaker_nova sail sap scaledown scaleway
+    scx-ai snowflake stability strands_decider streamlake synthetic tencent tensormesh text-completion-codestral
+    text-completion-inception topaz triton typesafe wally watsonx watsonx_text xiaomi_mimo zerogpu
 """
 UNSPOKEN: frozenset[str] = frozenset(_LONG_TAIL.split())
 """Providers that LiteLLM knows and whose dialect nobody here speaks: they are reached through its SDK."""

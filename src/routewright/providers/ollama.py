@@ -38,8 +38,8 @@ OPTIONS = {
     "repeat_last_n": "repeat_last_n", "tfs_z": "tfs_z",
 }  # fmt: skip
 CARRIED = frozenset(OPTIONS) | {
-    "max_tokens", "max_completion_tokens", "stop", "tools", "tool_choice", "response_format", "reasoning_effort",
-    "thinking", "keep_alive", "format", "options",
+    "max_tokens", "max_completion_tokens", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format",
+    "reasoning_effort", "thinking", "keep_alive", "format", "options",
 }  # fmt: skip
 
 
@@ -85,8 +85,8 @@ def chat_body(chat: Chat, model: str, *, is_dropped: bool) -> dict[str, Any]:
     think = _think(chat)
     if think is not None:
         body["think"] = think
-    _add_tools(body, chat, is_dropped=is_dropped)
     _add_format(body, chat)
+    _add_tools(body, chat, is_dropped=is_dropped)
     return body
 
 
@@ -108,10 +108,36 @@ def _add_tools(body: dict[str, Any], chat: Chat, *, is_dropped: bool) -> None:
         if tool.get("type") != "function" or type(tool.get("function")) is not dict:
             raise unsupported(f"tools[{index}].type", PROVIDER)
     choice = chat.get("tool_choice")
-    if choice not in (None, "auto", "none") and not is_dropped:
+    forced = forced_tool(chat)
+    if forced is not None and chat.get("response_format") is None:
+        tools = [forced]
+        body["format"] = forced["function"].get("parameters") or {"type": "object"}
+    elif choice not in (None, "auto", "none") and not is_dropped:
         raise unsupported("tool_choice", PROVIDER)
     if tools and choice != "none":
         body["tools"] = tools
+
+
+def forced_tool(chat: Chat) -> dict[str, Any] | None:
+    """The one tool that has to be called. Ollama can't be told so: it is given the schema of the tool's arguments for
+    its answer, which is told as the call."""
+    tools, choice = chat.get("tools"), chat.get("tool_choice")
+    if type(tools) is not list or choice in (None, "auto", "none"):
+        return None
+    if choice == "required":
+        return tools[0] if len(tools) == 1 else None
+    named = choice.get("function") if type(choice) is dict else None
+    name = named.get("name") if type(named) is dict else None
+    return next((tool for tool in tools if tool["function"].get("name") == name), None)
+
+
+def forced_name(call: Call, deployment: Deployment) -> str | None:
+    """The name of that tool, for those who read the answer."""
+    if "tool_choice" not in call.body and "toolConfig" not in call.body:
+        return None
+    chat = chat_of(call, deployment)
+    tool = forced_tool(chat) if chat.get("response_format") is None else None
+    return None if tool is None else str(tool["function"].get("name"))
 
 
 def _add_format(body: dict[str, Any], chat: Chat) -> None:

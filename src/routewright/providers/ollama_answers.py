@@ -74,9 +74,11 @@ def unframe(data: bytes) -> tuple[bytes, bytes]:
 class EventStream(TranslatedStream):
     """Each line is a piece of the answer; the one that is `done` has the figures."""
 
-    def __init__(self, call: Call, pieces: Pieces, answer_id: str) -> None:
+    def __init__(self, call: Call, pieces: Pieces, answer_id: str, forced: str | None) -> None:
         super().__init__(call, pieces)
         self._id = answer_id
+        self._forced = forced
+        """The tool whose arguments the content is."""
         self._has_begun = False
         self._tools = 0
 
@@ -101,7 +103,7 @@ class EventStream(TranslatedStream):
             out += self._pieces.thinking(message.thinking)
         if message.content:
             self.output_chars += len(message.content)
-            out += self._pieces.text(message.content)
+            out += self._pieces.text(message.content) if self._forced is None else self._forced_call(message.content)
         for call in message.tool_calls or ():
             arguments = _arguments(call)
             self.output_chars += len(arguments)
@@ -114,6 +116,14 @@ class EventStream(TranslatedStream):
             out += self._pieces.finish(_finish(answer.done_reason, has_tools=self._tools > 0))
             self.finish()
         return out
+
+    def _forced_call(self, text: str) -> bytes:
+        """More of the arguments of the tool that had to be called."""
+        out = b""
+        if not self._tools:
+            self._tools = 1
+            out = self._pieces.tool(0, f"call_{self._id}_0", self._forced or "")
+        return out + self._pieces.arguments(0, text)
 
 
 def _arguments(call: _ToolCall) -> str:
@@ -163,16 +173,21 @@ class Translated(TranslatedExchange):
             }
             for place, call in enumerate(given.tool_calls or ())
         ]
+        forced = ollama.forced_name(call, deployment) if given.content and not calls else None
+        if forced is not None:
+            function = {"name": forced, "arguments": given.content}
+            calls.append({"id": f"call_{answer_id}_0", "type": "function", "function": function})
         if calls:
             message["tool_calls"] = calls
-            message["content"] = given.content or None
+            message["content"] = (given.content or None) if forced is None else None
         if given.thinking:
             message["reasoning_content"] = given.thinking
         reason = _finish(answer.done_reason, has_tools=bool(calls))
         return self._answered(call, deployment, f"chatcmpl-{answer_id}", message, reason, usage_of(answer))
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
-        return EventStream(call, self._pieces(call, deployment), self._new_id())
+        forced = ollama.forced_name(call, deployment)
+        return EventStream(call, self._pieces(call, deployment), self._new_id(), forced)
 
 
 _EMBEDDING_FIELDS = frozenset({"dimensions", "truncate", "keep_alive", "options"})

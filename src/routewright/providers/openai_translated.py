@@ -250,6 +250,7 @@ class EventStream(TranslatedStream):
 class Translated(TranslatedExchange):
     """Serves our clients of other dialects by OpenAI's chat completions."""
 
+    can_be_told_one_call = True
     error_of = staticmethod(error_of)
     request_bytes = staticmethod(request_bytes)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
 from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, UnsupportedField, UpstreamBadResponse
+from routewright.providers.one_call import FirstCall, wants_one_call
 from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Usage
 
 MAX_TOKENS_BELIEVED = 100_000_000
@@ -133,7 +134,7 @@ def raw_arguments(given: msgspec.Raw) -> str:
     return "{}" if text == "null" else text
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
 
 
@@ -246,6 +247,8 @@ class TranslatedExchange:
 
     stream_type = b"text/event-stream"
     unframe: Callable[[bytes], tuple[bytes, bytes]] | None = None
+    can_be_told_one_call = False
+    """Whether the dialect has a word for `parallel_tool_calls: false`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -257,13 +260,16 @@ class TranslatedExchange:
         """What the client gets of a whole answer. `usage`: the upstream's figures, None where it gave none."""
         if usage is None:
             usage = own_count(call, chars_in(message))
+        if not self.can_be_told_one_call and len(message.get("tool_calls", ())) > 1 and wants_one_call(call):
+            message["tool_calls"] = message["tool_calls"][:1]
         chat = completion(answer_id, deployment.model_name, self._clock(), message, reason)
         if stop_sequence is not None:
             chat["choices"][0]["stop_sequence"] = stop_sequence
         return call.client.answer(chat, call, usage), usage
 
     def _pieces(self, call: Call, deployment: Deployment) -> Pieces:
-        return call.client.pieces(call, deployment.model_name, self._clock)
+        pieces = call.client.pieces(call, deployment.model_name, self._clock)
+        return pieces if self.can_be_told_one_call or not wants_one_call(call) else FirstCall(pieces)
 
     def _new_id(self) -> str:
         """For upstreams that name no id."""

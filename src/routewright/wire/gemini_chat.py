@@ -139,6 +139,8 @@ class _AsChat:
                 break
         else:
             raise InvalidRequest("answers no function call before it", param=where)
+        if response.get("parts"):
+            self.lost(f"{where}.functionResponse.parts")
         said = response.get("response")
         only = said.get("result") if type(said) is dict and len(said) == 1 else None
         return {"role": "tool", "tool_call_id": call_id,
@@ -182,9 +184,10 @@ class _AsChat:
                 function: dict[str, Any] = {"name": declared["name"]}
                 if type(declared.get("description")) is str:
                     function["description"] = declared["description"]
-                function["parameters"] = (
-                    json_schema(given) if type(given) is dict else {"type": "object", "properties": {}}
-                )
+                schema = json_schema(given) if type(given) is dict else {"type": "object"}
+                if schema.get("type") == "object" and "properties" not in schema:
+                    schema["properties"] = {}  # OpenAI refuses an object without
+                function["parameters"] = schema
                 made.append({"type": "function", "function": function})
         if not made:
             return

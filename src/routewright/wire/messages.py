@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from routewright.dialect import Chat, Clock, Pieces
-from routewright.errors import GatewayError, InvalidRequest, MissingField, anthropic_error_object
+from routewright.errors import GatewayError, InvalidRequest, MissingField, ThreadsUnserved, anthropic_error_object
 from routewright.types import Call, HttpRequest, Usage
 from routewright.wire import messages_answers
 from routewright.wire.chat import estimated_tokens, parse_shared
@@ -52,6 +52,8 @@ MESSAGES = MessagesDialect()
 def parse_messages(request: HttpRequest) -> Call:
     """Raises InvalidRequest and its kin, with `param` naming the field."""
     call = _parse("messages", request)
+    if call.body.get("thread") is not None:
+        raise ThreadsUnserved("conversations are not kept by the upstream here: send the whole of them", param="thread")
     if call.max_tokens is None:
         raise MissingField("max_tokens is required", param="max_tokens")
     return call

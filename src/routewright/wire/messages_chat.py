@@ -208,7 +208,10 @@ class _AsChat:
             if tool.get("type") not in (None, "custom"):
                 self.lost(f"tools.{index}")  # Anthropic's own: no other provider runs or knows it
                 continue
-            function: dict[str, Any] = {"name": tool.get("name"), "parameters": tool.get("input_schema")}
+            schema = tool.get("input_schema")
+            if type(schema) is dict and schema.get("type") == "object" and "properties" not in schema:
+                schema = {**schema, "properties": {}}  # OpenAI refuses an object without
+            function: dict[str, Any] = {"name": tool.get("name"), "parameters": schema}
             if type(tool.get("description")) is str:
                 function["description"] = tool["description"]
             if tool.get("strict") is True:

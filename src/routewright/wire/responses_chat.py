@@ -70,6 +70,8 @@ class _AsChat:
         if type(given) is str:
             return [*made, {"role": "user", "content": given}]
         thinking: list[dict[str, Any]] = []
+        seen: list[dict[str, Any]] = []
+        """What tools gave beside text, for OpenAI, whose tool messages hold text alone: told after them by the user."""
         for index, item in enumerate(given):
             where = f"input[{index}]"
             kind = item.get("type", "message")
@@ -87,13 +89,28 @@ class _AsChat:
             elif kind == "function_call_output":
                 output = item.get("output")
                 content = output if type(output) is str else self._content(output, f"{where}.output")
+                if self.plain and type(content) is list:
+                    content, shown = _without_media(content)
+                    seen += (
+                        [{"type": "text", "text": f"From the tool call {item.get('call_id')}:"}, *shown]
+                        if shown
+                        else ()
+                    )
                 made.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": content})
+                if seen and _kind(given, index + 1) != "function_call_output":
+                    made.append({"role": "user", "content": seen})
+                    seen = []
             elif kind == "message":
                 role = item["role"]
                 message = {"role": role, "content": self._content(item.get("content"), f"{where}.content")}
                 if role == "assistant":
                     thinking = self._attach(message, thinking)
                 made.append(message)
+            elif kind == "item_reference":
+                raise InvalidRequest(
+                    "names an item that is not kept here: send it whole, as SDKs do where a request says store: false",
+                    param=where,
+                )
             else:
                 self.lost(f"{where}.type")
         return made
@@ -181,6 +198,17 @@ class _AsChat:
             chat["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
         elif choice is not None:
             self.lost("tool_choice")
+
+
+def _kind(items: list[Any], index: int) -> Any:
+    return items[index].get("type", "message") if index < len(items) else None
+
+
+def _without_media(parts: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
+    """The texts, and what else there is."""
+    texts = [part for part in parts if part["type"] == "text"]
+    others = [part for part in parts if part["type"] != "text"]
+    return (texts if others and texts else "" if others else parts), others
 
 
 def sealed(blocks: list[dict[str, Any]]) -> str:

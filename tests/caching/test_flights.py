@@ -188,3 +188,18 @@ def test_answer_of_a_leader_that_can_not_be_kept_is_given_to_nobody_else(
     gate.opened.set()
     assert [len(future.result().text) for future in futures] == [2_000_000] * 3
     assert gate.slot.hits == 3
+
+
+def test_nobody_waits_for_the_end_of_an_answer_that_is_too_long_already(
+    shared: Gateway, gate: Gate, crowd: ThreadPoolExecutor
+) -> None:
+    may_end = threading.Event()
+    begin, *middle, end = dialect.chunked_stream(dialect.chat_events(["x" * 600_000, "y" * 600_000, "z"]))
+    gate.plays = [[Send(begin + b"".join(middle)), Until(may_end), Send(end)]]
+    futures = asked(crowd, shared, "too long to wait", STREAM, WHOLE)
+    gate.opened.set()
+    assert futures[1].result().text == "Hello"
+    assert not futures[0].done()
+    may_end.set()
+    assert len(futures[0].result().text) == 1_200_001
+    assert gate.slot.hits == 2

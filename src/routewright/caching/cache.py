@@ -226,7 +226,9 @@ class Cache:
             if place.flight is not None:
                 self.land(place, entry)
 
-        return Capture(client, call, outcome, keep, self.settings.max_entry_bytes)
+        return Capture(
+            client, call, outcome, keep, self.settings.max_entry_bytes, lambda: self.land(place, None)
+        )  # fmt: skip
 
     def _put(self, place: Place, entry: Entry) -> None:
         if self.shared is not None:

@@ -11,12 +11,15 @@ from routewright.types import Call, Outcome, Responder
 class Capture(Behind):
     """Passes an answer on to its client as it comes; `keep` gets its bytes once it is whole."""
 
-    __slots__ = ("_call", "_held", "_keep", "_max_bytes", "_outcome", "_size")
+    __slots__ = ("_call", "_give_up", "_held", "_keep", "_max_bytes", "_outcome", "_size")
 
     def __init__(
-        self, client: Responder, call: Call, outcome: Outcome, keep: Callable[[bytes], None], max_bytes: int
-    ) -> None:
+        self, client: Responder, call: Call, outcome: Outcome, keep: Callable[[bytes], None], max_bytes: int,
+        give_up: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """`give_up`: called as soon as the answer is longer than `max_bytes`."""
         super().__init__(client)
+        self._give_up = give_up
         self._call = call
         self._outcome = outcome
         self._keep = keep
@@ -48,8 +51,10 @@ class Capture(Behind):
         self._client.release()
 
     def _take(self, data: bytes) -> None:
+        was_kept = self._size <= self._max_bytes
         self._size += len(data)
         if self._size <= self._max_bytes:
             self._held.append(data)
-        else:
+        elif was_kept:
             self._held.clear()
+            self._give_up()

@@ -94,6 +94,18 @@ def test_configured_path_goes_to_its_target_with_its_own_credential(passing: Gat
     assert record["tags"] == ["t"]
 
 
+def test_idempotency_key_is_its_caller_s_own(passing: Gateway, taker: Taker) -> None:
+    """T22: to the upstream all callers are one; by another's idempotency key it would give another's answer again."""
+
+    def sent(key: str, given: str) -> str:
+        assert passing.request("POST", "/search", {}, key=key, headers={"Idempotency-Key": given}).status == 200
+        return str(taker["search"].last.headers["idempotency-key"])
+
+    own = sent(TEAM_KEY, "one")
+    assert sent(TEAM_KEY, "one") == own
+    assert len({own, sent(TEAM_KEY, "two"), sent("sk-listed", "one")}) == 3
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 def test_any_method_passes_with_its_answer_of_any_kind(passing: Gateway, taker: Taker, method: str) -> None:
     body = None if method == "GET" else b"\x00\xffraw"

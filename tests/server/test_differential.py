@@ -7,7 +7,9 @@ arrives upstream and how many answers come back.
 from __future__ import annotations
 
 import json
+import os
 import random
+import time
 
 import h11
 
@@ -40,7 +42,10 @@ ODD_FIELDS = [
     "X_A: b", "X-A", ": b", "Connection: close", "Connection: keep-alive, close", "Connection: upgrade",
     "Upgrade: h2c", "Expect: 100-continue", "Transfer-Encoding: identity", "Transfer-Encoding : chunked",
     "TE: trailers", "Trailer: X-T", "Keep-Alive: 5", "Content-Encoding: identity",
-    "Proxy-Connection: keep-alive", "X-A: b\r\n folded",
+    "Proxy-Connection: keep-alive", "X-A: b\r\n folded", "Content-Length: 0", "Content-Length: 5, 5",
+    "Content-Length: 1e1", "Content-Length: 99999999999999999999", "Transfer-Encoding: chunked",
+    "Transfer-Encoding: xchunked", "Transfer-Encoding: chunked, identity", "Transfer-Encoding:\x0bchunked",
+    "transfer-encoding: Chunked", "Content\xadLength: 5", "Content-Length\x00: 5", "X: " + "a" * 9000,
 ]  # fmt: skip
 CHUNK_SIZES = ["{:x}"] * 12 + [
     "{:X}",
@@ -54,6 +59,10 @@ CHUNK_SIZES = ["{:x}"] * 12 + [
     "+{:x}",
     "{:x}\t",
     "{:x};\n",
+    "{:x};" + "a" * 300,
+    "0000000000000000000{:x}",
+    "{:x}_0",
+    "-{:x}",
 ]
 TRAILERS = [""] * 10 + [
     "X-T: t\r\n",
@@ -128,8 +137,21 @@ def prompts(bodies: list[bytes]) -> list[str]:
 
 
 def test_what_the_front_accepts_is_read_alike_by_another_parser(gateway: Gateway, upstream: Upstream) -> None:
-    """Section 1: 1,500 requests, each with a second one behind it; no body that h11 would have read otherwise."""
-    choose = random.Random(20240)
+    """Section 1: 1,500 requests, each with a second one behind it; no body that h11 would have read otherwise.
+
+    ROUTEWRIGHT_FUZZ_SECONDS goes on with new seeds for that long.
+    """
+    ends_s = time.monotonic() + float(os.environ.get("ROUTEWRIGHT_FUZZ_SECONDS", "0"))
+    seed = 20240
+    while True:
+        compare(gateway, upstream, seed)
+        seed += 1
+        if time.monotonic() >= ends_s:
+            break
+
+
+def compare(gateway: Gateway, upstream: Upstream, seed: int) -> None:
+    choose = random.Random(seed)
     requests = [make(choose, number) for number in range(1500)]
     upstream["gpt-4o"].forget()
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -293,8 +294,10 @@ class WorkerProcess:
         # Imported where there is a Valkey: its client's reader is an extra.
         from routewright.leasing.worker import Leasing
 
-        ledger = names.ONE_LEDGER if settings.database_url is not None else names.ledger_id(settings.server.data_dir)
-        return Leasing(settings.valkey, self._counters, self.leases, ledger)
+        data_dir = settings.server.data_dir
+        ledger = names.ONE_LEDGER if settings.database_url is not None else names.ledger_id(data_dir)
+        on_replicas = partial(names.remember, data_dir)
+        return Leasing(settings.valkey, self._counters, self.leases, ledger, on_replicas)
 
     def _catalog_of(self, settings: Settings) -> Catalog:
         catalog = Catalog(

@@ -5,6 +5,7 @@ Source: RFC 9110, 7.6.1, for what belongs to one connection.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from urllib.parse import unquote
@@ -30,9 +31,18 @@ _BACK = (b"content-type", b"content-disposition", b"content-range", b"accept-ran
 
 
 def forwarded_lines(
-    headers: Mapping[bytes, bytes], *, are_all: bool, key_header: str | None, without: Collection[bytes] = ()
+    headers: Mapping[bytes, bytes],
+    *,
+    are_all: bool,
+    key_header: str | None,
+    whose: str,
+    without: Collection[bytes] = (),
 ) -> bytes:
-    """A client's headers as lines for the upstream: never a credential, never what belongs to a connection."""
+    """A client's headers as lines for the upstream: never a credential, never what belongs to a connection.
+
+    `whose`: names the caller. To the upstream all callers are one, so an idempotency key is made that caller's own;
+    else who sends another's would be given the other's answer.
+    """
     own = key_header.lower().encode("ascii") if key_header else None
     named = {name.strip().lower() for name in headers.get(b"connection", b"").split(b",")}
     lines = []
@@ -41,6 +51,8 @@ def forwarded_lines(
             continue
         if name.startswith(_OURS) or not (are_all or _ALWAYS.fullmatch(name)):
             continue
+        if name == b"idempotency-key":
+            value = hashlib.sha256(whose.encode() + b"\0" + value).hexdigest().encode("ascii")
         lines.append(b"%b: %b\r\n" % (name, value))
     return b"".join(lines)
 

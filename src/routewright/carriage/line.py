@@ -196,7 +196,11 @@ class Carriage:
             (f"{path}?{query}" if query else path).encode("ascii"),
             target.lines,
             forwarded_lines(
-                request.headers, are_all=target.forwards_all, key_header=self.key_header, without=target.names
+                request.headers,
+                are_all=target.forwards_all,
+                key_header=self.key_header,
+                whose=request.caller.key_hash,
+                without=target.names,
             ),
             framing,
         )

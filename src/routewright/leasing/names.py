@@ -16,6 +16,8 @@ from routewright.admission.counters import Counters
 PREFIX, SUFFIX = "replica-", ".lock"
 MOST = 8
 LEDGER_FILE = "ledger.id"
+REPLICAS_FILE = "replicas"
+"""How many machines shared limits when this one last heard: who starts while nobody can be asked is one of them."""
 ONE_LEDGER = "shared"
 """The ledger's name where all machines have one database."""
 
@@ -25,6 +27,24 @@ def prepare(counters: Counters, data_dir: Path, run_dir: Path) -> None:
     if not (data_dir / LEDGER_FILE).exists():
         (data_dir / LEDGER_FILE).write_text(secrets.token_hex(16))
     counters.name_fd, counters.ended = take_name(run_dir, counters.name)
+    counters.replicas = max(counters.replicas, remembered(data_dir))
+
+
+def remember(data_dir: Path, replicas: int) -> None:
+    """Raises OSError."""
+    file = data_dir / REPLICAS_FILE
+    made = file.with_name(f"{REPLICAS_FILE}.{os.getpid()}")
+    made.write_text(f"{replicas}\n", "ascii")
+    made.replace(file)
+
+
+def remembered(data_dir: Path) -> int:
+    """1 where nothing is, or nothing that can be read."""
+    try:
+        text = (data_dir / REPLICAS_FILE).read_text("ascii").strip()
+    except (OSError, ValueError):
+        return 1
+    return int(text) if text.isdigit() and 1 <= len(text) <= 4 and int(text) else 1
 
 
 def ledger_id(data_dir: Path) -> str:

@@ -58,17 +58,27 @@ log = logging.getLogger("routewright")
 class Leasing:
     """Asks for leases, tells what is used of them, and notices when nobody listens."""
 
-    def __init__(self, settings: ValkeySettings, counters: Counters, leases: Leases, ledger: str) -> None:
-        """`ledger`: the same on all machines whose spend is in one database."""
+    def __init__(
+        self,
+        settings: ValkeySettings,
+        counters: Counters,
+        leases: Leases,
+        ledger: str,
+        on_replicas: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """`ledger`: the same on all machines whose spend is in one database. `on_replicas`: called with how many there
+        are, when that is another number than before."""
         self._settings = settings
         self._counters = counters
         self._leases = leases
         self._ledger = ledger
+        self._on_replicas = on_replicas
+        self._replicas_told = 0
         self._holder = counters.name
         self._ended = ",".join(counters.ended)
         self._epoch = self._warned = ""
         self._state = _STARTING
-        self._has_ended = False
+        self._has_ended = self._is_told_away = False
         self._questions: dict[int, Question] = {}
         self._due: dict[int, Question] = {}
         self._under_way: dict[int, Question] = {}
@@ -346,7 +356,7 @@ class Leasing:
         self._connection = connection
         self._epoch = beat[0].decode()
         if self._state == _STARTING:
-            self._counters.replicas = beat[1]
+            self._note_replicas(beat[1])
             self._be_there()
         else:
             self._settle()
@@ -375,6 +385,7 @@ class Leasing:
     def _be_there(self) -> None:
         if self._state != _STARTING:
             log.info("limits are shared over the Valkey again")
+        self._is_told_away = False
         self._state = _THERE
         self._leases.is_away = False
         for question in self._questions.values():
@@ -387,9 +398,10 @@ class Leasing:
         """Keep to the share from now on, until the server answers again."""
         if self._has_ended:
             return
-        if self._state != _AWAY:
+        if not self._is_told_away:
             log.error("the Valkey that limits are shared over is away: %s", reason)
             log.error("this machine keeps to one part in %d of each limit until it is back", self._counters.replicas)
+            self._is_told_away = True  # once, however often it is nearly back
         self._state = _AWAY
         self._leases.is_away = True
         self._counters.heard_ms = 0
@@ -454,8 +466,17 @@ class Leasing:
             self._epoch = epoch
             self._settle()
         elif self._state == _THERE:
-            self._counters.replicas = replicas
+            self._note_replicas(replicas)
             self._counters.heard_ms = self._mono_ms()
+
+    def _note_replicas(self, count: int) -> None:
+        self._counters.replicas = count
+        if count != self._replicas_told:
+            self._replicas_told = count
+            try:
+                self._on_replicas(count)
+            except OSError as error:
+                log.warning("how many machines share limits could not be written down: %s", error.strerror)
 
     # --- names --------------------------------------------------------------------------------------------------------
 

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """How many replicas a load wants, from unit costs that were measured, and what they ask of Valkey and the database.
 
-    python bench/sizing.py --rate 100000 --replicas 16,32,64 --workers 4
+    python bench/sizing.py --rate 100000 --replicas 16,32,64 --workers 4 [--measured bench/out/RUN.json]
 
 A model, no measurement: requests come at random over keys of a Zipf distribution and over replicas; each second is
-drawn anew. Unit costs are arguments; their defaults are those of docs/operations.md, on a two-core virtual machine.
-Measure yours with `make bench`.
+drawn anew. Unit costs are those of a run of `bench/run`, or arguments; their defaults are those of docs/operations.md,
+on a two-core virtual machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -28,17 +30,17 @@ class Load:
     workers: int
     keys: int
     skew: float
-    request_us: float
+    worker_us: float
     ledger_us: float
     seconds: int = 5
 
     def cores(self) -> float:
         """That all replicas together are busy with."""
-        return self.rate * (self.request_us + self.ledger_us) / 1e6
+        return self.rate * (self.worker_us + self.ledger_us) / 1e6
 
     def busy(self) -> float:
         """Share of its time that a worker is busy."""
-        return self.rate * self.request_us / 1e6 / (self.replicas * self.workers)
+        return self.rate * self.worker_us / 1e6 / (self.replicas * self.workers)
 
     def lease_rows(self, rng: np.random.Generator) -> float:
         """Rows of leases that Valkey is asked for, a second.
@@ -58,6 +60,13 @@ class Load:
         return asked / self.seconds
 
 
+def measured(run: Path) -> tuple[float, float]:
+    """Processor time of a worker and of the ledger's process for a request to a named model, microseconds."""
+    values = {row["name"]: row["value"] for row in json.loads(run.read_text())["rows"]}
+    worker_us, ledger_us = (values[f"unary, named model: CPU of the {who}"] for who in ("worker", "ledger's process"))
+    return worker_us, ledger_us
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=100_000, help="requests a second, all replicas together")
@@ -65,18 +74,24 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4, help="of a replica")
     parser.add_argument("--keys", type=int, default=20_000)
     parser.add_argument("--skew", type=float, default=1.1, help="of the Zipf distribution of requests over keys")
-    parser.add_argument("--request-us", type=float, default=90.0, help="processor time of a request, microseconds")
-    parser.add_argument("--ledger-us", type=float, default=12.0, help="of them the ledger's process")
+    parser.add_argument("--worker-us", type=float, default=76.0, help="a worker's processor time for a request")
+    parser.add_argument("--ledger-us", type=float, default=21.0, help="the ledger's process for its row, microseconds")
+    parser.add_argument("--measured", type=Path, help="a run of bench/run that has both")
     options = parser.parse_args()
+    if options.measured is not None:
+        options.worker_us, options.ledger_us = measured(options.measured)
     rng = np.random.default_rng(1)
-    print(f"{options.rate:,.0f} requests/s over {options.keys:,} keys, {options.workers} workers a replica")
+    print(
+        f"{options.rate:,.0f} requests/s over {options.keys:,} keys, {options.workers} workers a replica; "
+        f"{options.worker_us:.0f} µs of a worker and {options.ledger_us:.0f} of the ledger's process a request"
+    )
     print(
         "| replicas | cores busy | a worker is busy | requests/s each | lease rows/s | database rows/s | rows/s each |"
     )
     print("| --: | --: | --: | --: | --: | --: | --: |")
     for replicas in map(int, options.replicas.split(",")):
         load = Load(
-            options.rate, replicas, options.workers, options.keys, options.skew, options.request_us, options.ledger_us
+            options.rate, replicas, options.workers, options.keys, options.skew, options.worker_us, options.ledger_us
         )
         print(
             f"| {replicas} | {load.cores():.1f} | {load.busy():.0%} | {load.rate / replicas:,.0f} "

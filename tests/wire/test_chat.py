@@ -109,6 +109,31 @@ def test_prompt_tokens_grow_with_text_messages_and_images() -> None:
     assert call(**messages(content=[IMAGE, IMAGE])).prompt_tokens_estimate == 2 * TOKENS_PER_IMAGE + 4
 
 
+def test_prompt_tokens_grow_with_all_that_a_model_reads() -> None:
+    """R9: what is not counted is not reserved, and a budget near its end lets it pass many times at once."""
+    bare = call(**messages(content="hi")).prompt_tokens_estimate
+    long = "x" * 4000
+    tool = {"type": "function", "function": {"name": "f", "description": long, "parameters": {}}}
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": long}}]
+    schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"description": long}}}
+    for body in (
+        {**messages(content="hi"), "tools": [tool]},
+        {**messages(content="hi"), "functions": [tool["function"]]},
+        {**messages(content="hi"), "response_format": schema},
+        {"messages": [{"role": "assistant", "content": "hi", "tool_calls": calls}]},
+        {"messages": [{"role": "user", "content": "hi", "name": long}]},
+        messages(content=[{"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}}]),
+    ):
+        assert call(**body).prompt_tokens_estimate >= bare + 1000, body.keys()
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("今天天气怎么样" * 100, 525), ("Привет" * 100, 300), ("🙂" * 100, 100)])
+def test_prompt_tokens_of_other_scripts_follow_bytes(text: str, tokens: int) -> None:
+    """Four characters of these are far more than a token."""
+    assert call(**messages(content=text)).prompt_tokens_estimate == tokens + 4
+    assert call(**messages(content=[{"type": "text", "text": text}])).prompt_tokens_estimate == tokens + 4
+
+
 def test_stream_and_its_options() -> None:
     assert call(stream=True).is_stream
     assert not call(stream=False).is_stream

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from routewright.errors import InvalidRequest, MissingField, RefusedField
 from routewright.types import CHARS_PER_TOKEN, Call, Caps, HttpRequest, Mock, Prompt
 from routewright.wire.chat_answers import CHAT
-from routewright.wire.json import decode_object
+from routewright.wire.json import decode_object, encode
 
 # Each of these would let a caller choose a host, a credential or what the gateway does for others.
 REFUSED_FIELDS = frozenset(
@@ -61,7 +61,10 @@ _MOCK_FAILURES = {
 _MOCK_FIELDS = frozenset({"mock_response", *_MOCK_FAILURES})
 _NO_HEADERS: Mapping[str, str] = {}
 
+_SAID = frozenset({"role", "content"})
+_FILES = frozenset({"file", "input_audio"})
 TOKENS_PER_IMAGE = 800
+TOKENS_PER_FILE = 1500
 TOKENS_PER_MESSAGE = 4
 MAX_CHOICES = 128
 MAX_MODEL_CHARS = 256
@@ -85,8 +88,11 @@ def parse_chat(request: HttpRequest) -> Call:
         if type(message.get("role")) is not str:
             raise InvalidRequest("each message needs a role", param=f"messages[{index}].role")
         content = message.get("content")
+        if len(message) > 2:
+            # Calls of tools and whatever else it holds are read by the model too.
+            chars += len(encode({name: value for name, value in message.items() if name not in _SAID}))
         if type(content) is str:
-            chars += len(content)
+            chars += len(content) if content.isascii() else size_of(content)
         elif type(content) is list:
             part_chars, part_images = _measure_parts(content, index)
             chars += part_chars
@@ -97,12 +103,17 @@ def parse_chat(request: HttpRequest) -> Call:
         else:
             raise InvalidRequest("content must be a string or a list of parts", param=f"messages[{index}].content")
     for name in ("tools", "functions"):
-        if type(body.get(name)) not in (list, NoneType):
+        given = body.get(name)
+        if type(given) not in (list, NoneType):
             raise InvalidRequest(f"{name} must be a list", param=name)
+        if given:
+            chars += len(encode(given))
     call.has_images = images > 0
     call.has_tools = bool(body.get("tools") or body.get("functions"))
     response_format = body.get("response_format")
-    call.wants_json = type(response_format) is dict and response_format.get("type") in ("json_schema", "json_object")
+    if type(response_format) is dict:
+        call.wants_json = response_format.get("type") in ("json_schema", "json_object")
+        chars += len(encode(response_format))
     call.prompt_tokens_estimate = estimated_tokens(chars, n_messages=len(messages), n_images=images)
     return call
 
@@ -153,6 +164,11 @@ def prompt_of(call: Call) -> Prompt:
     return prompt
 
 
+def size_of(text: str) -> int:
+    """Bytes in UTF-8: tokens follow them better than characters. Four are about one, in Chinese as in English."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
 def estimated_tokens(chars: int, *, n_messages: int, n_images: int = 0) -> int:
     """Prompt tokens of a chat, from the characters in it."""
     return chars // CHARS_PER_TOKEN + n_images * TOKENS_PER_IMAGE + n_messages * TOKENS_PER_MESSAGE
@@ -161,14 +177,14 @@ def estimated_tokens(chars: int, *, n_messages: int, n_images: int = 0) -> int:
 def count_input(given: Any, param: str) -> int:
     """Estimated tokens of a string, list of strings, token list or list of token lists. Raises InvalidRequest."""
     if type(given) is str:
-        return len(given) // CHARS_PER_TOKEN + 1
+        return size_of(given) // CHARS_PER_TOKEN + 1
     if type(given) is not list or not given:
         raise InvalidRequest(f"{param} must be a string, or a non-empty list of strings or tokens", param=param)
     kind = type(given[0])
     if kind not in (str, int, list) or any(type(item) is not kind for item in given):
         raise InvalidRequest(f"{param} must hold only strings, only tokens or only token lists", param=param)
     if kind is str:
-        return sum(len(item) for item in given) // CHARS_PER_TOKEN + len(given)
+        return sum(map(size_of, given)) // CHARS_PER_TOKEN + len(given)
     if kind is int:
         _check_tokens(given, param)
         return len(given)
@@ -387,9 +403,11 @@ def _measure_parts(parts: list[Any], index: int) -> tuple[int, int]:
         if text is not None:
             if type(text) is not str:
                 raise InvalidRequest("text must be a string", param=f"messages[{index}].content")
-            chars += len(text)
+            chars += size_of(text)
         if part["type"] == "image_url":
             images += 1
+        elif part["type"] in _FILES:
+            chars += TOKENS_PER_FILE * CHARS_PER_TOKEN
     return chars, images
 
 

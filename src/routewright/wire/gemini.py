@@ -14,7 +14,7 @@ import msgspec
 from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, MissingField, UpstreamBadResponse, error_body
 from routewright.types import Call, HttpRequest, Usage
-from routewright.wire.chat import estimated_tokens, parse_shared
+from routewright.wire.chat import TOKENS_PER_FILE, estimated_tokens, parse_shared, size_of
 from routewright.wire.gemini_chat import as_chat, mapping, parts_of
 from routewright.wire.json import decode_object, encode
 
@@ -26,7 +26,6 @@ _OWN_WORDS = frozenset(
 )  # fmt: skip
 """What stands in these has names that are not Google's."""
 FINISH_REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
-TOKENS_PER_FILE = 1500
 
 
 # --- a client's body to a call ------------------------------------------------------------------------------------
@@ -92,7 +91,7 @@ def _parse(endpoint: str, body: dict[str, Any], request: HttpRequest) -> Call:
         for part in parts_of(content, f"contents[{index}]"):
             text, inline = part.get("text"), part.get("inlineData") or part.get("fileData")
             if type(text) is str:
-                chars += len(text)
+                chars += size_of(text)
             elif type(inline) is dict and str(inline.get("mimeType")).startswith("image/"):
                 images += 1
             elif inline is not None:
@@ -100,7 +99,9 @@ def _parse(endpoint: str, body: dict[str, Any], request: HttpRequest) -> Call:
             else:
                 chars += len(encode(part))
     if body.get("systemInstruction") is not None:
-        chars += sum(len(str(part.get("text"))) for part in parts_of(body["systemInstruction"], "systemInstruction"))
+        chars += sum(
+            size_of(str(part.get("text"))) for part in parts_of(body["systemInstruction"], "systemInstruction")
+        )
     if body.get("tools"):
         call.has_tools = True
         chars += len(encode(body["tools"]))

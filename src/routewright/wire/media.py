@@ -12,7 +12,7 @@ from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, MissingField, error_object
 from routewright.metered import MeteredCall, Units
 from routewright.types import CHARS_PER_TOKEN, Call, HttpRequest, Usage
-from routewright.wire.chat import parse_shared
+from routewright.wire.chat import parse_shared, size_of
 from routewright.wire.json import decode_object, encode
 
 MODERATION_MODEL = "omni-moderation-latest"
@@ -36,7 +36,7 @@ def parse_images(request: HttpRequest) -> Call:
     if call.n_choices > MAX_IMAGES:
         raise InvalidRequest(f"n must be at most {MAX_IMAGES}", param="n")
     call.units = image_units(body.get("size"), body.get("quality"), call.n_choices)
-    call.prompt_tokens_estimate = len(prompt) // CHARS_PER_TOKEN + 1
+    call.prompt_tokens_estimate = size_of(prompt) // CHARS_PER_TOKEN + 1
     call.max_tokens = IMAGE_TOKENS.get(str(body.get("quality")), MOST_IMAGE_TOKENS)
     return call
 
@@ -61,7 +61,7 @@ def parse_speech(request: HttpRequest) -> Call:
         raise InvalidRequest(f"input may have at most {MAX_SPEECH_CHARS} characters", param="input")
     call.is_stream = True
     call.units = Units(characters=len(text))
-    call.prompt_tokens_estimate = len(text) // CHARS_PER_TOKEN + 1
+    call.prompt_tokens_estimate = size_of(text) // CHARS_PER_TOKEN + 1
     call.max_tokens = int(len(text) * SPEECH_TOKENS_PER_CHARACTER) + 1
     return call
 
@@ -78,9 +78,9 @@ def parse_moderations(request: HttpRequest) -> Call:
     chars = 0
     for item in items:
         if type(item) is str:
-            chars += len(item)
+            chars += size_of(item)
         elif type(item) is dict and type(item.get("type")) is str:
-            chars += len(item["text"]) if type(item.get("text")) is str else 0
+            chars += size_of(item["text"]) if type(item.get("text")) is str else 0
         else:
             raise InvalidRequest("input must be a string, strings, or parts with a type", param="input")
     if not items:

@@ -11,7 +11,7 @@ from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, MissingField, ThreadsUnserved, anthropic_error_object
 from routewright.types import Call, HttpRequest, Usage
 from routewright.wire import messages_answers
-from routewright.wire.chat import estimated_tokens, parse_shared
+from routewright.wire.chat import estimated_tokens, parse_shared, size_of
 from routewright.wire.json import decode_object, encode
 from routewright.wire.messages_chat import as_chat, format_of
 from routewright.wire.prompts import last_question, text_of
@@ -114,7 +114,7 @@ def _parse(endpoint: str, request: HttpRequest) -> Call:
 def _measure(content: Any, where: str, *, is_inner: bool = False) -> tuple[int, int]:
     """(characters, images) of a content. Raises InvalidRequest where it is none."""
     if type(content) is str:
-        return len(content), 0
+        return size_of(content), 0
     if type(content) is not list:
         raise InvalidRequest("content must be a string or a list of blocks", param=where)
     chars = images = 0
@@ -126,7 +126,7 @@ def _measure(content: Any, where: str, *, is_inner: bool = False) -> tuple[int, 
         if text is not None:
             if type(text) is not str:
                 raise InvalidRequest("text must be a string", param=f"{where}.{index}.text")
-            chars += len(text)
+            chars += size_of(text)
         if kind == "image":
             images += 1
         elif kind == "document":
@@ -140,7 +140,7 @@ def _measure(content: Any, where: str, *, is_inner: bool = False) -> tuple[int, 
         elif kind == "tool_use":
             chars += len(encode(block.get("input")))
         elif kind == "thinking" and type(block.get("thinking")) is str:
-            chars += len(block["thinking"])
+            chars += size_of(block["thinking"])
     return chars, images
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from routewright.errors import InvalidRequest, MissingField
 from routewright.metered import Units
 from routewright.types import CHARS_PER_TOKEN, Call, HttpRequest
+from routewright.wire.chat import size_of
 from routewright.wire.json import decode_object, encode
 from routewright.wire.media import metered
 
@@ -39,7 +40,7 @@ def parse_rerank(request: HttpRequest) -> Call:
     if type(body.get("return_documents")) not in (bool, type(None)):
         raise InvalidRequest("return_documents must be true or false", param="return_documents")
     chars = sum([_length(document, index) for index, document in enumerate(documents)])
-    call.prompt_tokens_estimate = (len(query) * len(documents) + chars) // CHARS_PER_TOKEN + 1
+    call.prompt_tokens_estimate = (size_of(query) * len(documents) + chars) // CHARS_PER_TOKEN + 1
     call.max_tokens = 0
     call.units = Units(queries=-(-len(documents) // DOCUMENTS_PER_SEARCH))
     return call
@@ -47,7 +48,7 @@ def parse_rerank(request: HttpRequest) -> Call:
 
 def _length(document: Any, index: int) -> int:
     if type(document) is str:
-        return len(document)
+        return size_of(document)
     if type(document) is dict:
         return len(encode(document))
     raise InvalidRequest("a document is a string or an object", param=f"documents[{index}]")

@@ -12,7 +12,7 @@ from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, MissingField, error_object
 from routewright.types import Call, HttpRequest, Usage
 from routewright.wire import responses_answers
-from routewright.wire.chat import estimated_tokens, parse_shared
+from routewright.wire.chat import estimated_tokens, parse_shared, size_of
 from routewright.wire.json import decode_object, encode
 from routewright.wire.responses_chat import as_chat
 
@@ -33,7 +33,7 @@ def parse_responses(request: HttpRequest) -> Call:
         raise MissingField("input is required", param="input")
     chars = images = 0
     if type(given) is str:
-        chars = len(given)
+        chars = size_of(given)
     elif type(given) is not list or not given:
         raise InvalidRequest("input must be a string or a non-empty list of items", param="input")
     else:
@@ -51,7 +51,7 @@ def parse_responses(request: HttpRequest) -> Call:
     if instructions is not None:
         if type(instructions) is not str:
             raise InvalidRequest("instructions must be a string", param="instructions")
-        chars += len(instructions)
+        chars += size_of(instructions)
     if body.get("tools"):
         call.has_tools = True
         chars += len(encode(body["tools"]))
@@ -69,17 +69,17 @@ def _measure(item: dict[str, Any]) -> tuple[int, int]:
     for name in ("content", "output"):
         content = item.get(name)
         if type(content) is str:
-            chars += len(content)
+            chars += size_of(content)
         elif type(content) is list:
             for part in content:
                 if type(part) is not dict:
                     continue
                 if type(part.get("text")) is str:
-                    chars += len(part["text"])
+                    chars += size_of(part["text"])
                 elif part.get("type") == "input_image":
                     images += 1
     if type(item.get("arguments")) is str:
-        chars += len(item["arguments"])
+        chars += size_of(item["arguments"])
     return chars, images
 
 

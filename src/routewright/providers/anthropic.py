@@ -15,6 +15,7 @@ from routewright.dialect import Chat
 from routewright.errors import InvalidRequest, UnsupportedField
 from routewright.providers.head import field_lines, head
 from routewright.providers.translation import (
+    WITHOUT_MEANING,
     arguments_object,
     chat_of,
     data_url,
@@ -36,6 +37,8 @@ CARRIED = frozenset(
     {"max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "tools", "tool_choice",
      "parallel_tool_calls", "response_format", "reasoning_effort", "thinking", "web_search_options", "service_tier"}
 )  # fmt: skip
+_USUAL = WITHOUT_MEANING | {"max_tokens", "max_completion_tokens"}
+"""Most requests say no more than these."""
 JSON_TOOL = "json_answer"
 """A tool that nobody has: its input is the answer, where the model has no output format of its own."""
 
@@ -83,19 +86,30 @@ def messages_body(chat: Chat, deployment: Deployment, *, is_dropped: bool) -> di
     """A chat request as the body of `/v1/messages`."""
     model = deployment.upstream_model
     version = model_version(model)
-    refuse_uncarried(chat, CARRIED, PROVIDER, is_dropped=is_dropped)
+    says_more = not chat.keys() <= _USUAL
+    if says_more:
+        refuse_uncarried(chat, CARRIED, PROVIDER, is_dropped=is_dropped)
     system, messages = _messages(chat["messages"])
     body: dict[str, Any] = {"model": model, "max_tokens": 0, "messages": messages}
     if system:
         body["system"] = system
     given_max = chat.get("max_completion_tokens") or chat.get("max_tokens")
     body["max_tokens"] = given_max or deployment.max_output_tokens or _usual_max_tokens(version)
-    add_thinking(body, chat, version, has_own_max=given_max is not None, is_dropped=is_dropped)
-    if body.get("thinking", {}).get("type") == "enabled" and _lacks_thinking(messages):
-        del body["thinking"]
-    _add_sampling(body, chat, version, is_dropped=is_dropped)
-    _add_tools(body, chat, version, is_dropped=is_dropped)
-    _add_format(body, chat, version, is_dropped=is_dropped)
+    if says_more:
+        add_thinking(body, chat, version, has_own_max=given_max is not None, is_dropped=is_dropped)
+        if body.get("thinking", {}).get("type") == "enabled" and _lacks_thinking(messages):
+            del body["thinking"]
+        _add_sampling(body, chat, version, is_dropped=is_dropped)
+        _add_tools(body, chat, version, is_dropped=is_dropped)
+        _add_format(body, chat, version, is_dropped=is_dropped)
+        _add_tier(body, chat, is_dropped=is_dropped)
+    user = chat.get("user") or chat.get("safety_identifier")
+    if type(user) is str and len(user) <= 256:
+        body["metadata"] = {"user_id": user}
+    return body
+
+
+def _add_tier(body: dict[str, Any], chat: Chat, *, is_dropped: bool) -> None:
     tier = chat.get("service_tier")
     if tier == "default":
         body["service_tier"] = "standard_only"
@@ -103,10 +117,6 @@ def messages_body(chat: Chat, deployment: Deployment, *, is_dropped: bool) -> di
         body["service_tier"] = tier
     elif tier is not None and not is_dropped:
         raise unsupported("service_tier", PROVIDER)
-    user = chat.get("user") or chat.get("safety_identifier")
-    if type(user) is str and len(user) <= 256:
-        body["metadata"] = {"user_id": user}
-    return body
 
 
 def _lacks_thinking(turns: list[dict[str, Any]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -173,11 +174,15 @@ def test_open_batches_are_held_and_what_is_left_of_them_comes_back(owning: Gatew
     assert start_batch(owning, made, key=key).status == 429
     eventually(lambda: spend_of(owning, key) == (6 * 500 + 10 * 2000) / 1e9, what="the ledger's word")
     accounts["one"].finish(batches[1], [usage(6, 10)])
+    del accounts["one"].batches[batches[2]]
+    with sqlite3.connect(owning.data_dir / "store.sqlite3") as store:
+        store.execute("UPDATE owned SET created_at_ms = 1000 WHERE object_id = ?", (batches[2],))
     owning.terminate()
     owning.wait()
     owning.start_again()
     owning.chat("chat")  # so that the store's process runs
     eventually(lambda: records_of(owning, batches[1]), within_s=15, what="a record, though nobody has asked about it")
+    assert "nobody knows it any more" in owning.output()  # and its budget is not held for ever
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,12 @@ def test_batch_is_held_until_one_has_counted_it(database: Database) -> None:
               ("provider", "openai"), ("model_per_key", "a/m"), ("model_per_team", "t/m"))  # fmt: skip
     assert [held(*owner) for owner in owners] == [50] * len(owners)
     assert held("key", "a", 101) == held("key", "a", 0, 100) == held("key", "b") == held("tag", "y") == 0
+
+    def waiting(after: tuple[int, str], now: int = 1000) -> list[str]:
+        rows = database.read(lambda connection: owned.still_open(connection, after, now, 5))
+        return [row["object_id"] for row in rows]
+
+    assert (waiting((0, "")), waiting((100, "a")), waiting((100, "b")), waiting((101, ""))) == (["b"], ["b"], [], [])
     claims = [database.write(lambda connection: owned.claim(connection, "b", 1000)) for _ in range(2)]
     assert claims == [50, None]
     assert held("key", "a") == 0  # its record stands for it from now on

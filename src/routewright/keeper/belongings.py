@@ -82,5 +82,5 @@ def owned_settle(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 def owned_open(tools: Tools, body: msgspec.Raw) -> Any:
-    before_ms = msgspec.msgpack.decode(body, type=int)
-    return tools.database.read(lambda connection: owned.still_open(connection, before_ms, now_ms(), MOST_OPEN))
+    after = msgspec.msgpack.decode(body, type=tuple[int, str])
+    return tools.database.read(lambda connection: owned.still_open(connection, after, now_ms(), MOST_OPEN))

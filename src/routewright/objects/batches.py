@@ -36,6 +36,8 @@ _OVER = FINAL | {"succeeded"}
 """States in which nothing changes any more, of fine-tuning too."""
 LOOK_EVERY_S = 300.0
 FIRST_LOOK_S = 5.0
+GIVEN_UP_MS = 8 * 24 * 3600 * 1000
+"""A batch that its provider has forgotten holds its owner's budget no longer than this."""
 ASK_S = 10.0
 log = logging.getLogger("routewright")
 
@@ -102,9 +104,15 @@ class Batches:
         Flow(_watched(work), lambda crash: log.error("a batch could not be looked at: %s", type(crash).__name__))
 
     async def _look(self) -> None:
-        answer = await self._tell("owned_open", int(time.time() * 1000))
-        for row in msgspec.msgpack.decode(answer, type=list[Row]):
-            await self._look_at_row(row)
+        after = (0, "")
+        while True:
+            answer = await self._tell("owned_open", after)
+            rows = msgspec.msgpack.decode(answer, type=list[Row])
+            if not rows:
+                return
+            for row in rows:
+                await self._look_at_row(row)
+            after = (rows[-1]["created_at_ms"], rows[-1]["object_id"])
 
     async def _look_at(self, object_id: str) -> None:
         answer = await self._tell("owned_find", ((None, ""), [object_id]))
@@ -117,6 +125,9 @@ class Batches:
             _, found = await self.ask(row, f"/batches/{row['object_id']}")
         except GatewayError as error:
             log.warning("batch %s: %s", row["object_id"], error.message)
+            if error.status == 404 and row["created_at_ms"] < time.time() * 1000 - GIVEN_UP_MS:
+                log.error("batch %s: nobody knows it any more; what it used is on no record", row["object_id"])
+                await self._tell("owned_settle", row["object_id"])
             return
         if found.get("status") in FINAL and found.get("id") == row["object_id"]:
             await self.count(row, found)

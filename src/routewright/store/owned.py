@@ -116,10 +116,11 @@ def settle(connection: Connection, object_id: str) -> None:
     connection.execute(update(owned).where(owned.c.object_id == object_id).values(is_open=False, held_nusd=0))
 
 
-def still_open(connection: Connection, before_ms: int, now_ms: int, limit: int) -> list[dict[str, Any]]:
-    """Batches made before a moment that nobody has counted or claimed, oldest first."""
-    wanted = select(owned).where(owned.c.is_open, owned.c.created_at_ms < before_ms, owned.c.claimed_until_ms <= now_ms)
-    return [dict(row) for row in connection.execute(wanted.order_by(owned.c.created_at_ms).limit(limit)).mappings()]
+def still_open(connection: Connection, after: tuple[int, str], now_ms: int, limit: int) -> list[dict[str, Any]]:
+    """Batches that nobody has counted or claimed, oldest first, behind one of a time and an id."""
+    wanted = select(owned).where(owned.c.is_open, owned.c.claimed_until_ms <= now_ms)
+    wanted = wanted.where(_behind(*after, is_ascending=True)).order_by(owned.c.created_at_ms, owned.c.object_id)
+    return [dict(row) for row in connection.execute(wanted.limit(limit)).mappings()]
 
 
 def held_nusd(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:

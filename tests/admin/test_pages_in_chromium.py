@@ -35,7 +35,18 @@ def site(upstream: Upstream, router_file: Path) -> Iterator[Gateway]:
     config["routes"]["auto"]["router"] = str(router_file)
     config["model_list"].append(deployment(EVIL, upstream, "evil"))
     with running(config, workers=2) as started:
-        manage(started, "/team/new", {"team_id": "evil-team", "team_alias": EVIL, "max_budget": 1.0, "models": [EVIL]})
+        manage(started, "/organization/new", {"organization_id": "evil-org", "organization_alias": EVIL})
+        manage(
+            started,
+            "/team/new",
+            {
+                "team_id": "evil-team",
+                "organization_id": "evil-org",
+                "team_alias": EVIL,
+                "max_budget": 1.0,
+                "models": [EVIL],
+            },
+        )
         manage(started, "/user/new", {"user_id": "evil-user", "user_alias": EVIL, "auto_create_key": False})
         manage(started, "/budget/new", {"budget_id": "<script>x</script>", "max_budget": 2.0})
         made = manage(started, "/key/generate", {"key_alias": EVIL, "team_id": "evil-team", "metadata": {"a": EVIL}})
@@ -71,7 +82,8 @@ def test_every_page_is_well_formed_for_everybody(page: Page, site: Gateway) -> N
     row = manage(site, "/key/list?return_full_object=true&team_id=evil-team")["keys"][0]
     logs = manage(site, "/spend/logs?limit=5")
     paths = ["/ui", "/ui/requests", "/ui/router", "/ui/models", "/ui/keys", "/ui/teams", "/ui/budgets",
-             "/ui/playground", "/ui/audit", f"/ui/keys/{row['token']}", "/ui/teams/evil-team"]  # fmt: skip
+             "/ui/organizations", "/ui/organizations/evil-org", "/ui/playground", "/ui/audit",
+             f"/ui/keys/{row['token']}", "/ui/teams/evil-team"]  # fmt: skip
     paths += [f"/ui/requests/{log['request_id']}" for log in logs]
     for is_dark, path in [(place % 2 == 1, path) for place, path in enumerate(paths)]:
         page.look(DESK, is_dark=is_dark)
@@ -110,6 +122,28 @@ def test_key_is_made_used_seen_blocked_and_refused(page: Page, site: Gateway) ->
     assert site.chat("gpt-4o-mini", key=key).status == 401
     page.open("/ui/audit?kind=key")
     page.sees("blocked")
+
+
+def test_organization_is_made_and_a_team_put_into_it(page: Page, site: Gateway) -> None:
+    page.open("/ui/organizations")
+    page.click("New organization")
+    page.type("#alias", "the whole house")
+    page.type("#own-id", "house")
+    page.type("#max_budget", "7")
+    page.click("Make organization")
+    page.sees("the whole house")
+    page.open("/ui/teams")
+    page.click("New team")
+    page.type("#alias", "attic")
+    page.set("#organization_id", "house")
+    page.click("Make team")
+    page.sees("attic")
+    page.open("/ui/organizations/house")
+    page.sees("attic")
+    page.click("Block")
+    page.sees("Unblock")
+    row = manage(site, "/organization/info?organization_id=house")
+    assert (row["blocked"], [team["team_alias"] for team in row["teams"]]) == (True, ["attic"])
 
 
 def test_kept_prompt_and_answer_are_shown_as_text_and_others_are_not(page: Page, site: Gateway) -> None:
@@ -181,6 +215,9 @@ def test_router_is_reloaded_and_rolled_back(page: Page, site: Gateway, router_fi
     page.open("/ui/router")
     page.click("Reload")
     page.until(f"!document.querySelector('.tile').textContent.includes({json.dumps(first)})")
+    page.look(PHONE)
+    assert page.run("document.documentElement.scrollWidth <= innerWidth"), "files to go back to fit a phone"
+    page.look()
     page.click("Roll back")
     page.until(f"document.querySelector('.tile')?.textContent.includes({json.dumps(first)})")
     # The worker that did it serves it at once, the other one is told.

@@ -25,7 +25,8 @@ from routewright.keeper.belongings import (
     owned_saw,
     owned_settle,
 )
-from routewright.management import audit, config_values, glance, people, sessions
+from routewright.keeper.glances import Glances
+from routewright.management import audit, config_values, people, sessions
 from routewright.management.answer import answer
 from routewright.management.grants import customers_of, grants_of
 from routewright.management.models import stored_models
@@ -52,6 +53,7 @@ class Tools:
     alerts: Alerts
     adjusting: Adjusting
     logins: sessions.LoginAttempts = field(default_factory=sessions.LoginAttempts)
+    glances: Glances = field(default_factory=Glances)
     seal: Seal = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,8 @@ class Operation:
     run: Callable[[Tools, msgspec.Raw], Any]
     changes: bool = False
     needs_database: bool = True
+    is_patient: bool = False
+    """For people who look at pages: keys that are looked up, and requests, go first."""
 
 
 def _grants(tools: Tools, body: msgspec.Raw) -> Any:
@@ -161,8 +165,7 @@ def _note(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 def _glance(tools: Tools, body: msgspec.Raw) -> Any:
-    name, parameters = msgspec.msgpack.decode(body, type=tuple[str, dict[str, Any]])
-    return tools.database.read(lambda connection: glance.QUESTIONS[name](connection, **parameters))
+    return tools.glances.answer(tools.database, body)
 
 
 def _keep(tools: Tools, body: msgspec.Raw) -> Any:
@@ -215,5 +218,5 @@ OPERATIONS: dict[str, Operation] = {
     "session_refused": Operation(_session_refused),
     "session_find": Operation(_session_find),
     "session_end": Operation(_session_end, changes=True),
-    "glance": Operation(_glance),
+    "glance": Operation(_glance, is_patient=True),
 }

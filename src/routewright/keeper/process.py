@@ -16,6 +16,7 @@ import msgspec
 
 from routewright import __version__
 from routewright.errors import GatewayError, InternalError, StorageUnavailable
+from routewright.keeper import glances
 from routewright.keeper.adjusting import Adjusting
 from routewright.keeper.alerts import Alerts
 from routewright.keeper.operations import OPERATIONS, Tools
@@ -87,6 +88,7 @@ class Keeper:
         adjusting = Adjusting(now, self._alerts, self._retention)
         self._tools = Tools(self._database, settings, self._follower, self._alerts, adjusting)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+        self._patient = ThreadPoolExecutor(glances.THREADS, thread_name_prefix="pages", initializer=glances.stand_back)
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._spread = Spread(self._database, self._broadcast, self._touch)
@@ -123,6 +125,7 @@ class Keeper:
                 task.cancel()
             await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
             self._threads.shutdown(wait=True)
+            self._patient.shutdown(wait=True)
             self._retention.stop()
             self._alerts.stop()
             if self._following.is_alive():
@@ -237,7 +240,8 @@ class Keeper:
                 if not self._is_ready.is_set():
                     raise StorageUnavailable("the database can't be reached now; try again")
             loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._threads, operation.run, self._tools, ask.body)
+            threads = self._patient if operation.is_patient else self._threads
+            body = await loop.run_in_executor(threads, operation.run, self._tools, ask.body)
             if operation.changes:
                 if self._calls is not None:
                     self._calls.call()

@@ -17,7 +17,7 @@ from routewright.store.incoming import MOST
 from routewright.store.ledger import DAY_MS, HOUR_MS, spent_nusd
 from routewright.store.reports import texts, totals
 from routewright.store.rows import Row
-from routewright.store.schema import budgets, keys, spend, spend_days, spend_hours, teams, users
+from routewright.store.schema import budgets, keys, organizations, spend, spend_models, teams, users
 from routewright.windows import Window
 
 MOST_SEARCHED = 100_000
@@ -41,6 +41,7 @@ _LISTED = (
     "key_alias", "team_id", "user_id", "model_asked", "model", "deployment_id", "provider", "route", "status",
     "error_code", "ended", "is_stream", "prompt_tokens", "completion_tokens", "cost_nusd", "baseline_nusd", "is_priced",
 )  # fmt: skip
+_TABLES = {"key": keys, "team": teams, "organization": organizations}
 _BY_INDEX = ("key_hash", "team_id", "user_id", "customer_id")
 _BY_SEARCH = ("model", "model_asked", "route", "provider", "endpoint", "deployment_id")
 
@@ -52,11 +53,12 @@ def overview(connection: Connection, *, span_ms: int) -> dict[str, Any]:
     """Sums of the last `span_ms` by the hour or day, and by model: lists in the order of `sums`."""
     now = now_ms()
     is_hourly = span_ms <= HOURLY_MS
-    table, step = (spend_hours, HOUR_MS) if is_hourly else (spend_days, DAY_MS)
-    start = table.c.hour_at_ms if is_hourly else table.c.day_at_ms
+    table, step = spend_models, HOUR_MS if is_hourly else DAY_MS
+    hour = table.c.hour_at_ms
     first = (now - span_ms) // step * step + step
+    start = hour - hour % step
     wanted = select(start, table.c.model, *[func.sum(table.c[name]) for name in _SUMS])
-    wanted = wanted.where(start >= first).group_by(start, table.c.model)
+    wanted = wanted.where(hour >= first).group_by(start, table.c.model)
     by_time: dict[int, list[int]] = {at: [0] * len(_SUMS) for at in range(first, now + 1, step)}
     by_model: dict[str, list[int]] = {}
     by_both: list[tuple[int, str, int, int]] = []
@@ -227,15 +229,21 @@ def _names(connection: Connection, column: Any, name: Any, ids: set[str]) -> dic
     wanted = sorted(ids)
     for start in range(0, len(wanted), 500):
         statement = select(column, name).where(column.in_(wanted[start : start + 500]), name.is_not(None))
-        found |= dict(connection.execute(statement).tuples())
+        found |= {row[0]: row[1] for row in connection.execute(statement)}
     return found
 
 
 def names(connection: Connection) -> dict[str, list[list[str | None]]]:
-    """Teams and users to choose from in a form: id and name, the first few hundred."""
+    """Teams, users and organizations to choose from in a form: id and name, the first few hundred."""
     team_rows = connection.execute(select(teams.c.team_id, teams.c.team_alias).order_by(teams.c.team_id).limit(300))
     user_rows = connection.execute(select(users.c.user_id, users.c.user_alias).order_by(users.c.user_id).limit(300))
-    return {"teams": [list(row) for row in team_rows], "users": [list(row) for row in user_rows]}
+    table = organizations.c
+    wanted = select(table.organization_id, table.organization_alias).order_by(table.organization_id).limit(300)
+    return {
+        "teams": [list(row) for row in team_rows],
+        "users": [list(row) for row in user_rows],
+        "organizations": [list(row) for row in connection.execute(wanted)],
+    }
 
 
 def search_keys(connection: Connection, *, text: str, number: int) -> dict[str, Any]:
@@ -247,16 +255,23 @@ def search_keys(connection: Connection, *, text: str, number: int) -> dict[str, 
     return _owners(connection, table, "key", where, number)
 
 
-def search_teams(connection: Connection, *, text: str, number: int) -> dict[str, Any]:
-    """Teams by a part of their id or alias, with their spend."""
-    parts = [teams.c.team_id, teams.c.team_alias]
+def search_owners(connection: Connection, *, scope: str, text: str, number: int) -> dict[str, Any]:
+    """Teams or organizations by a part of their id or alias, with their spend."""
+    table = _TABLES[scope]
+    parts = [table.c[f"{scope}_id"], table.c[f"{scope}_alias"]]
     where = or_(*[part.contains(text, autoescape=True) for part in parts]) if text else None
-    return _owners(connection, teams, "team", where, number)
+    return _owners(connection, table, scope, where, number)
+
+
+def owned(connection: Connection, *, scope: str, of: str, name: str) -> dict[str, Any]:
+    """The newest keys or teams of a team or an organization, with their spend."""
+    table = _TABLES[scope]
+    return _owners(connection, table, scope, table.c[f"{of}_id"] == name, 1)
 
 
 def owner(connection: Connection, *, scope: str, name: str) -> Row | None:
-    """One key or team, with its spend."""
-    table = keys if scope == "key" else teams
+    """One key, team or organization, with its spend."""
+    table = _TABLES[scope]
     column = next(iter(table.primary_key.columns))
     found = _owners(connection, table, scope, column == name, 1)["rows"]
     return found[0] if found else None
@@ -276,7 +291,7 @@ def _owners(
 
 def _add_spend(connection: Connection, scope: str, rows: Sequence[Row]) -> None:
     """To each row: the budget in force, what its window has spent, when that ends, and the spend of thirty days."""
-    column = "key_hash" if scope == "key" else "team_id"
+    column = "key_hash" if scope == "key" else f"{scope}_id"
     now = now_ms()
     month = totals(
         connection, [column], from_ms=now - 30 * DAY_MS, of={column: [row[column] for row in rows]}
@@ -311,6 +326,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "spend_table": spend_table,
     "names": names,
     "search_keys": search_keys,
-    "search_teams": search_teams,
+    "search_owners": search_owners,
+    "owned": owned,
     "owner": owner,
 }

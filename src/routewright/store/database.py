@@ -22,7 +22,7 @@ from routewright.errors import StorageUnavailable
 from routewright.settings import STORE_FILE, STORED_MARK
 from routewright.store.schema import changes, metadata, schema_floor
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest file in `migrations/versions`."""
 FLOOR = "0002"
 """The oldest version of the tables whose programs may work on ours."""

@@ -22,6 +22,7 @@ from routewright.store.schema import (
     spend,
     spend_days,
     spend_hours,
+    spend_models,
     spend_organizations,
     spend_tags,
     spend_texts,
@@ -75,10 +76,13 @@ Sums = Mapping[tuple[Any, ...], Sequence[int]]
 
 
 def add_sums(connection: Connection, hours: Sums, of_organizations: Sums) -> None:
-    """Move the sums by the hour, those of their days, and those of organizations. Keys and values stand in the order of
-    the tables' columns."""
+    """Move the sums by the hour, those of their days and models, and those of organizations.
+
+    Keys and values stand in the order of the tables' columns.
+    """
     _add(connection, spend_hours, ("hour_at_ms", *_OWNERS), _SUMS, hours)
     _add(connection, spend_days, ("day_at_ms", *_OWNERS_BY_DAY), _SUMS, _by_day(hours))
+    _add(connection, spend_models, ("hour_at_ms", "model"), _SUMS, _by_model(hours))
     _add(connection, spend_organizations, ("hour_at_ms", *_OWNERS_OF_ORGANIZATIONS), _SUMS, of_organizations)
 
 
@@ -200,6 +204,17 @@ def _by_day(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> dict[tuple[Any, .
     sums: dict[tuple[Any, ...], list[int]] = {}
     for (hour_at_ms, *owners), values in hours.items():
         key = (hour_at_ms // DAY_MS * DAY_MS, *owners[: at - 1], *owners[at:])
+        known = sums.get(key)
+        sums[key] = list(values) if known is None else [a + b for a, b in zip(known, values, strict=True)]
+    return sums
+
+
+def _by_model(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> dict[tuple[Any, ...], list[int]]:
+    """Hours of a model, whoever asked, from hours."""
+    at = _OWNERS.index("model") + 1
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for hour, values in hours.items():
+        key = (hour[0], hour[at])
         known = sums.get(key)
         sums[key] = list(values) if known is None else [a + b for a, b in zip(known, values, strict=True)]
     return sums

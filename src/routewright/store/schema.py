@@ -385,6 +385,10 @@ spend_organizations = _sums(
 )  # fmt: skip
 """The same by the hour of calls that were made for an organization, and of no others."""
 
+spend_models = _sums("spend_models", "hour_at_ms", "model")
+"""By hour and model alone, for the first page: few rows, however many keys there are. Begins 31 days before the table
+was made."""
+
 spend_tags = Table(
     "spend_tags",
     metadata,

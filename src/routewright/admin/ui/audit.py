@@ -24,7 +24,7 @@ def routes(book: Book) -> list[Route]:
         found = await visit.manage("audit", None, page=number, size="50", **of)
         for row in found["audit_logs"]:
             row["changes"] = changes(row["before"], row["after"])
-        return book.page(
+        return await book.page(
             visit, "audit.html", title="Audit", section="/ui/audit", found=found, of=of, filters=FILTERS,
             kept=urlencode(of),
         )  # fmt: skip

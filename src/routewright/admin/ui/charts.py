@@ -12,7 +12,7 @@ from markupsafe import Markup
 from routewright.admin.ui import labels
 
 COLOURS = 8
-WHOLE = 720
+WHOLE, NARROW = 720, 350
 """Units of a chart as wide as the page; those in half a page have fewer, so that type looks alike."""
 
 
@@ -45,12 +45,29 @@ def bars(
     width: int = WHOLE,
     height: int = 180,
 ) -> Markup:
-    """Stacked columns over time: (what stands below, series -> value), and how a value reads."""
+    """Stacked columns over time: (what stands below, series -> value), and how a value reads.
+
+    A chart as wide as the page is drawn twice, since its type would be too small on a phone: the style sheet shows one.
+    """
+    if width < WHOLE:
+        return _bars(columns, classes, text, label, "chart half", width, height)
+    wide = _bars(columns, classes, text, label, "chart wide", width, height)
+    return wide + _bars(columns, classes, text, label, "chart narrow", NARROW, height)
+
+
+def _bars(
+    columns: Sequence[tuple[str, Mapping[str, float]]],
+    classes: Mapping[str, str],
+    text: Callable[[float], str],
+    label: str,
+    kind: str,
+    width: int,
+    height: int,
+) -> Markup:
     left, right, top, bottom = 68, width - 6, 10, height - 22
     most = max([sum(parts.values()) for _, parts in columns], default=0.0)
     ticks = _steps(most)
     span = ticks[-1] or 1.0
-    kind = "chart half" if width < WHOLE else "chart"
     out = [f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">']
     for tick in ticks:
         at = bottom - (bottom - top) * tick / span

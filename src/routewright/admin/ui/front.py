@@ -8,6 +8,7 @@ a script or a style in itself, so its content security policy allows none.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 from collections.abc import Callable
@@ -141,7 +142,7 @@ class Pages:
         await _stream(client, request, reply)
 
     async def _reply(self, request: HttpRequest) -> Reply | Events:
-        book = self._open()
+        book = await self._open()
         if request.method == "POST" and request.path == LOGIN:
             return await self._log_in(request)
         if request.path.startswith("/ui/static/"):
@@ -169,11 +170,12 @@ class Pages:
         visit = Visit(self._desk, session, token, csrf_of(token), request, _query(request), name)
         return await route.handler(visit)
 
-    def _open(self) -> Any:
-        """The templates' library and the pages are loaded when somebody first looks."""
+    async def _open(self) -> Any:
+        """The templates' library and the pages are loaded when somebody first looks, beside what the loop does."""
         if self._book is None:
-            self._book = self._load()
-            self._routes = {(route.method, route.path): route for route in self._book.routes}
+            book = await asyncio.to_thread(self._load)
+            self._routes = {(route.method, route.path): route for route in book.routes}
+            self._book = book
         return self._book
 
     def _find(self, request: HttpRequest) -> tuple[Route, str]:
@@ -284,13 +286,24 @@ async def _stream(client: Responder, request: HttpRequest, reply: Events) -> Non
     client.on_gone, client.on_pause = left.set, paused
     fields = field_lines([*SECURITY, *EVENT_HEADERS, ("x-request-id", request.request_id)])
     client.begin(200, fields, b": welcome\n\n")
+    gone = asyncio.ensure_future(left.wait())
     try:
-        async for event in reply.events:
-            if left.is_set() or client.is_gone:
+        while not client.is_gone:
+            # Whoever has gone is not waited for until the next event: a worker may be about to end.
+            coming = asyncio.ensure_future(anext(reply.events, None))
+            await asyncio.wait({coming, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                coming.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await coming
+                break
+            event = coming.result()
+            if event is None:
                 break
             if not is_full:
                 client.write(event)
     finally:
+        gone.cancel()
         await reply.events.aclose()  # type: ignore[attr-defined]
         client.hold(b"")
         client.release()

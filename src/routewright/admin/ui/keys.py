@@ -1,4 +1,4 @@
-"""Keys, teams and budgets: found, made, changed, blocked, rotated; what they have spent, on screen and as a table."""
+"""Keys and budgets: found, made, changed, blocked, rotated; what was spent, on screen and as a table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ACTIONS = frozenset({
     "key_generate", "key_update", "key_block", "key_unblock", "key_regenerate", "key_delete", "team_new", "team_update",
-    "team_block", "team_unblock", "team_delete", "budget_new", "budget_update", "budget_delete", "model_new",
-    "model_update", "model_delete",
+    "team_block", "team_unblock", "team_delete", "organization_new", "organization_update", "organization_delete",
+    "budget_new", "budget_update", "budget_delete", "model_new", "model_update", "model_delete",
 })  # fmt: skip
 """What may be done from a page; with which rights, the management API decides."""
 DAYS = 30
@@ -40,9 +40,9 @@ def routes(book: Book) -> list[Route]:
         return json_reply(await visit.manage(visit.name, visit.read_body()))
 
     async def keys(visit: Visit) -> Reply:
-        text, number = _search(visit)
+        text, number = search(visit)
         found = await visit.ask("search_keys", text=text, number=number)
-        return book.page(
+        return await book.page(
             visit, "keys.html", title="Keys", section="/ui/keys", found=found, text=text,
             models=visit.desk.catalog.names(ANONYMOUS), names=await visit.ask("names"),
         )  # fmt: skip
@@ -52,30 +52,14 @@ def routes(book: Book) -> list[Route]:
         if row is None:
             raise NotFound("no stored key has this hash; keys of the configuration are changed there")
         days = await visit.ask("spend_by_day", days=DAYS, of={"key_hash": row["key_hash"]})
-        return book.page(
+        return await book.page(
             visit, "key.html", title=row["key_alias"] or row["key_name"], section="/ui/keys", row=row, days=DAYS,
             models=visit.desk.catalog.names(ANONYMOUS), names=await visit.ask("names"), **over_time(days),
         )  # fmt: skip
 
-    async def teams(visit: Visit) -> Reply:
-        text, number = _search(visit)
-        found = await visit.ask("search_teams", text=text, number=number)
-        return book.page(visit, "teams.html", title="Teams", section="/ui/teams", found=found, text=text)
-
-    async def team(visit: Visit) -> Reply:
-        row = await visit.ask("owner", scope="team", name=visit.name[:MAX_TEXT])
-        if row is None:
-            raise NotFound("there is no such team")
-        days = await visit.ask("spend_by_day", days=DAYS, of={"team_id": row["team_id"]})
-        keys = await visit.ask("search_keys", text=row["team_id"], number=1)
-        return book.page(
-            visit, "team.html", title=row["team_alias"] or row["team_id"], section="/ui/teams", row=row, days=DAYS,
-            keys=[each for each in keys["rows"] if each["team_id"] == row["team_id"]], **over_time(days),
-        )  # fmt: skip
-
     async def budgets(visit: Visit) -> Reply:
         found = await visit.manage("budget_list")
-        return book.page(visit, "budgets.html", title="Budgets", section="/ui/budgets", budgets=found)
+        return await book.page(visit, "budgets.html", title="Budgets", section="/ui/budgets", budgets=found)
 
     async def export(visit: Visit) -> Reply:
         rows = await visit.ask("spend_table", days=EXPORT_DAYS)
@@ -86,14 +70,13 @@ def routes(book: Book) -> list[Route]:
         Route("POST", "/ui/do/{}", do),
         Route("GET", "/ui/keys", keys),
         Route("GET", "/ui/keys/{}", key),
-        Route("GET", "/ui/teams", teams),
-        Route("GET", "/ui/teams/{}", team),
         Route("GET", "/ui/budgets", budgets),
         Route("GET", "/ui/spend.csv", export),
     ]
 
 
-def _search(visit: Visit) -> tuple[str, int]:
+def search(visit: Visit) -> tuple[str, int]:
+    """(what is looked for, which page)."""
     number = visit.query.get("page", "1")[:6]
     return visit.query.get("q", "").strip()[:MAX_TEXT], max(1, int(number)) if number.isdecimal() else 1
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def routes(book: Book) -> list[Route]:
     async def page(visit: Visit) -> Reply:
         rows = sorted(deployments(visit.desk), key=lambda row: (row["settings"].model_name, row["settings"].id))
-        return book.page(
+        return await book.page(
             visit, "models.html", title="Models", section="/ui/models", rows=rows, stored=visit.desk.stored_ids,
             profiles=profiles(visit.desk.routing.info()),
         )  # fmt: skip
@@ -24,7 +24,7 @@ def routes(book: Book) -> list[Route]:
         rows = [row for row in deployments(visit.desk) if row["settings"].id == visit.name]
         if not rows:
             raise NotFound("no deployment has this id")
-        return book.page(
+        return await book.page(
             visit, "model.html", title=rows[0]["settings"].model_name, section="/ui/models", row=rows[0],
             is_stored=visit.name in visit.desk.stored_ids,
             profile=profiles(visit.desk.routing.info()).get(rows[0]["settings"].model_name),

@@ -184,7 +184,7 @@ class Live:
         return await asyncio.shield(task)
 
     async def _make(self, visit: Visit, span: str) -> bytes:
-        html = self._book.text("overview_live.html", **await facts(visit, span, self.rate))
+        html = await self._book.text_slowly("overview_live.html", **await facts(visit, span, self.rate))
         event = b"data: %b\n\n" % json.dumps({"html": html}).encode()
         self._made[span] = (time.monotonic(), event)
         return event
@@ -199,7 +199,7 @@ def routes(book: Book) -> list[Route]:
 
     async def page(visit: Visit) -> Reply:
         found = await facts(visit, span_of(visit), live.rate)
-        return book.page(visit, "overview.html", title="Overview", section="/ui", **found)
+        return await book.page(visit, "overview.html", title="Overview", section="/ui", **found)
 
     async def listen(visit: Visit) -> Events:
         if not live.has_room():

@@ -16,7 +16,7 @@ def routes(book: Book) -> list[Route]:
     async def page(visit: Visit) -> Reply:
         chats = {each.model_name for each in visit.desk.deployments if each.mode in ("chat", "responses")}
         names = [name for name in visit.desk.catalog.names(ANONYMOUS) if name in chats]
-        return book.page(
+        return await book.page(
             visit, "playground.html", title="Playground", section="/ui/playground",
             routes=list(visit.desk.catalog.routes), models=names,
         )  # fmt: skip

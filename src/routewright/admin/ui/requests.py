@@ -58,7 +58,7 @@ def routes(book: Book) -> list[Route]:
             older = urlencode({**kept, "before": f"{rows[-1]['ended_at_ms']}-{rows[-1]['row_id']}"})
         elif found["searched_to_ms"] is not None:
             older = urlencode({**kept, "before": f"{found['searched_to_ms']}-0"})
-        return book.page(
+        return await book.page(
             visit, "requests.html", title="Requests", section="/ui/requests", rows=rows, of=of, failed=failed,
             since=since, spans=SINCE, filters=FILTERS, older=older, is_first=before is None, kept=urlencode(kept),
             searched_to_ms=found["searched_to_ms"], models=visit.desk.catalog.names(ANONYMOUS),
@@ -77,7 +77,7 @@ def routes(book: Book) -> list[Route]:
             await visit.note("read", "prompt", rows[0]["request_id"])
         calls = [call(row) for row in rows]
         whole = next((each for each in calls if not each["decision"].get("part_of")), calls[-1])
-        return book.page(
+        return await book.page(
             visit, "request.html", title="Request", section="/ui/requests", whole=whole, calls=calls,
             deployments={each.id: each for each in visit.desk.deployments},
         )  # fmt: skip

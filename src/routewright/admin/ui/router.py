@@ -31,7 +31,7 @@ def routes(book: Book) -> list[Route]:
         if route not in info["routes"]:
             if names:
                 raise NotFound("there is no such route")
-            return book.page(visit, "router_none.html", title="Router", section="/ui/router")
+            return await book.page(visit, "router_none.html", title="Router", section="/ui/router")
         plan = routing.plan(route)
         trade = trade_of(plan)
         models = [candidate.model for candidate in plan.candidates]
@@ -43,7 +43,7 @@ def routes(book: Book) -> list[Route]:
             curve = list(zip(calibration.x_.tolist(), calibration.y_.tolist(), strict=True))
         kept = routing.kept(route)
         other = visit.query.get("with", "")
-        return book.page(
+        return await book.page(
             visit, "router.html", title="Router", section="/ui/router", route=route, names=names, info=info,
             about=info["routes"][route], artefact=artefact.summary(), plan=plan, trade=trade, classes=classes,
             calibration=curve, choices=choices(await visit.ask("choices"), route), kept=kept,
@@ -111,12 +111,14 @@ def choices(found: dict[str, Any], route: str) -> dict[str, Any] | None:
     count = len(next(iter(by_model.values())))
     width = max(1, (found["to_ms"] - found["from_ms"]) // count + 1)
     is_long = found["to_ms"] - found["from_ms"] > 72_000_000
+    is_short = found["to_ms"] - found["from_ms"] < 1_440_000
     columns = []
     for place in range(count):
         at = found["from_ms"] + place * width
         whole = sum(bins[place] for bins in by_model.values())
         parts = {model: 100 * bins[place] / whole for model, bins in sorted(by_model.items()) if whole and bins[place]}
-        columns.append((figures.moment(at)[5:16] if is_long else figures.hour(at), parts))
+        name = figures.moment(at)
+        columns.append((name[5:16] if is_long else name[11:] if is_short else name[11:16], parts))
     total = sum(map(sum, by_model.values()))
     return {"columns": columns, "total": total, "classes": charts.colours(list(by_model)), "models": sorted(by_model)}
 

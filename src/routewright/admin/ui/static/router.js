@@ -14,8 +14,9 @@ function part(tag, attributes, text) {
   return made;
 }
 
-function cell(text, kind) {
+function cell(label, text, kind) {
   const made = document.createElement("td");
+  made.dataset.label = label;
   made.textContent = text;
   if (kind) made.className = kind;
   return made;
@@ -40,6 +41,7 @@ function redraw() {
   body.replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr"), name = document.createElement("th"), bar = document.createElement("td");
     name.scope = "row";
+    bar.className = "full";
     const dot = document.createElement("i");
     dot.className = `dot ${colours.get(row.model)}`;
     name.append(dot, row.model);
@@ -49,8 +51,8 @@ function redraw() {
     const svg = part("svg", {class: "meter wide-meter", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true"});
     svg.append(part("rect", {class: "track", width: 100, height: 8}), part("rect", {class: colours.get(row.model), width: (100 * row.score).toFixed(1), height: 8}));
     bar.append(svg);
-    line.append(name, bar, cell(row.score.toFixed(3), "n"), cell(dollars(row.cost_usd), "n"),
-      cell(String(found.output_tokens[row.model] ?? "–"), "n"), cell(found.profiles[row.model] ?? "–"));
+    line.append(name, bar, cell("Score", row.score.toFixed(3), "n"), cell("Expected cost", dollars(row.cost_usd), "n"),
+      cell("Tokens out", String(found.output_tokens[row.model] ?? "–"), "n"), cell("Stands for it", found.profiles[row.model] ?? "–"));
     return line;
   }));
   const strip = tried.querySelector(".strip-svg");

@@ -153,3 +153,5 @@ function inWords(root) {
 }
 
 inWords(document);
+// On a phone the names of the pages are wider than it is.
+document.querySelector("nav [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});

@@ -115,6 +115,7 @@ class Gateway:
                 raise StorageUnavailable("the journal can't be written; no request is taken that can't be recorded")
             call = outcome.call = PARSERS[endpoint](request)  # parse
             read_headers(call, request.headers)
+            request.body = b""  # a long one need not lie here twice for as long as its answer takes
             if self.tracer is not None:
                 outcome.trace = self.tracer.begin(request.headers, call_id, outcome.started_s)
             if request.caller.tags:

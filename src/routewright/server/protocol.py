@@ -77,6 +77,7 @@ class HttpConnection(asyncio.Protocol):
         "_empty_lines",
         "_head",
         "_held",
+        "_is_counted",
         "_is_paused",
         "_lingered",
         "_peer",
@@ -102,6 +103,8 @@ class HttpConnection(asyncio.Protocol):
         self._backlog = b""
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._is_counted = False
+        """What has come of the body is among the worker's bytes in flight."""
         self._body_started_s = 0.0
         self._chunked: ChunkedReader | None = None
         self._closes = False
@@ -411,15 +414,17 @@ class HttpConnection(asyncio.Protocol):
             self._body_bytes += len(piece)
             if self._request.endpoint.takes_body:  # else nobody wants it, and most who may send it need no key
                 self._body.append(piece)
+                self._is_counted = True
                 worker.bytes_in_flight += len(piece)
             if self._body_bytes > worker.limits.max_body_bytes:
                 limit = worker.limits.max_body_bytes
                 raise FrontError(413, "request_too_large", f"the body may have at most {limit} bytes")
-            if self._body and worker.bytes_in_flight > worker.limits.max_in_flight_bytes:
+            if self._is_counted and worker.bytes_in_flight > worker.limits.max_in_flight_bytes:
                 raise Overloaded("too many request bytes in flight")
         if is_complete:
             if self._request.endpoint.takes_body:
                 self._request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+                self._body.clear()
             self._run()
         return rest
 
@@ -620,7 +625,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport.close()
 
     def _forget_body(self) -> None:
-        if self._body:
+        if self._is_counted:
+            self._is_counted = False
             self._worker.bytes_in_flight -= self._body_bytes
             self._body.clear()
         self._body_bytes = 0

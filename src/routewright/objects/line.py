@@ -170,7 +170,9 @@ class Objects:
         deployment = self.places.of(row)
         group = Group(deployment.model_name, "account", [deployment])
         call = await self._admit_free(request, client, outcome, reservations, group, "file_content")
-        forwarded = forwarded_lines(request.headers, are_all=False, key_header=self._carriage.key_header)
+        forwarded = forwarded_lines(
+            request.headers, are_all=False, key_header=self._carriage.key_header, whose=request.caller.key_hash
+        )
 
         def prepare(_: Deployment) -> Sending:
             head = object_head(deployment, "GET", f"/files/{row['object_id']}/content")

@@ -232,6 +232,7 @@ class Catalog:
         self._wildcards: list[tuple[str, list[tuple[DeploymentSettings, Health]]]] = []
         self._wildcard_groups: dict[str, Group] = {}
         self._profiles: dict[str, DeploymentSettings] = {}
+        dialects.load(settings.deployments)
         by_name: dict[str, list[DeploymentSettings]] = {}
         for deployment in settings.deployments:
             by_name.setdefault(deployment.model_name, []).append(deployment)

@@ -18,6 +18,10 @@ Chat = dict[str, Any]
 """The body of a chat completion request, or a whole chat completion, as OpenAI writes it."""
 Clock = Callable[[], float]
 """Wall clock, seconds since 1970."""
+GATEWAY_SEAL = "rw1."
+"""Before thinking of any provider's that travels as the encrypted content of a reasoning item of Responses."""
+OPENAI_SEAL = "oai1."
+"""Before what OpenAI's Responses sealed of a model's thinking, where it travels as a signature; others refuse it."""
 
 
 class Pieces(Protocol):
@@ -69,6 +73,9 @@ class ClientDialect(Protocol):
 
     def prompt(self, call: Call) -> tuple[str, str]:
         """(what the user asked last, the system's instructions): the text that a router may look at."""
+
+    def shows_thinking(self, call: Call) -> bool:
+        """The client wants to see what the model thinks."""
 
     def as_chat(self, call: Call, *, plain: bool, is_dropped: bool) -> Chat:
         """The request as OpenAI's; `plain`: without what OpenAI itself does not know. May be the call's own body.
@@ -135,3 +142,7 @@ class Exchange(Protocol):
         self, status: int, headers: Mapping[bytes, bytes], body: bytes, deployment: Deployment, now_s: float
     ) -> GatewayError:
         """What an upstream's failure means for the caller."""
+
+
+Spoken = tuple[Mapping[str, Exchange], Mapping[str, bytes]]
+"""Per endpoint of ours the exchange that serves it, and per endpoint of the dialect the head of its requests."""

@@ -156,6 +156,8 @@ class DeploymentSettings:
     """`drop_params`, here or in `litellm_settings`: what the provider's dialect has no word for is left out."""
     mode: str = "chat"
     """`chat`, `completion` or `embedding`."""
+    by_responses: str = "none"
+    """Who is answered by OpenAI's Responses in place of chat completions: `all`, its `own` clients, or `none`."""
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
     """As configured: asked for where the caller names no length and the provider wants one."""

@@ -229,3 +229,38 @@ def test_stored_model_names_no_file_of_the_server(tmp_path: Path) -> None:
     assert "names no file" in reasons[0]
     usable, _ = read_stored([{**entry, "litellm_params": {**params, "vertex_credentials": ACCOUNT}}], {})
     assert len(usable) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "upstream", "answered"),
+    [
+        ("openai/responses/gpt-5.2", "", "gpt-5.2", "all"),
+        ("openai/gpt-5.2", "mode: responses", "gpt-5.2", "all"),
+        ("openai/o3-pro", "", "o3-pro", "all"),
+        ("openai/gpt-5.1-codex-max", "", "gpt-5.1-codex-max", "all"),
+        ("openai/gpt-5.2-pro-2025-12-11", "", "gpt-5.2-pro-2025-12-11", "all"),
+        ("openai/o3-pro", "mode: chat", "o3-pro", "own"),
+        ("openai/gpt-4o", "", "gpt-4o", "own"),
+        ("openai/text-embedding-3-small", "", "text-embedding-3-small", "none"),
+        ("hosted_vllm/responses/qwen", "", "qwen", "all"),
+        ("hosted_vllm/qwen", "", "qwen", "none"),
+        ("azure/responses/mine", "", "mine", "all"),
+        ("azure/o_series/mine", "", "mine", "none"),
+        ("anthropic/claude-opus-4-6", "mode: responses", "claude-opus-4-6", "none"),
+    ],
+)
+def test_who_is_answered_by_responses(model: str, more: str, upstream: str, answered: str) -> None:
+    """By LiteLLM's mode and its steering word; OpenAI's own door has Responses for all of its models."""
+    base = ", api_base: 'https://x.example.com'" if model.startswith(("azure", "hosted")) else ""
+    text = (
+        f"model_list: [{{model_name: m, litellm_params: {{model: '{model}', {PRICE}, api_key: k-1234567{base}}}, "
+        f"model_info: {{{more}}}}}]"
+    )
+    settings = load_text(text, environ={})
+    [found] = settings.deployments
+    assert (found.upstream_model, found.by_responses) == (upstream, answered)
+    assert found.mode == ("embedding" if "embedding" in model else "chat")
+    made = make_deployment(found, model_name="m", upstream_model=upstream, health=Health())
+    assert b"/responses" in made.request_heads.get("responses", b"/responses")
+    if model.startswith("anthropic"):
+        assert any("has a dialect of its own" in warning for warning in settings.warnings)

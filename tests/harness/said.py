@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness import anthropic, bedrock, cohere, dialect, gemini, ollama
+from harness import anthropic, bedrock, cohere, dialect, gemini, ollama, responses
 from harness.dialect import to_json
 
 
@@ -362,6 +362,49 @@ def _ollama_can_say(said: Said) -> Said:
     return replace(_cohere_can_say(said), cached=0)
 
 
+# --- OpenAI's Responses ---------------------------------------------------------------------------------------------
+
+def _responses_usage(said: Said) -> dict[str, Any]:
+    return responses.usage(said.prompt, said.completion, cached=said.cached)
+
+
+def _responses_end(said: Said) -> dict[str, Any]:
+    why = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(said.finish)
+    status = {"status": "incomplete", "incomplete_details": {"reason": why}} if why else {}
+    return {"usage": _responses_usage(said), "id": f"resp_{ID}", **status}
+
+
+def _responses_told(said: Said) -> responses.Told:
+    told = responses.Told()
+    told.begin(id=f"resp_{ID}")
+    if said.thinking:
+        told.thinking(said.thinking)
+    if said.texts:
+        told.text(*said.texts)
+    for place, tool in enumerate(said.tools):
+        told.call(*halves(tool.arguments), name=tool.name, number=place + 1, call_id=tool.id)
+    return told
+
+
+def _responses_whole(said: Said) -> dict[str, Any]:
+    return responses.response(*_responses_told(said).output, **_responses_end(said))
+
+
+def _responses_stream(said: Said) -> list[bytes]:
+    told, end = _responses_told(said), _responses_end(said)
+    return told.end(end.pop("status", "completed"), **end)
+
+
+def _responses_read(body: Mapping[str, Any]) -> Asked:
+    calls, results = [], []
+    for item in body["input"]:
+        if item.get("type") == "function_call":
+            calls.append((item["call_id"], item["name"], json.loads(item["arguments"])))
+        elif item.get("type") == "function_call_output":
+            results.append((item["call_id"], _text(item["output"])))
+    return _pairs(calls, results)
+
+
 TONGUES = {
     "openai": Tongue(_openai_whole, _openai_stream, _openai_read),
     "anthropic": Tongue(_anthropic_whole, _anthropic_stream, _anthropic_read),
@@ -369,6 +412,7 @@ TONGUES = {
     "bedrock": Tongue(_bedrock_whole, _bedrock_stream, _bedrock_read),
     "cohere": Tongue(_cohere_whole, _cohere_stream, _openai_read, _cohere_can_say),
     "ollama": Tongue(_ollama_whole, _ollama_stream, _ollama_read, _ollama_can_say),
+    "responses": Tongue(_responses_whole, _responses_stream, _responses_read),
 }
 
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import anthropic, bedrock, cohere, dialect, gemini, ollama
+from harness import anthropic, bedrock, cohere, dialect, gemini, ollama, responses
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,11 @@ class Deployment:
             if asked.get("stream"):
                 return self._streamed(anthropic.message_events("Hello", " from", f" {self.name}"))
             return [Send(dialect.response(200, dialect.to_json(anthropic.answer_to(asked, text))))]
+        if path.endswith("/responses"):
+            if asked.get("stream"):
+                return self._streamed(responses.text_events(["Hello", " from", f" {self.name}"]))
+            whole = responses.response(responses.message(responses.text(text)), model=model)
+            return [Send(dialect.response(200, dialect.to_json(whole)))]
         if path.endswith("chat/completions"):
             if asked.get("stream"):
                 events = dialect.chat_events(["Hello", " from", f" {self.name}"])

@@ -22,9 +22,10 @@ from harness.relay import Relayed, request_json
 from harness.said import SIGNATURE, TONGUES, Said, Tongue, Tool, whole_bytes
 from routewright.providers import dialects
 from routewright.providers.names import PROVIDERS
+from routewright.providers.unasked import TALKS
 from routewright.settings import AwsCredentials
 from routewright.types import Deployment, Price, Secret
-from values import deployment
+from values import deployment, deployment_settings
 
 PRICE = Price(
     input_usd_per_token=1e-6, output_usd_per_token=4e-6, cached_input_usd_per_token=1e-7, source="config"
@@ -32,8 +33,14 @@ PRICE = Price(
 AWS = AwsCredentials(key_id="AKIDEXAMPLE", secret_key=Secret("x" * 40), region="us-east-1")
 
 
+spoken_here: set[str] = set()
+"""Dialects of the upstreams below."""
+
+
 def at(provider: str, model: str, **changed: Any) -> Callable[[], Deployment]:
-    return lambda: deployment("public", provider=provider, upstream_model=model, price=PRICE, **changed)
+    fields = {"provider": provider, "upstream_model": model, "price": PRICE, **changed}
+    spoken_here.add(dialects.dialect_of(deployment_settings("public", **fields)))
+    return lambda: deployment("public", **fields)
 
 
 VERTEX = {"api_key": None, "api_base": "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/l"}
@@ -41,6 +48,8 @@ UPSTREAMS: dict[str, tuple[str, Callable[[], Deployment]]] = {
     "openai": ("openai", at("openai", "gpt-4o")),
     "azure": ("openai", at("azure", "gpt-4o")),
     "vllm": ("openai", at("hosted_vllm", "qwen")),
+    "responses": ("responses", at("openai", "gpt-5.2", by_responses="all")),
+    "responses, Azure": ("responses", at("azure", "my-gpt", by_responses="all")),
     "mistral": ("openai", at("mistral", "mistral-large-latest")),
     "ollama's door for OpenAI's": ("openai", at("ollama", "llama3.1", api_base="http://localhost:11434/v1")),
     "the LiteLLM SDK": ("openai", at("heroku", "claude-x", sdk_params=Secret('{"model": "heroku/claude-x"}'))),
@@ -93,10 +102,10 @@ def streamed(ear: Ear, own: Deployment, packets: list[bytes], *, breaks_off: boo
 
 
 def test_every_pair_that_is_served_is_tried_here() -> None:
-    assert set(dialects._TALKS) == set(EARS)
+    assert set(TALKS) == set(EARS)
     spoken = {provider.dialect for provider in PROVIDERS.values()}
     assert spoken - set(TONGUES) - {"azure", "vertex"} == set(), "an upstream's dialect without a proof"
-    assert set(dialects._EXCHANGES) - set(TONGUES) == set(), "an upstream's dialect without a proof"
+    assert set(dialects.MODULES) - spoken_here == set(), "an upstream's dialect without a proof"
     exchanges = {client: {type(make().exchanges[client]) for _, make in UPSTREAMS.values()} for client in EARS}
     for provider in PROVIDERS.values():
         if provider.dialect in ("bedrock", "vertex"):

@@ -75,7 +75,7 @@ def _abilities(each: DeploymentSettings) -> dict[str, Any]:
     price = each.price
     most_output = each.max_output_tokens or each.known_max_output_tokens
     return {
-        "mode": each.mode,
+        "mode": "responses" if each.by_responses == "all" else each.mode,
         "input_cost_per_token": price.input_usd_per_token,
         "output_cost_per_token": price.output_usd_per_token,
         "cache_read_input_token_cost": price.cached_input_usd_per_token,

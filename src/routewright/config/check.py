@@ -90,7 +90,7 @@ def _row(deployment: DeploymentSettings) -> tuple[str, ...]:
         shown(deployment.model_name),
         f"{deployment.provider}/{shown(deployment.upstream_model)}",
         deployment.api_base,
-        deployment.mode,
+        "responses" if deployment.by_responses == "all" else deployment.mode,
         f"{cost} per Mtok" if price.is_known else "no price",
         deployment.id,
     )

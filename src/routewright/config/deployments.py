@@ -16,6 +16,7 @@ from routewright.config.entra import read_entra
 from routewright.config.google import read_vertex
 from routewright.config.health_checks import of_deployment
 from routewright.config.litellm_sdk import read_sdk
+from routewright.config.modes import RESPONSES, is_served, likely_mode, spoken, steered
 from routewright.config.named_credentials import Credentials
 from routewright.config.prices import look_up, with_version
 from routewright.config.problems import nearest, shown
@@ -39,15 +40,6 @@ _FRAMING = frozenset({
 })  # fmt: skip
 """Belong to the connection or to the body that we write."""
 _CREDENTIAL_NAMES = re.compile(r"(?i)auth|key|token|secret|cookie|password|credential")
-_EMBEDDING_NAMES = re.compile(r"(?i)(?:^|[-_/.:])(?:text-)?embed|embedding|(?:^|/)bge-|(?:^|/)e5-|nomic-embed")
-_OTHER_NAMES = (
-    (re.compile(r"(?i)dall-e|(?:^|/)(?:chatgpt|gpt)-image|imagen-|(?:^|/)flux|stable-diffusion"), "image_generation"),
-    (re.compile(r"(?i)whisper|-transcribe|transcribe-|voxtral-mini-transcribe"), "audio_transcription"),
-    (re.compile(r"(?i)(?:^|/)tts-|-tts(?:-|$)"), "audio_speech"),
-    (re.compile(r"(?i)moderation"), "moderation"),
-    (re.compile(r"(?i)rerank"), "rerank"),
-)
-_COMPLETION_NAMES = re.compile(r"(?:gpt-3\.5-turbo-instruct|davinci-002|babbage-002)")
 
 
 class Deployments:
@@ -167,16 +159,12 @@ class Deployments:
         if model is None:
             return None
         provider_name, upstream_model = split_model(model, custom_provider, api_base_given)
+        upstream_model, mode = steered(provider_name, upstream_model, mode)
         if mode is None:
-            mode = _likely_mode(provider_name, upstream_model)
-        self.names.setdefault(name, mode)
+            mode = likely_mode(provider_name, upstream_model)
+        self.names.setdefault(name, "chat" if mode == RESPONSES else mode)
         where = f'model "{shown(name)}" ({shown(model)})'
-        if mode not in schema.SERVED_MODES:
-            if mode in schema.OTHER_MODES:
-                self._skip(params, "model", where, f"mode {mode} is not served yet")
-            else:
-                known = schema.SERVED_MODES | schema.OTHER_MODES
-                info.error("mode", f'unknown mode "{shown(mode)}"', nearest(mode, known))
+        if not is_served(info, params, mode, where):
             return None
         if provider_name is None or (provider_name not in PROVIDERS and provider_name not in UNSPOKEN):
             said = provider_name or model.partition("/")[0]
@@ -262,12 +250,14 @@ class Deployments:
         upstream = upstream_name(provider, upstream_model)
         known_as = split_model(base_model)[1] if base_model else upstream_model
         price, context_window = self._complete_price(provider, known_as, price, name)
+        base = complete_base(provider, raw_base)
+        mode, by_responses = spoken(info, provider, mode, base)
         return DeploymentSettings(
             id=identity,
             model_name=name,
             provider=provider.name,
             upstream_model=upstream,
-            api_base=complete_base(provider, raw_base),
+            api_base=base,
             api_key=Secret(api_key) if api_key else None,
             api_version=api_version,
             is_bearer=is_bearer,
@@ -284,6 +274,7 @@ class Deployments:
             drop_params=drop_params,
             drops_unsupported=drops,
             mode=mode,
+            by_responses=by_responses,
             tags=tags,
             access_groups=access_groups,
             budget=own_budget if own_budget.max_budget_nusd is not None else None,
@@ -476,18 +467,6 @@ def _completed(about: Mapping[str, Any], model: str, context_window: int | None)
     }
     completed = {name: value if about[name] is None else about[name] for name, value in found.items()}
     return {**completed, "known_max_output_tokens": known.max_output_tokens, "abilities": known.others}
-
-
-def _likely_mode(provider_name: str | None, model: str) -> str:
-    provider = PROVIDERS.get(provider_name or "")
-    for pattern, mode in _OTHER_NAMES:
-        if pattern.search(model):
-            return mode
-    if provider is not None and provider.mode is not None:
-        return provider.mode
-    if _EMBEDDING_NAMES.search(model):
-        return "embedding"
-    return "completion" if _COMPLETION_NAMES.match(model) else "chat"
 
 
 def _first_set(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:

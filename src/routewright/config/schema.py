@@ -178,8 +178,8 @@ LEARNED_PREFIX = "llmrouter-"
 
 SERVED_MODES = frozenset({
     "chat", "completion", "embedding", "image_generation", "image_edit", "audio_transcription", "audio_speech",
-    "moderation", "rerank", "batch",
+    "moderation", "rerank", "batch", "responses",
 })  # fmt: skip
 OTHER_MODES = _words("""
-    moderations responses realtime video_generation ocr search vector_store
+    moderations realtime video_generation ocr search vector_store
 """)

@@ -22,6 +22,7 @@ from routewright.providers.translation import (
     drops,
     encode,
     given_address,
+    is_foreign,
     objects,
     refuse_uncarried,
     unsupported,
@@ -440,7 +441,7 @@ def _assistant_blocks(message: dict[str, Any], where: str) -> list[dict[str, Any
     """Thinking first, as Anthropic wants it back, then what was said, then the tools that were called."""
     blocks: list[dict[str, Any]] = []
     for block in objects(message.get("thinking_blocks"), f"{where}.thinking_blocks"):
-        if block.get("type") in ("thinking", "redacted_thinking"):
+        if block.get("type") in ("thinking", "redacted_thinking") and not is_foreign(block):
             blocks.append(block)
     blocks += _blocks(message, where, only_text=True)
     for index, call in enumerate(objects(message.get("tool_calls"), f"{where}.tool_calls")):

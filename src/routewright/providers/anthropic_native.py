@@ -7,11 +7,15 @@ Source: Claude API reference, "Create a Message", "Streaming messages", "Count t
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from routewright.dialect import Stream
+from routewright.credentials import Credential
+from routewright.dialect import OPENAI_SEAL, Exchange, Spoken, Stream
+from routewright.providers import anthropic, anthropic_answers
 from routewright.providers.anthropic_answers import error_of, event_error, usage_of
 from routewright.providers.translation import (
     DECODE_ERRORS,
@@ -22,8 +26,11 @@ from routewright.providers.translation import (
     decoded,
     encode,
     is_count,
+    is_foreign,
     own_count,
 )
+from routewright.providers.unasked import talking
+from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
 
 BETAS = frozenset(
@@ -37,6 +44,7 @@ BETAS = frozenset(
 )  # fmt: skip
 """Betas by name, whatever their date. Not those that reach into the account behind our credential (files, skills,
 agents, user profiles), that have Anthropic call others in it (MCP), or that are billed by another price (fast mode)."""
+_OPENAI_SEAL = b'"' + OPENAI_SEAL.encode()
 _DATE = re.compile(r"-20\d{2}-\d{2}-\d{2}\Z")
 
 _DEFAULTS = frozenset({"max_tokens", "temperature", "top_p", "top_k", "thinking", "service_tier", "tools"})
@@ -71,8 +79,27 @@ def completed(body: dict[str, Any], deployment: Deployment) -> dict[str, Any]:
     return body
 
 
+def encoded_body(body: dict[str, Any]) -> bytes:
+    """Without thinking that OpenAI sealed: a conversation may have begun there."""
+    encoded = encode(body)
+    if _OPENAI_SEAL not in encoded:
+        return encoded
+    messages = [_own(message) for message in body["messages"]]
+    return encode({**body, "messages": messages})
+
+
+def _own(message: dict[str, Any]) -> dict[str, Any]:
+    content = message["content"]
+    if message["role"] != "assistant" or type(content) is not list:
+        return message
+    left = [
+        block for block in content if block["type"] not in ("thinking", "redacted_thinking") or not is_foreign(block)
+    ]
+    return {**message, "content": left or [{"type": "text", "text": "."}]}
+
+
 def _request(call: Call, deployment: Deployment, endpoint: str, body: dict[str, Any]) -> bytes:
-    encoded = encode(completed(body, deployment))
+    encoded = encoded_body(completed(body, deployment))
     line = beta_line(call).encode("ascii")
     return b"%b%d\r\n%b\r\n%b" % (deployment.request_heads[endpoint], len(encoded), line, encoded)
 
@@ -244,3 +271,11 @@ class CountTokens:
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
         raise AssertionError("a count is not streamed")
+
+
+_TRANSLATED = anthropic_answers.Translated(time.time)
+EXCHANGES: Mapping[str, Exchange] = talking(_TRANSLATED, messages=Messages(), count_tokens=CountTokens())
+
+
+def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
+    return EXCHANGES, anthropic.request_heads(settings, upstream_model)

@@ -23,6 +23,7 @@ from routewright.providers.translation import (
     drops,
     encode,
     given_address,
+    is_foreign,
     objects,
     refuse_uncarried,
     unsupported,
@@ -274,6 +275,8 @@ class _Conversation:
     def _assistant(self, message: dict[str, Any], where: str) -> list[dict[str, Any]]:
         blocks: list[dict[str, Any]] = []
         for block in objects(message.get("thinking_blocks"), f"{where}.thinking_blocks"):
+            if is_foreign(block):
+                continue
             if block.get("type") == "thinking":
                 said = {"text": block.get("thinking") or "", "signature": block.get("signature") or ""}
                 blocks.append({"reasoningContent": {"reasoningText": said}})

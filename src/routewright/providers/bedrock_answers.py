@@ -5,13 +5,15 @@ Source: Amazon Bedrock API reference, "Converse", "ConverseStream"; "Amazon even
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from routewright.dialect import Clock, Pieces, Stream
+from routewright.credentials import Credential
+from routewright.dialect import Clock, Pieces, Spoken, Stream
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
 from routewright.providers.anthropic import JSON_TOOL
 from routewright.providers.bedrock import Signer, request_bytes
@@ -26,6 +28,8 @@ from routewright.providers.translation import (
     is_count,
     raw_arguments,
 )
+from routewright.providers.unasked import talking
+from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
 
 FINISH_REASONS = {
@@ -387,3 +391,9 @@ class Translated(TranslatedExchange):
     def _answer_id(self) -> str:
         """Converse names no id."""
         return f"chatcmpl-{self._new_id()}"
+
+
+def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
+    """Each request has a head of its own, since each is signed."""
+    signer = Signer(settings, upstream_model, time.time, credential)
+    return talking(Translated(signer, time.time)), {}

@@ -5,12 +5,14 @@ Source: Cohere API reference v2, "Chat", "Chat with streaming", "Embed", "Errors
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from routewright.dialect import Pieces, Stream
+from routewright.credentials import Credential
+from routewright.dialect import Exchange, Pieces, Spoken, Stream
 from routewright.errors import GatewayError, UpstreamError
 from routewright.providers import cohere
 from routewright.providers.embeddings import answer_of, fields_of, texts_of
@@ -26,6 +28,8 @@ from routewright.providers.translation import (
     encode,
     is_count,
 )
+from routewright.providers.unasked import talking
+from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
 
 FINISH_REASONS = {"COMPLETE": "stop", "STOP_SEQUENCE": "stop", "MAX_TOKENS": "length", "TOOL_CALL": "tool_calls"}
@@ -272,3 +276,10 @@ class Embeddings:
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
         raise AssertionError("embeddings are not streamed")
+
+
+EXCHANGES: Mapping[str, Exchange] = talking(Translated(time.time), embeddings=Embeddings())
+
+
+def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
+    return EXCHANGES, cohere.request_heads(settings, upstream_model)

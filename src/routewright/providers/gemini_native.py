@@ -5,12 +5,16 @@ Source: Gemini API reference, "Generating content", "Count tokens", as of 2026-1
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from routewright.dialect import Stream
+from routewright.credentials import Credential
+from routewright.dialect import Exchange, Spoken, Stream
 from routewright.errors import InvalidRequest
+from routewright.providers import gemini, gemini_answers, openai
 from routewright.providers.gemini_answers import BROKEN, Response, error_of, event_error, usage_of
 from routewright.providers.translation import (
     DECODE_ERRORS,
@@ -23,6 +27,8 @@ from routewright.providers.translation import (
     is_count,
     own_count,
 )
+from routewright.providers.unasked import talking
+from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
 
 _decode = msgspec.json.Decoder(Response).decode
@@ -124,3 +130,13 @@ class Count:
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
         raise AssertionError("a count is not streamed")
+
+
+_TRANSLATED = gemini_answers.Translated(time.time)
+EXCHANGES: Mapping[str, Exchange] = talking(
+    _TRANSLATED, embeddings=openai, generate_content=Generate(), count_content=Count()
+)
+
+
+def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
+    return EXCHANGES, gemini.request_heads(settings, upstream_model)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import base64
 import json
 
+from routewright.credentials import Credential
+from routewright.dialect import Spoken
+from routewright.providers import openai_served
 from routewright.providers.head import field_lines, head
 from routewright.providers.openai import PATHS
 from routewright.settings import DeploymentSettings
@@ -23,3 +26,7 @@ def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str
     packed = base64.b64encode(json.dumps(params).encode()).decode()
     fields = field_lines(settings, ["accept: application/json, text/event-stream", f"{PARAMS_HEADER}: {packed}"])
     return {endpoint: head(path, fields) for endpoint, path in PATHS.items()}
+
+
+def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
+    return {**openai_served.EXCHANGES, **openai_served.NO_OTHERS}, request_heads(settings, upstream_model)

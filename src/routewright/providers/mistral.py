@@ -5,13 +5,15 @@ Source: Mistral API reference, "Chat Completion", as of 2026-11. Usage comes wit
 
 from __future__ import annotations
 
-from routewright.providers import openai
-from routewright.providers.histories import own_history
-from routewright.providers.openai import error_of, open_stream, read_answer, stream_type, unframe
-from routewright.providers.translation import WITHOUT_MEANING, encode
-from routewright.types import Call, Deployment
+from collections.abc import Mapping
 
-__all__ = ["error_of", "open_stream", "read_answer", "request_bytes", "stream_type", "unframe"]
+from routewright.credentials import Credential
+from routewright.dialect import Exchange, Spoken
+from routewright.providers import openai, openai_served
+from routewright.providers.histories import own_history
+from routewright.providers.translation import WITHOUT_MEANING, encode
+from routewright.settings import DeploymentSettings
+from routewright.types import Call, Deployment
 
 _NAMES = {"max_completion_tokens": "max_tokens", "seed": "random_seed"}
 _KEPT = frozenset({"model", "messages", "stream"})
@@ -31,3 +33,21 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     body["messages"] = own_history(body["messages"], "mistral")
     encoded = encode(body)
     return b"%b%d\r\n\r\n%b" % (deployment.request_heads["chat"], len(encoded), encoded)
+
+
+class Chat:
+    """OpenAI's chat with these requests."""
+
+    stream_type = openai.stream_type
+    unframe = None
+    request_bytes = staticmethod(request_bytes)
+    read_answer = staticmethod(openai.read_answer)
+    open_stream = staticmethod(openai.open_stream)
+    error_of = staticmethod(openai.error_of)
+
+
+EXCHANGES: Mapping[str, Exchange] = {**openai_served.EXCHANGES, "chat": Chat()}
+
+
+def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
+    return EXCHANGES, openai.request_heads(settings, upstream_model)

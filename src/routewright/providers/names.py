@@ -314,7 +314,7 @@ def complete_base(provider: Provider, api_base: str) -> str:
         if provider.dialect == "cohere" and base.endswith("/v1") and not base.endswith("/compatibility/v1"):
             base = f"{base[:-3]}/v2"
         parts = urlsplit(base)
-    for ending in ("/chat/completions", "/completions", "/embeddings", "/rerank"):
+    for ending in ("/chat/completions", "/completions", "/embeddings", "/rerank", "/responses"):
         if provider.dialect != "azure" and parts.path.endswith(ending):
             return base[: -len(ending)]
     if parts.path:

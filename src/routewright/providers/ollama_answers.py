@@ -5,14 +5,16 @@ Source: Ollama's API documentation, "Generate a chat completion", "Generate embe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from routewright.dialect import Pieces, Stream
+from routewright.credentials import Credential
+from routewright.dialect import Exchange, Pieces, Spoken, Stream
 from routewright.errors import GatewayError, UpstreamError
-from routewright.providers import ollama
+from routewright.providers import ollama, openai
 from routewright.providers.embeddings import answer_of, fields_of, texts_of
 from routewright.providers.failures import cleaned, error_for
 from routewright.providers.translation import (
@@ -26,6 +28,8 @@ from routewright.providers.translation import (
     is_count,
     raw_arguments,
 )
+from routewright.providers.unasked import talking
+from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
 
 
@@ -215,3 +219,10 @@ class Embeddings:
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
         raise AssertionError("embeddings are not streamed")
+
+
+EXCHANGES: Mapping[str, Exchange] = talking(Translated(time.time), completions=openai, embeddings=Embeddings())
+
+
+def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
+    return EXCHANGES, ollama.request_heads(settings, upstream_model)

@@ -36,6 +36,8 @@ CARRIED_PATHS = {
     "image_variations": "/images/variations",
 }
 """Their heads say nothing of the body, and have no empty line."""
+FIRST_AZURE_RESPONSES = "2025-03-01"
+"""Before this version Azure's dated addresses have no Responses; its address without a date has."""
 MAX_TOKENS_BELIEVED = 100_000_000
 """A usage figure above this is no usage figure."""
 stream_type = b"text/event-stream"
@@ -69,10 +71,23 @@ def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str
         else:
             target = base + path
         heads[endpoint] = head(target, fields)
+    heads["responses"] = head(responses_target(settings), fields)
     for endpoint, path in CARRIED_PATHS.items():
         heads[endpoint] = carried_head(heads["chat"], path)
     heads["rerank"] = head(rerank_path(settings.provider, settings.api_base), fields)
     return heads
+
+
+def responses_target(settings: DeploymentSettings) -> str:
+    """Path and query of Responses; Azure's stand beside its deployments."""
+    base = urlsplit(settings.api_base).path.rstrip("/")
+    if settings.provider != "azure" or "/openai/v1" in base:
+        return f"{base}/responses"
+    base = base if base.endswith("/openai") else f"{base}/openai"
+    version = settings.api_version or ""
+    if version < FIRST_AZURE_RESPONSES or not version[:1].isdigit():
+        return f"{base}/v1/responses"
+    return f"{base}/responses?api-version={quote(version, safe='')}"
 
 
 def carried_head(chat_head: bytes, path: str) -> bytes:

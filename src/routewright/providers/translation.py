@@ -8,7 +8,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
-from routewright.dialect import Chat, Clock, Pieces
+from routewright.dialect import OPENAI_SEAL, Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, UnsupportedField, UpstreamBadResponse
 from routewright.providers.one_call import FirstCall, wants_one_call
 from routewright.types import CHARS_PER_TOKEN, Call, Deployment, Usage
@@ -92,6 +92,12 @@ def text_of(content: Any, where: str, provider: str) -> str:
             raise UnsupportedField(f"{provider} takes only text here", param=f"{where}[{index}]")
         texts.append(part.get("text") or part.get("refusal") or "")
     return "\n".join(texts)
+
+
+def is_foreign(block: Mapping[str, Any]) -> bool:
+    """Whether a block of thinking is one that OpenAI sealed, which every other provider refuses."""
+    seal = block.get("signature") or block.get("data")
+    return type(seal) is str and seal.startswith(OPENAI_SEAL)
 
 
 def arguments_object(text: Any, where: str) -> dict[str, Any]:

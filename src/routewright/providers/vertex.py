@@ -9,20 +9,23 @@ Source: Vertex AI REST reference, "publishers.models" (v1beta1); "Use Claude mod
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from routewright.dialect import Exchange, Stream
+from routewright.credentials import Credential
+from routewright.dialect import Exchange, Spoken, Stream
 from routewright.errors import InvalidRequest
-from routewright.providers import anthropic, anthropic_answers, anthropic_native, gemini_native, openai
+from routewright.providers import anthropic, anthropic_answers, anthropic_native, gemini_native, openai, openai_served
 from routewright.providers.anthropic_native import beta_line, completed
 from routewright.providers.embeddings import answer_of, fields_of, texts_of
 from routewright.providers.gemini_answers import error_of as google_error_of
 from routewright.providers.head import field_lines, head
 from routewright.providers.translation import bad_answer, chat_of, count, decoded, drops, encode
+from routewright.providers.unasked import talking
 from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
 
@@ -71,7 +74,7 @@ def _claude_request(call: Call, deployment: Deployment, body: dict[str, Any], be
     said = {"anthropic_version": CLAUDE_VERSION, **{name: value for name, value in body.items() if name != "model"}}
     if call.is_stream:
         said["stream"] = True
-    encoded = encode(said)
+    encoded = anthropic_native.encoded_body(said)
     start = deployment.request_heads["stream" if call.is_stream else "messages"]
     return b"%b%d\r\n%b\r\n%b" % (start, len(encoded), betas.encode("ascii"), encoded)
 
@@ -167,19 +170,19 @@ class Embeddings:
         raise AssertionError("embeddings are not streamed")
 
 
-def exchanges(
-    model: str, base: Mapping[str, Mapping[str, Exchange]], claude: Exchange, embeddings: Exchange
-) -> Mapping[str, Exchange]:
-    """Per endpoint of ours what serves it, of the dialects' own tables."""
-    kind = kind_of(model)
-    if kind == "openai":
-        return base["openai"]
-    if kind == "claude":
-        own = {"messages": ClaudeNative(), **dict.fromkeys(("chat", "generate_content", "responses"), claude)}
-        return {**base["anthropic"], **own}
-    return {
-        **base["gemini"],
-        "embeddings": embeddings,
+_CLAUDE = Claude(time.time)
+_EXCHANGES: Mapping[str, Mapping[str, Exchange]] = {
+    "openai": openai_served.EXCHANGES,
+    "claude": talking(_CLAUDE, messages=ClaudeNative(), count_tokens=anthropic_native.CountTokens()),
+    "gemini": {
+        **gemini_native.EXCHANGES,
+        "embeddings": Embeddings(),
         "generate_content": Generate(),
         "count_content": Count(),
-    }
+    },
+}
+"""By `kind_of` the model."""
+
+
+def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
+    return _EXCHANGES[kind_of(upstream_model)], request_heads(settings, upstream_model)

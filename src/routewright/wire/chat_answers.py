@@ -50,6 +50,11 @@ class ChatDialect:
         system = text_of(first.get("content")) if first["role"] in ("system", "developer") else ""
         return last_question(messages), system
 
+    def shows_thinking(self, call: Call) -> bool:
+        """LiteLLM's `thinking`; how much is to be thought says nothing of who wants to see it."""
+        thinking = call.body.get("thinking")
+        return type(thinking) is dict and thinking.get("type") != "disabled"
+
     def as_chat(self, call: Call, *, plain: bool, is_dropped: bool) -> Chat:
         return call.body
 

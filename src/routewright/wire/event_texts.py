@@ -269,6 +269,11 @@ class GeminiTexts(EventTexts):
         return [{"text": tail, "thought": True}] if is_thought else [{"text": tail}]
 
 
+_WHOLE = ("text", "refusal", "code", "input", "command")
+"""What the end of a text names it by, which came in pieces before: said, or for one of the provider's own tools."""
+_WHERE = ("item_id", "output_index", "content_index", "summary_index", "command_index")
+
+
 class ResponsesTexts(EventTexts):
     """Typed events, numbered anew, since what was kept back comes in events of its own."""
 
@@ -283,7 +288,7 @@ class ResponsesTexts(EventTexts):
         return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), encode(event))
 
     def _event(self, event: Object) -> list[Object]:
-        kind, item = event["type"], (event.get("item_id"), event.get("content_index"), event.get("summary_index"))
+        kind, item = event["type"], tuple(event.get(name) for name in _WHERE)
         if kind.endswith("arguments.delta"):
             self._keep(item, event["delta"])
             return []
@@ -298,12 +303,14 @@ class ResponsesTexts(EventTexts):
         if kind.endswith(".done"):
             tail = self._flush((item, kind[:-4] + "delta"))
             if tail:
-                delta = {name: value for name, value in event.items() if name not in ("text", "refusal")}
+                delta = {name: value for name, value in event.items() if name not in _WHOLE}
                 before.append({**delta, "type": kind[:-4] + "delta", "delta": tail})
-        for name in ("text", "refusal"):
+        for name in _WHOLE:
             if type(event.get(name)) is str:
                 event[name] = self._whole(event[name])
         slots = Slots()
+        for name in ("delta", "output"):  # what a shell wrote
+            slots.inside(event, name)
         if type(event.get("part")) is dict:
             slots.content({"parts": [event["part"]]}, "parts")
         if type(event.get("item")) is dict:

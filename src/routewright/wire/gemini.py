@@ -164,6 +164,9 @@ class GeminiDialect:
                 return text, _text(system)
         return _text(call.body["contents"][-1]), _text(system)
 
+    def shows_thinking(self, call: Call) -> bool:
+        return shows_thoughts(call)
+
     def as_chat(self, call: Call, *, plain: bool, is_dropped: bool) -> Chat:
         return as_chat(call.body, is_stream=call.is_stream, plain=plain, is_dropped=is_dropped)
 

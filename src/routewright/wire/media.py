@@ -122,6 +122,9 @@ class PlainDialect:
     def prompt(self, call: Call) -> tuple[str, str]:
         return "", ""
 
+    def shows_thinking(self, call: Call) -> bool:
+        return False
+
     def as_chat(self, call: Call, *, plain: bool, is_dropped: bool) -> Chat:
         raise InvalidRequest("this endpoint is no chat")
 

@@ -30,6 +30,9 @@ class MessagesDialect:
     def prompt(self, call: Call) -> tuple[str, str]:
         return last_question(call.body["messages"]), text_of(call.body.get("system"))
 
+    def shows_thinking(self, call: Call) -> bool:
+        return messages_answers.shows_thinking(call)
+
     def as_chat(self, call: Call, *, plain: bool, is_dropped: bool) -> Chat:
         return as_chat(call.body, plain=plain, is_dropped=is_dropped)
 

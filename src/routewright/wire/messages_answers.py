@@ -173,7 +173,8 @@ class MessagesPieces:
         if not self._shows_thinking or self._kind != "thinking":
             return b""
         delta = {"type": "signature_delta", "signature": signature}
-        return event({"type": "content_block_delta", "index": self._block, "delta": delta})
+        said = event({"type": "content_block_delta", "index": self._block, "delta": delta})
+        return said + self._close()  # it is the last of its block
 
     def redacted_thinking(self, data: str) -> bytes:
         if not self._shows_thinking:

@@ -98,6 +98,10 @@ class ResponsesDialect:
                 return text, system
         return "", system
 
+    def shows_thinking(self, call: Call) -> bool:
+        reasoning = call.body.get("reasoning")
+        return type(reasoning) is dict and reasoning.get("summary") is not None
+
     def as_chat(self, call: Call, *, plain: bool, is_dropped: bool) -> Chat:
         return as_chat(call.body, plain=plain, is_dropped=is_dropped)
 
@@ -108,7 +112,7 @@ class ResponsesDialect:
         return responses_answers.ResponsesPieces(call, model, clock())
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        value = {"type": "error", "sequence_number": 0, **error_object(error)["error"]}
+        value = {**error_object(error)["error"], "type": "error", "sequence_number": 0}
         return b"event: error\ndata: %b\n\n" % encode(value)
 
 

@@ -11,12 +11,9 @@ from typing import Any
 
 import msgspec
 
-from routewright.dialect import Chat
+from routewright.dialect import GATEWAY_SEAL, Chat
 from routewright.errors import InvalidRequest, UnsupportedField
 from routewright.wire.json import encode
-
-SEALED = "rw1."
-"""Before the thinking of another provider's model, which travels as the encrypted content of a reasoning item."""
 
 _SAME = frozenset(
     {"temperature", "top_p", "parallel_tool_calls", "user", "service_tier", "safety_identifier", "prompt_cache_key"}
@@ -213,15 +210,15 @@ def _without_media(parts: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any
 
 def sealed(blocks: list[dict[str, Any]]) -> str:
     """Blocks of thinking as text that a client gives back without reading it."""
-    return SEALED + base64.b64encode(encode(blocks)).decode()
+    return GATEWAY_SEAL + base64.b64encode(encode(blocks)).decode()
 
 
 def unsealed(text: Any) -> list[dict[str, Any]]:
     """What `sealed` was given; nothing of another make."""
-    if type(text) is not str or not text.startswith(SEALED):
+    if type(text) is not str or not text.startswith(GATEWAY_SEAL):
         return []
     try:
-        blocks = msgspec.json.decode(base64.b64decode(text[len(SEALED) :], validate=True))
+        blocks = msgspec.json.decode(base64.b64decode(text[len(GATEWAY_SEAL) :], validate=True))
     except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
         return []
     if type(blocks) is not list:

@@ -271,9 +271,13 @@ def _message_calls(slots: Slots, message: dict[str, Any]) -> None:
 
 
 def item_slots(slots: Slots, item: dict[str, Any]) -> None:
-    """Of an item of a Responses answer."""
-    for name in ("content", "summary"):
+    """Of an item of a Responses answer, those of the provider's own tools among them."""
+    for name in ("content", "summary", "output"):
         slots.content(item, name)
+    for name in ("code", "input"):
+        slots.text(item, name)
+    for name in ("action", "operation", "queries", "results", "outputs"):
+        slots.inside(item, name)
     slots.packed(item, "arguments")
 
 

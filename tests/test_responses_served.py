@@ -250,6 +250,12 @@ def test_azure_s_responses(client: openai.OpenAI, upstream: Upstream) -> None:
     assert sent.headers["api-key"].startswith("sk-")
 
 
+def test_model_is_told_of_as_one_behind_responses(pro_served: Gateway) -> None:
+    about = {each["model_name"]: each["model_info"]["mode"]
+             for each in pro_served.request("GET", "/model/info").json["data"]}  # fmt: skip
+    assert (about["pro"], about["azure-pro"], about["gpt-4o"]) == ("responses", "responses", "chat")
+
+
 # --- failures ------------------------------------------------------------------------------------------------------
 
 

@@ -103,6 +103,19 @@ class MeteredUsage(Usage):
         outcome.cost_nusd = cost or 0
 
 
+@dataclass(slots=True)
+class SearchedUsage(MeteredUsage):
+    """Tokens of an answer for which the provider searched: searches are paid beside them."""
+
+    def charge(self, outcome: Outcome) -> None:
+        deployment = outcome.deployment
+        if deployment is None:
+            return
+        searches = deployment.units.cost_nusd(self.units) if deployment.units is not None else None
+        outcome.is_priced = deployment.is_priced or searches is not None
+        outcome.cost_nusd = deployment.cost_nusd(self) + (searches or 0)
+
+
 def _more(tokens: int, of: int, usd_per_token: float | None, usual_nusd: float) -> int:
     """How much some of the tokens cost beyond the usual price."""
     return 0 if usd_per_token is None else round(min(tokens, of) * (usd_per_token * NUSD_PER_USD - usual_nusd))

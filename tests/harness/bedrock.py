@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.dialect import to_json
+from harness.dialect import to_json, vector
 
 STREAM_HEADERS = {"content-type": "application/vnd.amazon.eventstream"}
 TOOL_USE = {"toolUse": {"toolUseId": "tooluse_1", "name": "weather", "input": {"city": "Zürich", "unit": "°C"}}}
@@ -101,3 +101,11 @@ def every_event() -> list[bytes]:
         event("somethingNew", {"x": 1}),
         *end("tool_use", fresh=9, out=40, cacheReadInputTokens=100, cacheWriteInputTokens=20),
     ]
+
+
+def invoked(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What Cohere's and Titan's embedding models answer to `invoke`."""
+    if "inputText" in request:
+        return {"embedding": vector(0), "embeddingsByType": {"float": vector(0)}, "inputTextTokenCount": 4}
+    rows = [vector(place) for place in range(len(request["texts"]))]
+    return {"id": "e-1", "response_type": "embeddings_by_type", "embeddings": {"float": rows}, "texts": []}

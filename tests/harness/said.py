@@ -364,6 +364,7 @@ def _ollama_can_say(said: Said) -> Said:
 
 # --- OpenAI's Responses ---------------------------------------------------------------------------------------------
 
+
 def _responses_usage(said: Said) -> dict[str, Any]:
     return responses.usage(said.prompt, said.completion, cached=said.cached)
 

@@ -220,6 +220,8 @@ class Deployment:
             return self._streamed(anthropic.message_events("Hello", " from", f" {self.name}"))
         if path.endswith(":predict"):
             return [Send(dialect.response(200, dialect.to_json(gemini.predictions(asked))))]
+        if path.endswith("/invoke"):
+            return [Send(dialect.response(200, dialect.to_json(bedrock.invoked(asked))))]
         if path.endswith("/converse"):
             whole = bedrock.response({"text": f"Hello from {self.name}"})
             return [Send(dialect.response(200, dialect.to_json(whole)))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness import anthropic, bedrock, cohere, dialect, gemini, ollama
+from harness import anthropic, bedrock, cohere, dialect, gemini, ollama, responses
 from harness.dialect import to_json
 from harness.heard import EARS, Heard
 from harness.relay import Relayed
@@ -111,8 +111,14 @@ WITHOUT_ARGUMENTS = {
     "bedrock": bedrock.response({"toolUse": {"toolUseId": "a", "name": "now", "input": None}}, stop="tool_use"),
     "cohere": cohere.response(finish="TOOL_CALL", tool_calls=[_BARE]),
     "ollama": ollama.response("", message={"tool_calls": [{"function": {"name": "now", "arguments": None}}]}),
+    "responses": responses.response({**responses.CALL, "name": "now", "arguments": None}),
 }
-SAME_DIALECT = {("chat", "openai"), ("messages", "anthropic"), ("generate_content", "gemini")}
+SAME_DIALECT = {
+    ("chat", "openai"),
+    ("messages", "anthropic"),
+    ("generate_content", "gemini"),
+    ("responses", "responses"),
+}
 
 
 def test_every_dialect_has_a_call_without_arguments() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -23,8 +25,9 @@ from routewright.errors import (
     UpstreamRateLimited,
     UpstreamRefusedRequest,
 )
+from routewright.metered import UnitPrices
 from routewright.types import Call, Deployment, Price
-from values import HELLO, call, deployment, gemini_call, messages_call
+from values import HELLO, call, deployment, gemini_call, messages_call, responses_call
 
 PRICE = Price(
     input_usd_per_token=1e-6, output_usd_per_token=4e-6, cached_input_usd_per_token=1e-7,
@@ -40,6 +43,10 @@ THINKS = {"thinking": {"type": "enabled", "budget_tokens": 2048}, "max_tokens": 
 
 def sent(upstream: Deployment = GPT, **fields: Any) -> dict[str, Any]:
     return request_json(upstream.exchanges["chat"].request_bytes(call(**fields), upstream))
+
+
+EVERY = 1 if os.environ.get("ROUTEWRIGHT_LONG") else 61
+"""Bytes from one place where a stream is cut to the next."""
 
 
 def said(part: dict[str, Any]) -> dict[str, Any]:
@@ -212,6 +219,25 @@ def test_answer() -> None:
     assert relayed.outcome.cost_nusd == 10 * 1000 + 80 * 100 + 10 * 2000 + 28 * 4000 + 12 * 5000
 
 
+@pytest.mark.parametrize("is_native", [False, True])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_searches_are_paid_beside_the_tokens(is_native: bool, is_stream: bool) -> None:
+    own = deployment(upstream_model="gpt-4o", by_responses="all",
+                     price=replace(PRICE, units=UnitPrices(per_query=0.01)))  # fmt: skip
+    used: Any = {"usage": responses.usage(100, 10), "tool_usage": {"web_search": {"num_requests": 2}}}
+    told = responses.Told()
+    told.begin()
+    told.text("Hi")
+    make = responses_call if is_native else call
+    asked = make(stream=True) if is_stream else make()
+    packets = told.end(**used) if is_stream else [dialect.to_json(responses.response(*told.output, **used))]
+    relayed = Relayed(asked, own, packets)
+    assert relayed.outcome.cost_nusd == 100 * 1000 + 10 * 4000 + 2 * 10_000_000
+    assert relayed.usage.units.known() == {"queries": 2}
+    unpriced = Relayed(asked, GPT, packets)  # where nobody says what a search costs the tokens are what is known
+    assert (unpriced.outcome.cost_nusd, unpriced.outcome.is_priced) == (100 * 1000 + 10 * 4000, True)
+
+
 def test_answer_is_the_same_whole_and_streamed() -> None:
     raw = responses.every_event()
     whole = json.loads(raw[-1].partition(b"data: ")[2])["response"]
@@ -326,13 +352,13 @@ def test_stream_of_everything() -> None:
     call(stream=True), messages_call(stream=True, **THINKS), gemini_call(is_stream=True),
 ], ids=["chat", "messages", "gemini"])  # fmt: skip
 def test_same_stream_cut_at_every_byte_gives_the_same(asked: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R29."""
+    """R29: byte by byte, and in two at places all over it; at every one of them where ROUTEWRIGHT_LONG is set."""
     exchange = GPT.exchanges[asked.endpoint]
     monkeypatch.setattr(exchange, "_clock", lambda: 1.0)
     raw = b"".join(responses.every_event())
     expected = streamed([raw], asked)
     assert expected.outcome.ended == "complete"
-    for place in range(1, len(raw)):
+    for place in range(1, len(raw), EVERY):
         relayed = streamed([raw[:place], raw[place:]], asked)
         assert relayed.body == expected.body, place
     assert relayed.usage == expected.usage

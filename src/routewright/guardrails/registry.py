@@ -44,6 +44,8 @@ def make_guardrail(kind: str, name: str, params: Mapping[str, Any], post: Post) 
             made = point.load()
             if not (isinstance(made, type) and issubclass(made, Guardrail)):
                 raise ValueError(f"guardrail: the plug-in {kind} is no Guardrail")
+            if made.is_quick and made.look is Guardrail.look:
+                raise ValueError(f"guardrail: the plug-in {kind} has no look")
             if made.contract != CONTRACT:
                 raise ValueError(f"guardrail: the plug-in {kind} is for contract {made.contract}, this is {CONTRACT}")
             return made(name, params)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from routewright.dialect import Chat
 from routewright.errors import InvalidRequest, UnsupportedField
+from routewright.providers.chats import format_of, function_of
 from routewright.providers.head import field_lines, head
 from routewright.providers.translation import (
     WITHOUT_MEANING,
@@ -20,11 +21,11 @@ from routewright.providers.translation import (
     chat_of,
     data_url,
     drops,
-    encode,
     given_address,
     is_foreign,
     objects,
     refuse_uncarried,
+    request_of,
     unsupported,
 )
 from routewright.settings import DeploymentSettings
@@ -79,8 +80,7 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     body = messages_body(chat_of(call, deployment), deployment, is_dropped=drops(call, deployment))
     if call.is_stream:
         body["stream"] = True
-    encoded = encode(body)
-    return b"%b%d\r\n\r\n%b" % (deployment.request_heads["messages"], len(encoded), encoded)
+    return request_of(deployment.request_heads["messages"], body)
 
 
 def messages_body(chat: Chat, deployment: Deployment, *, is_dropped: bool) -> dict[str, Any]:
@@ -237,10 +237,7 @@ def _add_tools(body: dict[str, Any], chat: Chat, version: tuple[int, int], *, is
 
 
 def _tool(tool: dict[str, Any], where: str, version: tuple[int, int]) -> dict[str, Any]:
-    function = tool.get("function")
-    if type(function) is not dict or type(function.get("name")) is not str:
-        raise InvalidRequest("a tool needs a function with a name", param=f"{where}.function")
-    schema = function.get("parameters") or {}
+    function, schema = function_of(tool, where)
     if type(schema) is not dict:
         raise InvalidRequest("parameters must be a JSON schema", param=f"{where}.function.parameters")
     made: dict[str, Any] = {
@@ -275,21 +272,13 @@ def _tool_choice(choice: Any, *, is_dropped: bool) -> dict[str, Any] | None:
 
 def _add_format(body: dict[str, Any], chat: Chat, version: tuple[int, int], *, is_dropped: bool) -> None:
     """JSON as the answer: by the model's own output format, else as the input of a tool that it has to use."""
-    asked = chat.get("response_format")
-    if asked is None or (type(asked) is dict and asked.get("type") == "text"):
+    asked = format_of(chat)
+    if asked is None:
         return
-    if type(asked) is not dict or asked.get("type") not in ("json_object", "json_schema"):
-        raise InvalidRequest("response_format must be text, json_object or json_schema", param="response_format")
-    schema: dict[str, Any] = {"type": "object", "additionalProperties": True}
-    if asked["type"] == "json_schema":
-        about = asked.get("json_schema")
-        given = about.get("schema") if type(about) is dict else None
-        if type(about) is not dict or type(given) is not dict:
-            raise InvalidRequest("json_schema needs a schema", param="response_format.json_schema")
-        schema = given
-        if version >= (4, 5) and _is_native_schema(schema):
-            body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
-            return
+    schema: dict[str, Any] = asked["schema"] if asked else {"type": "object", "additionalProperties": True}
+    if asked and version >= (4, 5) and _is_native_schema(schema):
+        body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
+        return
     if schema.get("type") != "object":
         if is_dropped:
             return

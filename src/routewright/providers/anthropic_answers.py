@@ -24,6 +24,7 @@ from routewright.providers.translation import (
     count,
     decoded,
     is_count,
+    message_with,
     raw_arguments,
 )
 from routewright.types import Call, Deployment, Usage
@@ -86,7 +87,6 @@ def usage_of(given: Any) -> Usage | None:
 
 def message_of(blocks: list[_Block]) -> dict[str, Any]:
     """Content blocks as a chat message. Blocks of Anthropic's own tools have no place in it and are left out."""
-    message: dict[str, Any] = {"role": "assistant", "content": None}
     texts: list[str] = []
     shown: list[str] = []
     thinking: list[dict[str, Any]] = []
@@ -113,17 +113,7 @@ def message_of(blocks: list[_Block]) -> dict[str, Any]:
                 calls.append({"id": block.id, "type": "function", "function": function})
     if answer is not None:
         texts, notes = [answer], []  # with what else is said it would not be JSON any more
-    if texts or not calls:
-        message["content"] = "".join(texts)
-    if calls:
-        message["tool_calls"] = calls
-    if shown:
-        message["reasoning_content"] = "".join(shown)
-    if thinking:
-        message["thinking_blocks"] = thinking
-    if notes:
-        message["annotations"] = notes
-    return message
+    return message_with(texts, calls, thoughts="".join(shown), blocks=thinking, notes=notes)
 
 
 def _annotations(citations: list[Any], start: int, length: int) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from routewright.credentials import Credential
 from routewright.dialect import Chat, Clock
 from routewright.errors import InvalidRequest, UnsupportedField
 from routewright.providers.anthropic import JSON_TOOL, add_thinking, model_version, tool_id
-from routewright.providers.head import field_lines
+from routewright.providers.chats import format_of, functions_of
+from routewright.providers.head import bearer_lines
 from routewright.providers.sigv4 import signed_headers
 from routewright.providers.translation import (
     arguments_object,
@@ -53,7 +54,12 @@ class Signer:
     """Makes the heads of a deployment's requests: by signature, or by a bearer token where there is one."""
 
     def __init__(
-        self, settings: DeploymentSettings, upstream_model: str, clock: Clock, credential: Credential | None = None
+        self,
+        settings: DeploymentSettings,
+        upstream_model: str,
+        clock: Clock,
+        credential: Credential | None = None,
+        accept: str = "application/json, application/vnd.amazon.eventstream",
     ) -> None:
         self._credential = credential
         self._aws = None if settings.api_key is not None else settings.aws
@@ -62,13 +68,10 @@ class Signer:
         self._host = parts.netloc
         base = parts.path.rstrip("/")
         self._path = f"{base}/model/{quote(upstream_model, safe='')}"
-        own = ["accept: application/json, application/vnd.amazon.eventstream"]
-        if settings.api_key is not None:
-            own.append(f"authorization: Bearer {settings.api_key.reveal()}")
-        self._fields = field_lines(settings, own)
+        self._fields = bearer_lines(settings, accept)
 
     def request(self, operation: str, body: bytes) -> bytes:
-        """The whole request; `operation` is `converse` or `converse-stream`. Raises CredentialMissing."""
+        """The whole request; `operation` is `converse`, `converse-stream` or `invoke`. Raises CredentialMissing."""
         path = f"{self._path}/{operation}"
         lines = [f"POST {path} HTTP/1.1", self._fields]
         keys = self._aws if self._credential is None else self._credential.keys()
@@ -137,16 +140,7 @@ def _config(chat: Chat, model: str, more: dict[str, Any], *, is_dropped: bool) -
 
 def _add_tools(body: dict[str, Any], chat: Chat, made: _Conversation, *, is_dropped: bool) -> None:
     tools: list[dict[str, Any]] = []
-    for index, tool in enumerate(objects(chat.get("tools"), "tools")):
-        where = f"tools[{index}]"
-        function = tool.get("function")
-        if tool.get("type") != "function":
-            if is_dropped:
-                continue
-            raise unsupported(f"{where}.type", PROVIDER)
-        if type(function) is not dict or type(function.get("name")) is not str:
-            raise InvalidRequest("a tool needs a function with a name", param=f"{where}.function")
-        schema = function.get("parameters") or {"type": "object", "properties": {}}
+    for tool, function, schema in functions_of(chat, PROVIDER, is_dropped=is_dropped):
         spec: dict[str, Any] = {"name": function["name"], "inputSchema": {"json": schema}}
         if function.get("description"):
             spec["description"] = function["description"]
@@ -172,18 +166,10 @@ def _add_tools(body: dict[str, Any], chat: Chat, made: _Conversation, *, is_drop
 
 def _add_format(body: dict[str, Any], chat: Chat, *, is_thinking: bool) -> None:
     """JSON as the answer: the input of a tool that the model has to use."""
-    asked = chat.get("response_format")
-    kind = asked.get("type") if type(asked) is dict else None
-    if asked is None or kind == "text":
+    asked = format_of(chat)
+    if asked is None:
         return
-    schema: Any = {"type": "object", "additionalProperties": True}
-    if kind == "json_schema":
-        about = asked.get("json_schema")
-        schema = about.get("schema") if type(about) is dict else None
-    elif kind != "json_object":
-        raise InvalidRequest("response_format must be text, json_object or json_schema", param="response_format")
-    if type(schema) is not dict:
-        raise InvalidRequest("json_schema needs a schema", param="response_format.json_schema")
+    schema = asked["schema"] if asked else {"type": "object", "additionalProperties": True}
     spec = {"name": JSON_TOOL, "description": "Give the whole answer as this object.", "inputSchema": {"json": schema}}
     config = body.setdefault("toolConfig", {"tools": []})
     has_own = bool(config["tools"])

@@ -5,15 +5,13 @@ Source: Amazon Bedrock API reference, "Converse", "ConverseStream"; "Amazon even
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from routewright.credentials import Credential
-from routewright.dialect import Clock, Pieces, Spoken, Stream
+from routewright.dialect import Clock, Pieces, Stream
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
 from routewright.providers.anthropic import JSON_TOOL
 from routewright.providers.bedrock import Signer, request_bytes
@@ -26,10 +24,9 @@ from routewright.providers.translation import (
     count,
     decoded,
     is_count,
+    message_with,
     raw_arguments,
 )
-from routewright.providers.unasked import talking
-from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
 
 FINISH_REASONS = {
@@ -102,7 +99,6 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 def message_of(blocks: list[_Block]) -> dict[str, Any]:
     """Content blocks as a chat message."""
-    message: dict[str, Any] = {"role": "assistant", "content": None}
     texts: list[str] = []
     thinking: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
@@ -125,16 +121,8 @@ def message_of(blocks: list[_Block]) -> dict[str, Any]:
                 calls.append({"id": use.toolUseId, "type": "function", "function": function})
     if answer is not None:
         texts = [answer]  # with what else is said it would not be JSON any more
-    if texts or not calls:
-        message["content"] = "".join(texts)
-    if calls:
-        message["tool_calls"] = calls
-    if thinking:
-        message["thinking_blocks"] = thinking
-        shown = "".join(block.get("thinking", "") for block in thinking)
-        if shown:
-            message["reasoning_content"] = shown
-    return message
+    thoughts = "".join(block.get("thinking", "") for block in thinking)
+    return message_with(texts, calls, thoughts=thoughts, blocks=thinking)
 
 
 # --- event streams ------------------------------------------------------------------------------------------------
@@ -391,9 +379,3 @@ class Translated(TranslatedExchange):
     def _answer_id(self) -> str:
         """Converse names no id."""
         return f"chatcmpl-{self._new_id()}"
-
-
-def spoken(settings: DeploymentSettings, upstream_model: str, credential: Credential | None) -> Spoken:
-    """Each request has a head of its own, since each is signed."""
-    signer = Signer(settings, upstream_model, time.time, credential)
-    return talking(Translated(signer, time.time)), {}

@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 
 from routewright.dialect import Chat
 from routewright.errors import InvalidRequest, UnsupportedField
-from routewright.providers.head import field_lines, head
+from routewright.providers.chats import format_of, functions_of
+from routewright.providers.head import bearer_lines, heads
 from routewright.providers.translation import (
     chat_of,
     data_url,
     drops,
-    encode,
     given_address,
     objects,
     refuse_uncarried,
+    request_of,
     text_of,
-    unsupported,
 )
 from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment
@@ -43,11 +43,7 @@ _SETTINGS = {
 def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str, bytes]:
     """Per endpoint, the request's head up to and with `content-length: `."""
     base = urlsplit(settings.api_base).path.rstrip("/")
-    own = ["accept: application/json, text/event-stream"]
-    if settings.api_key is not None:
-        own.append(f"authorization: Bearer {settings.api_key.reveal()}")
-    fields = field_lines(settings, own)
-    return {endpoint: head(base + path, fields) for endpoint, path in PATHS.items()}
+    return heads(base, PATHS, bearer_lines(settings, "application/json, text/event-stream"))
 
 
 def request_bytes(call: Call, deployment: Deployment) -> bytes:
@@ -55,8 +51,7 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     is_dropped = drops(call, deployment)
     body = chat_body(chat_of(call, deployment), deployment.upstream_model, is_dropped=is_dropped)
     body["stream"] = call.is_stream
-    encoded = encode(body)
-    return b"%b%d\r\n\r\n%b" % (deployment.request_heads["chat"], len(encoded), encoded)
+    return request_of(deployment.request_heads["chat"], body)
 
 
 def chat_body(chat: Chat, model: str, *, is_dropped: bool) -> dict[str, Any]:
@@ -94,16 +89,7 @@ def _thinking(given: dict[str, Any]) -> dict[str, Any]:
 def _add_tools(body: dict[str, Any], chat: Chat, *, is_dropped: bool) -> None:
     tools: list[dict[str, Any]] = []
     names: list[str] = []
-    for index, tool in enumerate(objects(chat.get("tools"), "tools")):
-        where = f"tools[{index}]"
-        function = tool.get("function")
-        if tool.get("type") != "function":
-            if is_dropped:
-                continue
-            raise unsupported(f"{where}.type", PROVIDER)
-        if type(function) is not dict or type(function.get("name")) is not str:
-            raise InvalidRequest("a tool needs a function with a name", param=f"{where}.function")
-        schema = function.get("parameters") or {"type": "object", "properties": {}}
+    for _, function, schema in functions_of(chat, PROVIDER, is_dropped=is_dropped):
         made = {"name": function["name"], "parameters": schema}
         if function.get("description"):
             made["description"] = function["description"]
@@ -125,19 +111,10 @@ def _add_tools(body: dict[str, Any], chat: Chat, *, is_dropped: bool) -> None:
 
 
 def _add_format(body: dict[str, Any], chat: Chat) -> None:
-    asked = chat.get("response_format")
-    if asked is None:
-        return
-    kind = asked.get("type") if type(asked) is dict else None
-    if kind == "json_schema":
-        about = asked.get("json_schema")
-        if type(about) is not dict or type(about.get("schema")) is not dict:
-            raise InvalidRequest("json_schema needs a schema", param="response_format.json_schema")
-        body["response_format"] = {"type": "json_object", "json_schema": about["schema"]}
-    elif kind == "json_object":
-        body["response_format"] = {"type": "json_object"}
-    elif kind != "text":
-        raise InvalidRequest("response_format must be text, json_object or json_schema", param="response_format")
+    asked = format_of(chat)
+    if asked is not None:
+        schema = {"json_schema": asked["schema"]} if asked else {}
+        body["response_format"] = {"type": "json_object", **schema}
 
 
 # --- messages -----------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from routewright.providers.translation import (
     bad_event,
     count,
     decoded,
-    encode,
     is_count,
+    request_of,
 )
 from routewright.providers.unasked import talking
 from routewright.settings import DeploymentSettings
@@ -262,8 +262,7 @@ class Embeddings:
             said["output_dimension"] = body["dimensions"]
         if body.get("truncate") is not None:
             said["truncate"] = body["truncate"]
-        encoded = encode(said)
-        return b"%b%d\r\n\r\n%b" % (deployment.request_heads["embed"], len(encoded), encoded)
+        return request_of(deployment.request_heads["embed"], said)
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
         try:

@@ -22,7 +22,7 @@ Speaker = Callable[[DeploymentSettings, str, Credential | None], Spoken]
 
 MODULES = {
     "anthropic": "anthropic_native",
-    "bedrock": "bedrock_answers",
+    "bedrock": "bedrock_embeddings",
     "cohere": "cohere_answers",
     "gemini": "gemini_native",
     "litellm": "litellm_sdk",

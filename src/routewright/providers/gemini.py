@@ -13,16 +13,17 @@ from urllib.parse import quote, urlsplit
 
 from routewright.dialect import Chat
 from routewright.errors import InvalidRequest, UnsupportedField
+from routewright.providers.chats import format_of
 from routewright.providers.head import field_lines, head
 from routewright.providers.translation import (
     arguments_object,
     chat_of,
     data_url,
     drops,
-    encode,
     given_address,
     objects,
     refuse_uncarried,
+    request_of,
     unsupported,
 )
 from routewright.settings import DeploymentSettings
@@ -78,9 +79,8 @@ def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str
 def request_bytes(call: Call, deployment: Deployment) -> bytes:
     """The whole upstream request. Raises UnsupportedField for what Gemini has no word for."""
     body = generate_body(chat_of(call, deployment), deployment.upstream_model, is_dropped=drops(call, deployment))
-    encoded = encode(body)
     endpoint = "stream" if call.is_stream else "generate"
-    return b"%b%d\r\n\r\n%b" % (deployment.request_heads[endpoint], len(encoded), encoded)
+    return request_of(deployment.request_heads[endpoint], body)
 
 
 def generate_body(chat: Chat, model: str, *, is_dropped: bool) -> dict[str, Any]:
@@ -114,18 +114,11 @@ def _config(chat: Chat, version: tuple[int, int], *, is_dropped: bool) -> dict[s
     thinking = _thinking(chat, version)
     if thinking:
         config["thinkingConfig"] = thinking
-    asked = chat.get("response_format")
+    asked = format_of(chat)
     if asked is not None:
-        kind = asked.get("type") if type(asked) is dict else None
-        if type(kind) is not str or kind not in ("text", "json_object", "json_schema"):
-            raise InvalidRequest("response_format must be text, json_object or json_schema", param="response_format")
-        if kind != "text":
-            config["responseMimeType"] = "application/json"
-        if kind == "json_schema":
-            about = asked.get("json_schema")
-            if type(about) is not dict or type(about.get("schema")) is not dict:
-                raise InvalidRequest("json_schema needs a schema", param="response_format.json_schema")
-            config["responseJsonSchema"] = about["schema"]
+        config["responseMimeType"] = "application/json"
+        if asked:
+            config["responseJsonSchema"] = asked["schema"]
     return config
 
 

@@ -26,6 +26,7 @@ from routewright.providers.translation import (
     encode,
     is_count,
     own_count,
+    request_of,
 )
 from routewright.providers.unasked import talking
 from routewright.settings import DeploymentSettings
@@ -38,8 +39,7 @@ _REFUSED = ("cachedContent",)
 
 
 def request(call: Call, deployment: Deployment, endpoint: str, body: dict[str, Any]) -> bytes:
-    encoded = encode(body)
-    return b"%b%d\r\n\r\n%b" % (deployment.request_heads[endpoint], len(encoded), encoded)
+    return request_of(deployment.request_heads[endpoint], body)
 
 
 class Generate:

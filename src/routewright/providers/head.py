@@ -35,6 +35,19 @@ def field_lines(settings: DeploymentSettings, own: Iterable[str]) -> str:
     return "\r\n".join(lines)
 
 
+def bearer_lines(settings: DeploymentSettings, accept: str) -> str:
+    """The same where the key, if there is one, is a bearer's."""
+    own = [f"accept: {accept}"]
+    if settings.api_key is not None:
+        own.append(f"authorization: Bearer {settings.api_key.reveal()}")
+    return field_lines(settings, own)
+
+
+def heads(base: str, paths: Mapping[str, str], fields: str) -> dict[str, bytes]:
+    """Per endpoint of a dialect, whose paths begin at `base`, the head of its requests."""
+    return {endpoint: head(base + path, fields) for endpoint, path in paths.items()}
+
+
 def head(target: str, fields: str) -> bytes:
     """A request's head up to and with `content-length: `."""
     return f"POST {target} HTTP/1.1\r\n{fields}\r\ncontent-length: ".encode("latin-1")

@@ -11,7 +11,7 @@ from routewright.credentials import Credential
 from routewright.dialect import Exchange, Spoken
 from routewright.providers import openai, openai_served
 from routewright.providers.histories import own_history
-from routewright.providers.translation import WITHOUT_MEANING, encode
+from routewright.providers.translation import WITHOUT_MEANING, request_of
 from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment
 
@@ -31,8 +31,7 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     }
     body["model"] = deployment.upstream_model
     body["messages"] = own_history(body["messages"], "mistral")
-    encoded = encode(body)
-    return b"%b%d\r\n\r\n%b" % (deployment.request_heads["chat"], len(encoded), encoded)
+    return request_of(deployment.request_heads["chat"], body)
 
 
 class Chat:

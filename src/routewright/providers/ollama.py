@@ -12,16 +12,17 @@ from urllib.parse import urlsplit
 
 from routewright.dialect import Chat
 from routewright.errors import InvalidRequest, UnsupportedField
-from routewright.providers.head import field_lines, head
+from routewright.providers.chats import format_of
+from routewright.providers.head import bearer_lines, heads
 from routewright.providers.translation import (
     arguments_object,
     chat_of,
     data_url,
     drops,
-    encode,
     given_address,
     objects,
     refuse_uncarried,
+    request_of,
     text_of,
     unsupported,
 )
@@ -46,11 +47,7 @@ CARRIED = frozenset(OPTIONS) | {
 def request_heads(settings: DeploymentSettings, upstream_model: str) -> dict[str, bytes]:
     """Per endpoint, the request's head up to and with `content-length: `."""
     base = urlsplit(settings.api_base).path.rstrip("/").removesuffix("/api")
-    own = ["accept: application/json, application/x-ndjson"]
-    if settings.api_key is not None:
-        own.append(f"authorization: Bearer {settings.api_key.reveal()}")
-    fields = field_lines(settings, own)
-    return {endpoint: head(base + path, fields) for endpoint, path in PATHS.items()}
+    return heads(base, PATHS, bearer_lines(settings, "application/json, application/x-ndjson"))
 
 
 def request_bytes(call: Call, deployment: Deployment) -> bytes:
@@ -58,8 +55,7 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
     is_dropped = drops(call, deployment)
     body = chat_body(chat_of(call, deployment), deployment.upstream_model, is_dropped=is_dropped)
     body["stream"] = call.is_stream
-    encoded = encode(body)
-    return b"%b%d\r\n\r\n%b" % (deployment.request_heads["chat"], len(encoded), encoded)
+    return request_of(deployment.request_heads["chat"], body)
 
 
 def chat_body(chat: Chat, model: str, *, is_dropped: bool) -> dict[str, Any]:
@@ -141,17 +137,9 @@ def forced_name(call: Call, deployment: Deployment) -> str | None:
 
 
 def _add_format(body: dict[str, Any], chat: Chat) -> None:
-    asked = chat.get("response_format")
-    kind = asked.get("type") if type(asked) is dict else None
-    if kind == "json_schema":
-        about = asked.get("json_schema") if type(asked) is dict else None
-        if type(about) is not dict or type(about.get("schema")) is not dict:
-            raise InvalidRequest("json_schema needs a schema", param="response_format.json_schema")
-        body["format"] = about["schema"]
-    elif kind == "json_object":
-        body["format"] = "json"
-    elif asked is not None and kind != "text":
-        raise InvalidRequest("response_format must be text, json_object or json_schema", param="response_format")
+    asked = format_of(chat)
+    if asked is not None:
+        body["format"] = asked["schema"] if asked else "json"
     elif chat.get("format") is not None:
         body["format"] = chat["format"]
 

@@ -24,9 +24,9 @@ from routewright.providers.translation import (
     bad_answer,
     bad_event,
     decoded,
-    encode,
     is_count,
     raw_arguments,
+    request_of,
 )
 from routewright.providers.unasked import talking
 from routewright.settings import DeploymentSettings
@@ -207,8 +207,8 @@ class Embeddings:
     def request_bytes(self, call: Call, deployment: Deployment) -> bytes:
         body = fields_of(call, deployment, _EMBEDDING_FIELDS, ollama.PROVIDER)
         said = {name: body[name] for name in _EMBEDDING_FIELDS if body.get(name) is not None}
-        encoded = encode({"model": deployment.upstream_model, "input": texts_of(body, ollama.PROVIDER), **said})
-        return b"%b%d\r\n\r\n%b" % (deployment.request_heads["embed"], len(encoded), encoded)
+        made = {"model": deployment.upstream_model, "input": texts_of(body, ollama.PROVIDER), **said}
+        return request_of(deployment.request_heads["embed"], made)
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
         whole = decoded(_decode, body)

@@ -23,6 +23,7 @@ from routewright.providers.translation import (
     decoded,
     drops,
     encode,
+    request_of,
     unsupported,
 )
 from routewright.types import Call, Deployment, Usage
@@ -58,8 +59,7 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
         body = {name: value for name, value in body.items() if name != "user"}
     elif call.is_stream and "stream_options" not in deployment.drop_params:
         body["stream_options"] = {"include_usage": True}
-    encoded = encode(body)
-    return b"%b%d\r\n\r\n%b" % (deployment.request_heads["chat"], len(encoded), encoded)
+    return request_of(deployment.request_heads["chat"], body)
 
 
 # --- answers ------------------------------------------------------------------------------------------------------

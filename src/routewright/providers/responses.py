@@ -12,14 +12,15 @@ from typing import Any
 
 from routewright.dialect import OPENAI_SEAL, Chat
 from routewright.errors import InvalidRequest, UnsupportedField
+from routewright.providers.chats import format_of, functions_of
 from routewright.providers.histories import own_id
 from routewright.providers.translation import (
     chat_of,
     drops,
-    encode,
     given_address,
     objects,
     refuse_uncarried,
+    request_of,
     unsupported,
 )
 from routewright.types import Call, Deployment
@@ -57,8 +58,7 @@ def request_bytes(call: Call, deployment: Deployment) -> bytes:
 
 
 def request(body: dict[str, Any], deployment: Deployment) -> bytes:
-    encoded = encode(body)
-    return b"%b%d\r\n\r\n%b" % (deployment.request_heads["responses"], len(encoded), encoded)
+    return request_of(deployment.request_heads["responses"], body)
 
 
 def responses_body(chat: Chat, deployment: Deployment, *, is_dropped: bool, shows: bool = False) -> dict[str, Any]:
@@ -105,19 +105,13 @@ def _add_text(body: dict[str, Any], chat: Chat) -> None:
     text: dict[str, Any] = {}
     if chat.get("verbosity") is not None:
         text["verbosity"] = chat["verbosity"]
-    asked = chat.get("response_format")
-    kind = asked.get("type") if type(asked) is dict else None
-    if kind == "json_schema":
-        about = asked.get("json_schema") if type(asked) is dict else None
-        if type(about) is not dict or type(about.get("schema")) is not dict:
-            raise InvalidRequest("json_schema needs a schema", param="response_format.json_schema")
+    asked = format_of(chat)
+    if asked:
         names = ("name", "description", "schema", "strict")
-        text["format"] = {"type": kind, **{name: about[name] for name in names if about.get(name) is not None}}
-        text["format"].setdefault("name", "answer")
-    elif kind == "json_object":
-        text["format"] = {"type": kind}
-    elif asked is not None and kind != "text":
-        raise InvalidRequest("response_format must be text, json_object or json_schema", param="response_format")
+        known = {name: asked[name] for name in names if asked.get(name) is not None}
+        text["format"] = {"type": "json_schema", "name": "answer", **known}
+    elif asked is not None:
+        text["format"] = {"type": "json_object"}
     if text:
         body["text"] = text
 
@@ -127,19 +121,10 @@ def _add_text(body: dict[str, Any], chat: Chat) -> None:
 
 def _add_tools(body: dict[str, Any], chat: Chat, *, is_dropped: bool) -> None:
     tools: list[dict[str, Any]] = []
-    for index, tool in enumerate(objects(chat.get("tools"), "tools")):
-        where = f"tools[{index}]"
-        function = tool.get("function")
-        if tool.get("type") != "function":
-            if is_dropped:
-                continue
-            raise unsupported(f"{where}.type", PROVIDER)
-        if type(function) is not dict or type(function.get("name")) is not str:
-            raise InvalidRequest("a tool needs a function with a name", param=f"{where}.function")
-        made = {"type": "function", "name": function["name"]}
+    for _, function, schema in functions_of(chat, PROVIDER, is_dropped=is_dropped):
+        made: dict[str, Any] = {"type": "function", "name": function["name"], "parameters": schema}
         if function.get("description"):
             made["description"] = function["description"]
-        made["parameters"] = function.get("parameters") or {"type": "object", "properties": {}}
         made["strict"] = function.get("strict") is True  # where nothing is said a chat's are not strict, theirs are
         tools.append(made)
     search = chat.get("web_search_options")

@@ -6,12 +6,14 @@ Source: OpenAI API reference, "The response object", "Streaming events", as of 2
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
 
 from routewright.dialect import Pieces, Stream
 from routewright.errors import GatewayError, UpstreamError
+from routewright.metered import SearchedUsage, Units
 from routewright.providers import responses
 from routewright.providers.failures import cleaned, error_for
 from routewright.providers.openai import error_of
@@ -24,6 +26,7 @@ from routewright.providers.translation import (
     count,
     decoded,
     is_count,
+    message_with,
 )
 from routewright.types import Call, Deployment, Usage
 
@@ -36,8 +39,8 @@ _CALLERS_FAULT = re.compile(
 """Codes of errors about what was asked. An error inside a stream has no status of its own."""
 
 
-def usage_of(given: Any) -> Usage | None:
-    """Figures that can be believed, else None."""
+def usage_of(given: Any, by_tools: Any = None) -> Usage | None:
+    """Figures that can be believed, else None. `by_tools`: `tool_usage`, of which searches are counted."""
     if type(given) is not dict:
         return None
     prompt, output = given.get("input_tokens"), given.get("output_tokens")
@@ -51,7 +54,9 @@ def usage_of(given: Any) -> Usage | None:
     details = given.get("output_tokens_details")
     if type(details) is dict:
         usage.reasoning_tokens = count(details.get("reasoning_tokens"))
-    return usage
+    about = by_tools.get("web_search") if type(by_tools) is dict else None
+    searches = count(about.get("num_requests")) if type(about) is dict else 0
+    return SearchedUsage(**asdict(usage), units=Units(queries=searches)) if searches else usage
 
 
 def failure_of(given: Any, deployment: Deployment) -> GatewayError:
@@ -91,6 +96,7 @@ class Response(msgspec.Struct):
     output: list[Item] | None = None
     incomplete_details: Why | None = None
     usage: Any = None
+    tool_usage: Any = None
     error: Any = None
 
 
@@ -107,7 +113,6 @@ def _thoughts(item: Item) -> str:
 
 def message_of(output: list[Item]) -> dict[str, Any]:
     """The items of an answer as a chat's message. What the provider's own tools did is not the client's to answer."""
-    message: dict[str, Any] = {"role": "assistant", "content": None}
     texts: list[str] = []
     thoughts: list[str] = []
     blocks: list[dict[str, Any]] = []
@@ -125,23 +130,14 @@ def message_of(output: list[Item]) -> dict[str, Any]:
             if item.id and item.encrypted_content:
                 blocks.append(block_of(told, responses.sealed(item.id, item.encrypted_content)))
         elif item.type == "function_call":
-            if not (item.call_id and item.name and type(item.arguments) is str):
+            given = item.arguments
+            if not (item.call_id and item.name) or type(given) not in (str, type(None)):
                 raise bad_answer()
-            function = {"name": item.name, "arguments": item.arguments}
+            function = {"name": item.name, "arguments": given or "{}"}  # some servers write nothing for none
             calls.append({"id": item.call_id, "type": "function", "function": function})
-    if texts or not (calls or refusals):
-        message["content"] = "".join(texts)
-    if refusals:
-        message["refusal"] = "".join(refusals)
-    if calls:
-        message["tool_calls"] = calls
-    if any(thoughts):
-        message["reasoning_content"] = "".join(thoughts)
-    if blocks:
-        message["thinking_blocks"] = blocks
-    if notes:
-        message["annotations"] = notes
-    return message
+    return message_with(
+        texts, calls, thoughts="".join(thoughts), blocks=blocks, notes=notes, refusal="".join(refusals)
+    )  # fmt: skip
 
 
 def block_of(text: str, seal: str) -> dict[str, Any]:
@@ -263,9 +259,11 @@ class EventStream(TranslatedStream):
     def _arguments(self, place: int, text: Any) -> bytes:
         if type(text) is not str or place not in self._tools:
             raise bad_event()
+        if not text:
+            return b""
         self.output_chars += len(text)
         self._told.add((place, "arguments"))
-        return self._pieces.arguments(self._tools[place], text) if text else b""
+        return self._pieces.arguments(self._tools[place], text)
 
     def _item(self, place: int, item: Item) -> bytes:
         """The end of an item, which holds all of it."""
@@ -278,8 +276,8 @@ class EventStream(TranslatedStream):
         elif item.type == "function_call":
             if place not in self._tools:
                 out = self._tool(place, item)
-            if (place, "arguments") not in self._told and item.arguments:
-                out += self._arguments(place, item.arguments)
+            if (place, "arguments") not in self._told:
+                out += self._arguments(place, item.arguments or "{}")
         elif item.type == "reasoning":
             if (place, "thinking") not in self._told and (told := _thoughts(item)):
                 out = self._think(place, told)
@@ -293,7 +291,7 @@ class EventStream(TranslatedStream):
     def _end(self, response: Response | None) -> bytes:
         if response is None or not self._has_begun:
             raise bad_event()
-        self.usage = usage_of(response.usage) or self.usage
+        self.usage = usage_of(response.usage, response.tool_usage) or self.usage
         self.finish_seen = True
         out = self._pieces.finish(finish_of(response, has_tools=bool(self._tools)))
         self.finish()
@@ -316,7 +314,9 @@ class Translated(TranslatedExchange):
             raise bad_answer()
         message = message_of(response.output)
         reason = finish_of(response, has_tools="tool_calls" in message)
-        return self._answered(call, deployment, response.id, message, reason, usage_of(response.usage))
+        return self._answered(
+            call, deployment, response.id, message, reason, usage_of(response.usage, response.tool_usage)
+        )
 
     def open_stream(self, call: Call, deployment: Deployment) -> Stream:
         return EventStream(call, self._pieces(call, deployment), deployment)

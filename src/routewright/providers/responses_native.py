@@ -205,7 +205,7 @@ class Responses:
         output = response.get("output")
         if type(output) is not list or any(type(item) is not dict for item in output):
             raise bad_answer()
-        usage = usage_of(response.get("usage"))
+        usage = usage_of(response.get("usage"), response.get("tool_usage"))
         if usage is None:
             usage = own_count(call, len(encode(output)))
             response["usage"] = _figures(usage)
@@ -283,7 +283,7 @@ class EventStream(NativeStream):
         if kind == "response.failed":
             raise failure_of(response.get("error"), self._deployment)
         whole = _decode(data)
-        usage = usage_of(response.get("usage"))
+        usage = usage_of(response.get("usage"), response.get("tool_usage"))
         if usage is not None:
             self.usage = usage
         elif kind in ENDS:

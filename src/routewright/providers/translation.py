@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard, TypeVar
 
@@ -59,6 +60,12 @@ def refuse_uncarried(body: Mapping[str, Any], carried: frozenset[str], provider:
         value = body[name]
         if value is not None and value != NEUTRAL.get(name):
             raise unsupported(name, provider)
+
+
+def request_of(head: bytes, body: Any) -> bytes:
+    """A whole request: `head` up to and with `content-length: `, and the body as JSON."""
+    encoded = encode(body)
+    return b"%b%d\r\n\r\n%b" % (head, len(encoded), encoded)
 
 
 def unsupported(param: str, provider: str, why: str = "") -> UnsupportedField:
@@ -160,6 +167,33 @@ def chars_in(message: Mapping[str, Any]) -> int:
     return said + sum(len(call["function"]["arguments"]) for call in message.get("tool_calls") or ())
 
 
+def message_with(
+    texts: list[str],
+    calls: list[dict[str, Any]],
+    *,
+    thoughts: str = "",
+    blocks: list[dict[str, Any]] | None = None,
+    notes: list[dict[str, Any]] | None = None,
+    refusal: str = "",
+) -> dict[str, Any]:
+    """An answer as a chat's message. `blocks`: thinking as its provider wants it back; `notes`: citations."""
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(texts) if texts or not (calls or refusal) else None,
+    }
+    if refusal:
+        message["refusal"] = refusal
+    if calls:
+        message["tool_calls"] = calls
+    if thoughts:
+        message["reasoning_content"] = thoughts
+    if blocks:
+        message["thinking_blocks"] = blocks
+    if notes:
+        message["annotations"] = notes
+    return message
+
+
 def completion(
     answer_id: str, model: str, created_s: float, message: dict[str, Any], finish_reason: str
 ) -> dict[str, Any]:
@@ -206,7 +240,7 @@ class CountedStream:
         return self.usage if self.usage is not None else own_count(call, self.output_chars)
 
 
-class NativeStream(CountedStream):
+class NativeStream(CountedStream, ABC):
     """An upstream's events on their way to a client of the same dialect: each passes as it came."""
 
     def __init__(self, call: Call, deployment: Deployment) -> None:
@@ -216,11 +250,12 @@ class NativeStream(CountedStream):
     def feed(self, events: bytes) -> bytes:
         return b"".join([self._event(event + b"\n\n") for event in events.split(b"\n\n") if event])
 
+    @abstractmethod
     def _event(self, event: bytes) -> bytes:
-        raise NotImplementedError
+        """What the client gets of one event. Raises UpstreamBadResponse, UpstreamError."""
 
 
-class TranslatedStream(CountedStream):
+class TranslatedStream(CountedStream, ABC):
     """An upstream's events on their way to a client of another dialect.
 
     A subclass reads one event's data at a time in `_event`, keeps the counters, and tells `_pieces` what it found.
@@ -237,8 +272,9 @@ class TranslatedStream(CountedStream):
             return self._event(events[start + 5 : -2])
         return b"".join([self._event(data_of(event)) for event in events.split(b"\n\n") if event])
 
+    @abstractmethod
     def _event(self, data: bytes) -> bytes:
-        raise NotImplementedError
+        """The same, told by `_pieces`."""
 
     def finish(self) -> None:
         self.is_done = True

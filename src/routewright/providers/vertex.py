@@ -24,7 +24,7 @@ from routewright.providers.anthropic_native import beta_line, completed
 from routewright.providers.embeddings import answer_of, fields_of, texts_of
 from routewright.providers.gemini_answers import error_of as google_error_of
 from routewright.providers.head import field_lines, head
-from routewright.providers.translation import bad_answer, chat_of, count, decoded, drops, encode
+from routewright.providers.translation import bad_answer, chat_of, count, decoded, drops, request_of
 from routewright.providers.unasked import talking
 from routewright.settings import DeploymentSettings
 from routewright.types import Call, Deployment, Usage
@@ -153,8 +153,7 @@ class Embeddings:
             parameters["autoTruncate"] = body["auto_truncate"]
         if parameters:
             said["parameters"] = parameters
-        encoded = encode(said)
-        return b"%b%d\r\n\r\n%b" % (deployment.request_heads["predict"], len(encoded), encoded)
+        return request_of(deployment.request_heads["predict"], said)
 
     def read_answer(self, body: bytes, call: Call, deployment: Deployment) -> tuple[bytes, Usage]:
         try:

@@ -78,8 +78,9 @@ class Usage:
     audio_output_tokens: int = 0
 
     def charge(self, outcome: Outcome) -> None:
-        """Set what it cost, where that takes more than the price of tokens."""
-        raise NotImplementedError
+        """Set what it cost: by the price of its tokens, and by more than that where it has units of its own."""
+        if outcome.deployment is not None:
+            outcome.cost_nusd = outcome.deployment.cost_nusd(self)
 
 
 class Health:

@@ -6,6 +6,7 @@ they are kept until they are whole, since nobody can use them earlier, and sent 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ class Window(Protocol):
 Open = Callable[[], Window]
 
 
-class EventTexts:
+class EventTexts(ABC):
     """Rewrites events of one dialect. `feed` takes whole events, `end` the last of them."""
 
     def __init__(self, open_window: Open) -> None:
@@ -63,9 +64,9 @@ class EventTexts:
     def _framed(self, event: Object) -> bytes:
         return b"data: %b\n\n" % encode(event)
 
+    @abstractmethod
     def _event(self, event: Object) -> list[Object]:
         """What goes to the client in place of this event."""
-        raise NotImplementedError
 
     # --- texts ---
 

@@ -16,8 +16,8 @@ from routewright.providers.mock import Mocked
 from routewright.settings import UpstreamSettings
 from routewright.types import Call, Deployment, Outcome, Responder, Usage
 from routewright.upstream.connection import UpstreamConnection
+from routewright.upstream.passage import ENDED, MAX_ERROR_BODY_BYTES, Passage
 
-MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Of one event of a stream: an image in base64 fits."""
 JSON_FIELDS = b"content-type: application/json\r\n"
@@ -26,38 +26,14 @@ STREAM_FIELDS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\n
 _PACE_WEIGHT = 0.1
 """Of the newest answer in the moving average of a deployment's pace."""
 
-_WAITING, _ANSWER, _EVENTS, _FRAMES, _ERROR, _ENDED, _BYTES = range(7)
+_WAITING, _ANSWER, _EVENTS, _FRAMES, _ERROR, _BYTES = range(1, 7)
 
 
-class Attempt:
-    """A `Sink` for the upstream, and the reader of one answer. `done` gets the error to act on, or None."""
+class Attempt(Passage):
+    """The reader of one answer."""
 
-    __slots__ = (
-        "_body",
-        "_body_bytes",
-        "_call",
-        "_client",
-        "_connection",
-        "_deployment",
-        "_exchange",
-        "_first_byte_limit_s",
-        "_headers",
-        "_idle_limit_s",
-        "_last_byte_s",
-        "_outcome",
-        "_pending",
-        "_pinged_s",
-        "_settings",
-        "_started_s",
-        "_state",
-        "_status",
-        "_stream",
-        "_total_until_s",
-        "deadline",
-        "done",
-        "has_begun",
-        "is_stale",
-    )
+    __slots__ = ("_body", "_body_bytes", "_call", "_deployment", "_exchange", "_first_byte_limit_s", "_headers",
+                 "_idle_limit_s", "_pending", "_pinged_s", "_started_s", "_stream")  # fmt: skip
 
     def __init__(
         self,
@@ -83,9 +59,7 @@ class Attempt:
         self._pending = b""
         self._stream: Stream | None = None
         self.has_begun = False
-        """Bytes have gone to the client."""
         self.is_stale = False
-        """A kept connection was closed before it gave a byte: try once more, it is nobody's failure."""
         self.done: Signal[GatewayError | None] = Signal()
 
         asked = call.timeout_s if call.timeout_s is not None else deployment.timeout_s
@@ -324,61 +298,24 @@ class Attempt:
             pace_s = (self._last_byte_s - self._started_s) / tokens
             health.pace_s = pace_s if not health.pace_s else health.pace_s + _PACE_WEIGHT * (pace_s - health.pace_s)
 
-    def end(self, error: GatewayError) -> None:
-        """End it from outside, as a failure of this attempt."""
-        self._fail(error)
-
     # --- ends -----------------------------------------------------------------------------------------------------
 
-    def _fail(self, error: GatewayError) -> None:
-        if self._state == _ENDED:
-            return
-        connection = self._connection
-        if connection.sink is self:
-            connection.abandon()
-        if self.has_begun:
-            outcome = self._outcome
-            outcome.ended = "upstream_failed"
-            outcome.error = error.code
-            stream = self._stream
-            assert stream is not None
-            outcome.bill(stream.counted_usage(self._call))
-            if self._state != _BYTES:  # bytes alone can't say that they are not all: their stream has no end then
-                self._client.hold(stream.failure(error, outcome.request_id), close=True)
-        self._end(error)
+    def _break_off(self, error: GatewayError) -> None:
+        stream, outcome = self._stream, self._outcome
+        assert stream is not None
+        outcome.bill(stream.counted_usage(self._call))
+        if self._state != _BYTES:  # bytes alone can't say that they are not all: their stream has no end then
+            self._client.hold(stream.failure(error, outcome.request_id), close=True)
 
-    def _client_left(self) -> None:
-        """An ordinary case: stop the upstream, and bill what went by."""
-        if self._state == _ENDED:
-            return
-        if self._connection.sink is self:
-            self._connection.abandon()
-        outcome = self._outcome
-        outcome.ended = "client_gone"
+    def _bill_part(self) -> None:
         if self._stream is not None:
-            outcome.bill(self._stream.counted_usage(self._call))
+            self._outcome.bill(self._stream.counted_usage(self._call))
         else:
-            outcome.bill(Usage(self._call.prompt_tokens_estimate, 0, is_estimated=True))
-        self._end(None)
-
-    def _client_paused(self, is_paused: bool) -> None:
-        if self._connection.sink is self:
-            if is_paused:
-                self._connection.pause()
-            else:
-                self._last_byte_s = time.monotonic()
-                self._connection.resume()
-
-    def _end(self, error: GatewayError | None) -> None:
-        self._state = _ENDED
-        self.deadline = 0.0
-        self._client.on_gone = None
-        self._client.on_pause = None
-        self.done.set(error)
+            self._outcome.bill(Usage(self._call.prompt_tokens_estimate, 0, is_estimated=True))
 
     def on_deadline(self, now: float) -> None:
         """First byte, idle and total limits; and the comment that keeps a quiet stream open."""
-        if self._state == _ENDED:
+        if self._state == ENDED:
             return
         if self._state == _WAITING or now >= self._total_until_s or now - self._last_byte_s >= self._idle_limit_s:
             self._fail(UpstreamTimeout("the upstream did not answer in time"))

@@ -16,8 +16,8 @@ from routewright.flow import Signal
 from routewright.settings import UpstreamSettings
 from routewright.types import Outcome, Responder, Usage
 from routewright.upstream.connection import UpstreamConnection
+from routewright.upstream.passage import ENDED, MAX_ERROR_BODY_BYTES, Passage
 
-MAX_ERROR_BODY_BYTES = 64 * 1024
 NO_BODY = frozenset({204, 304})
 
 
@@ -58,15 +58,13 @@ class Sending:
     reading: Reading
 
 
-_SENDING, _ANSWERED, _ERROR, _ENDED = range(4)
+_SENDING, _ANSWERED, _ERROR = range(1, 4)
 
 
-class Carry:
-    """A `Sink` for the upstream. `done` gets the error to act on, or None."""
+class Carry(Passage):
+    """The two bodies of one exchange on their way."""
 
-    __slots__ = ("_body", "_client", "_connection", "_error_body", "_fields", "_headers", "_is_blocked", "_is_sent",
-                 "_last_s", "_outcome", "_sending", "_settings", "_state", "_status", "_total_until_s", "deadline",
-                 "done", "has_begun", "has_sent", "is_stale")  # fmt: skip
+    __slots__ = ("_body", "_error_body", "_fields", "_headers", "_is_blocked", "_is_sent", "_sending", "has_sent")
 
     def __init__(
         self,
@@ -90,12 +88,11 @@ class Carry:
         self._is_blocked = False
         """The upstream takes no more of the body for now."""
         self._is_sent = sending.body is None
-        self._last_s = now
+        self._last_byte_s = now
         total_s = settings.total_timeout_s if timeout_s is None else timeout_s
         self._total_until_s = now + total_s if self._is_sent else 0.0
         self.deadline = now + min(settings.first_byte_timeout_s, total_s) if self._is_sent else now + 1.0
         self.has_begun = False
-        """Bytes have gone to the client."""
         self.has_sent = False
         """Some of the body has gone to the upstream, so nobody else can be asked."""
         self.is_stale = False
@@ -116,7 +113,7 @@ class Carry:
     def _pass_on(self, data: bytes, is_last: bool) -> None:
         if self._state != _SENDING or self._connection.sink is not self:
             return
-        self._last_s = time.monotonic()
+        self._last_byte_s = time.monotonic()
         if data:
             self.has_sent = True
         if self._sending.is_chunked:
@@ -126,13 +123,13 @@ class Carry:
         if is_last:
             self._is_sent = True
             self._is_blocked = False
-            self._total_until_s = self._last_s + self._settings.total_timeout_s
-            self.deadline = self._last_s + self._settings.first_byte_timeout_s
+            self._total_until_s = self._last_byte_s + self._settings.total_timeout_s
+            self.deadline = self._last_byte_s + self._settings.first_byte_timeout_s
         self._connection.write(data, is_last)
 
     def _upstream_paused(self, is_paused: bool) -> None:
         self._is_blocked = is_paused
-        self._last_s = time.monotonic()
+        self._last_byte_s = time.monotonic()
         if self._body is not None and self._state == _SENDING:
             if is_paused:
                 self._body.pause()
@@ -147,7 +144,7 @@ class Carry:
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         self._status, self._headers = status, headers
-        self._last_s = time.monotonic()
+        self._last_byte_s = time.monotonic()
         try:
             fields = self._sending.reading.begin(status, headers)
         except GatewayError as error:
@@ -159,11 +156,11 @@ class Carry:
             self._state = _ANSWERED
             self._fields = fields
         if not self._total_until_s:
-            self._total_until_s = self._last_s + self._settings.total_timeout_s
-        self.deadline = min(self._last_s + self._settings.idle_timeout_s, self._total_until_s)
+            self._total_until_s = self._last_byte_s + self._settings.total_timeout_s
+        self.deadline = min(self._last_byte_s + self._settings.idle_timeout_s, self._total_until_s)
 
     def on_data(self, data: bytes, is_last: bool) -> None:
-        self._last_s = time.monotonic()
+        self._last_byte_s = time.monotonic()
         if self._state == _ERROR:
             self._error_body += data[: MAX_ERROR_BODY_BYTES - len(self._error_body)]
             if is_last or len(self._error_body) >= MAX_ERROR_BODY_BYTES:
@@ -174,7 +171,7 @@ class Carry:
         outcome, client = self._outcome, self._client
         self._sending.reading.feed(data)
         if not self.has_begun:
-            outcome.first_byte_s = self._last_s
+            outcome.first_byte_s = self._last_byte_s
             outcome.status = self._status
         if not is_last:
             if self.has_begun:
@@ -202,72 +199,34 @@ class Carry:
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
-    def end(self, error: GatewayError) -> None:
-        """End it from outside."""
-        self._fail(error)
-
-    def _fail(self, error: GatewayError) -> None:
-        if self._state == _ENDED:
-            return
-        connection = self._connection
-        if connection.sink is self:
-            connection.abandon()
-        if self.has_begun:
-            # Bytes of any kind can't say that they are not all: the answer has no end, and the connection is closed.
-            outcome = self._outcome
-            outcome.ended = "upstream_failed"
-            outcome.error = error.code
-            self._bill_part()
-        self._end(error)
-
-    def _client_left(self) -> None:
-        if self._state == _ENDED:
-            return
-        if self._connection.sink is self:
-            self._connection.abandon()
-        self._outcome.ended = "client_gone"
+    def _break_off(self, error: GatewayError) -> None:
+        # Bytes of any kind can't say that they are not all: the answer has no end, and the connection is closed.
         self._bill_part()
-        self._end(None)
 
     def _bill_part(self) -> None:
         usage = self._sending.reading.usage(is_whole=False) if self.has_sent or self._is_sent else None
         if usage is not None:
             self._outcome.bill(usage)
 
-    def _client_paused(self, is_paused: bool) -> None:
-        if self._connection.sink is self:
-            if is_paused:
-                self._connection.pause()
-            else:
-                self._last_s = time.monotonic()
-                self._connection.resume()
-
-    def _end(self, error: GatewayError | None) -> None:
-        self._state = _ENDED
-        self.deadline = 0.0
-        self._client.on_gone = None
-        self._client.on_pause = None
-        self.done.set(error)
-
     def on_deadline(self, now: float) -> None:
-        if self._state == _ENDED:
+        if self._state == ENDED:
             return
         if not self._is_sent:
             # A slow client is the front's business; an upstream that takes nothing is ours.
-            if self._is_blocked and now - self._last_s >= self._settings.idle_timeout_s:
+            if self._is_blocked and now - self._last_byte_s >= self._settings.idle_timeout_s:
                 self._fail(UpstreamTimeout("the upstream takes nothing of the request's body"))
-            elif self._state != _SENDING and now - self._last_s >= self._settings.idle_timeout_s:
+            elif self._state != _SENDING and now - self._last_byte_s >= self._settings.idle_timeout_s:
                 self._fail(UpstreamError("the upstream stopped in the middle of its answer"))
             else:
                 self.deadline = now + 1.0
             return
-        is_late = self._state == _SENDING and now - self._last_s >= self._settings.first_byte_timeout_s
+        is_late = self._state == _SENDING and now - self._last_byte_s >= self._settings.first_byte_timeout_s
         if (
             is_late
             or now >= self._total_until_s
-            or (self._state != _SENDING and now - self._last_s >= self._settings.idle_timeout_s)
+            or (self._state != _SENDING and now - self._last_byte_s >= self._settings.idle_timeout_s)
         ):
             self._fail(UpstreamTimeout("the upstream did not answer in time"))
             return
         limit_s = self._settings.first_byte_timeout_s if self._state == _SENDING else self._settings.idle_timeout_s
-        self.deadline = min(self._last_s + limit_s, self._total_until_s)
+        self.deadline = min(self._last_byte_s + limit_s, self._total_until_s)

@@ -22,7 +22,8 @@ from typing import Any
 MAX_RUNNING = 256
 """Calls at a time; more wait for their turn."""
 MAX_WAITING = 1000
-LOCK_TIMEOUT_S = 60.0
+MAX_LOAD_S = 60.0
+AGAIN_S = 0.1
 PARAMS_HEADER = "x-routewright-params"
 _WORDS = """
     model messages input prompt stream stream_options temperature max_tokens max_completion_tokens top_p n stop
@@ -79,6 +80,8 @@ class Bridge:
         self._litellm = litellm
         self._running = asyncio.Semaphore(MAX_RUNNING)
         self._asked = 0
+        self._idle: set[asyncio.StreamWriter] = set()
+        """Connections on which nothing is under way."""
         self.connections = 0
         self.is_ending = False
         self.ended = asyncio.Event()
@@ -86,23 +89,34 @@ class Bridge:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            while await self._one(reader, writer):
-                pass
+            while not self.is_ending:
+                self._idle.add(writer)
+                head = await reader.readuntil(b"\r\n\r\n")
+                self._idle.discard(writer)
+                if not await self._one(head.decode("latin-1"), reader, writer):
+                    break
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
             pass  # the gateway has left, or its worker has died
         finally:
+            self._idle.discard(writer)
             self.connections -= 1
             with contextlib.suppress(OSError):
                 writer.close()
             self.end_if_idle()
 
+    def end(self) -> None:
+        """Take no more calls, and end with the last that is under way. The gateway asks again where one was closed."""
+        self.is_ending = True
+        for writer in list(self._idle):
+            writer.close()
+        self.end_if_idle()
+
     def end_if_idle(self) -> None:
         if self.is_ending and not self.connections:
             self.ended.set()
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _one(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One exchange. False where the connection can't be used again."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
@@ -215,20 +229,38 @@ async def event(writer: asyncio.StreamWriter, data: bytes) -> None:
 # --- the process ---------------------------------------------------------------------------------------------------
 
 
-async def run(socket_path: str, litellm: Any) -> None:
-    """Serve until whoever started it has gone and the last connection is closed."""
+async def run(socket_path: str, lock: int, litellm: Any) -> None:
+    """Serve until whoever started it has gone and the last call is over.
+
+    The socket takes the place of the one before it at once: calls that come from now on come here, and those that are
+    under way there end there. While a successor is being loaded, the one before goes on although its gateway has gone.
+    """
     loop = asyncio.get_running_loop()
     bridge = Bridge(litellm)
+    own_path = f"{socket_path}.{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(socket_path)
+        os.unlink(own_path)
     os.umask(0o177)
-    server = await asyncio.start_unix_server(bridge.serve, socket_path, limit=1024 * 1024, backlog=1024)
+    server = await asyncio.start_unix_server(bridge.serve, own_path, limit=1024 * 1024, backlog=1024)
+    os.rename(own_path, socket_path)
+    fcntl.flock(lock, fcntl.LOCK_UN)
 
     def parent_read() -> None:
         if not os.read(0, 4096):
             loop.remove_reader(0)
-            bridge.is_ending = True
-            bridge.end_if_idle()
+            end_unless_awaited(MAX_LOAD_S)
+
+    def end_unless_awaited(left_s: float) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if left_s > 0:
+                loop.call_later(AGAIN_S, end_unless_awaited, left_s - AGAIN_S)
+                return
+        else:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        server.close()
+        bridge.end()
 
     loop.add_reader(0, parent_read)
     await bridge.ended.wait()
@@ -242,6 +274,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)  # LiteLLM's lines may hold prompts and keys
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     lock = os.open(f"{socket_path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # held while it is loaded: the one before this waits for it
     try:
         import litellm
     except ImportError as error:
@@ -250,8 +283,7 @@ def main() -> int:
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.num_retries = 0
-    fcntl.flock(lock, fcntl.LOCK_EX)  # one before this may still have calls to finish
-    asyncio.run(run(socket_path, litellm))
+    asyncio.run(run(socket_path, lock, litellm))
     return 0
 
 

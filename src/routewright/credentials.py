@@ -17,16 +17,34 @@ ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntraSource:
-    """An application registered with Microsoft Entra; its token opens Azure."""
+    """An application registered with Microsoft Entra; its token opens Azure. It has a secret, or a proof."""
 
     tenant_id: str
     client_id: str
-    client_secret: Secret
+    client_secret: Secret | None = None
+    proof: Secret | None = None
+    """A token of an issuer that the application trusts, or the path of a file that holds one."""
     scope: str = ENTRA_SCOPE
     authority: str = ENTRA_AUTHORITY
 
     def __str__(self) -> str:
         return f"Microsoft Entra, client {self.client_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedSource:
+    """The identity that Azure itself gives an app, or a machine."""
+
+    endpoint: str
+    """Asked over plain HTTP inside the machine, without a query."""
+    header: Secret | None = None
+    """What an app proves itself with; None: a machine, which is known by where it asks from."""
+    client_id: str | None = None
+    """Of the identity, where there are several."""
+    resource: str = ENTRA_SCOPE.removesuffix("/.default")
+
+    def __str__(self) -> str:
+        return f"Azure, the managed identity {self.client_id or 'of this machine'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +82,7 @@ class AwsSource:
         return f"AWS, {named}"
 
 
-CredentialSource = EntraSource | GoogleSource | AwsSource
+CredentialSource = EntraSource | ManagedSource | GoogleSource | AwsSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from routewright.catalog import make_deployment
 from routewright.config import load_text
 from routewright.config.problems import ConfigError
 from routewright.config.stored import read_stored
-from routewright.credentials import AwsSource, EntraSource, GoogleSource
+from routewright.credentials import AwsSource, EntraSource, GoogleSource, ManagedSource
 from routewright.settings import DeploymentSettings, Settings
 from routewright.types import Health, Secret
 
@@ -178,6 +178,37 @@ def test_azure_by_an_application_of_entra() -> None:
     assert only("azure/gpt-4o", f"{base}, api_key: k", **environ).credential is None
 
 
+def test_azure_by_what_the_machine_gives() -> None:
+    """By a workload's file, by an app's endpoint, by the machine where it is asked for; an application comes first."""
+    base = "api_base: 'https://x.openai.azure.com'"
+    workload = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_FEDERATED_TOKEN_FILE": "/var/run/azure/token"}
+    found = only("azure/gpt-4o", base, **workload)
+    assert found.credential == EntraSource(tenant_id="t", client_id="c", proof=Secret("/var/run/azure/token"))
+    named = only("azure/gpt-4o", f"{base}, client_id: other", **workload).credential
+    assert isinstance(named, EntraSource)
+    assert (named.tenant_id, named.client_id) == ("t", "other")
+    keyed = only("azure/gpt-4o", f"{base}, tenant_id: a, client_id: b, client_secret: s", **workload).credential
+    assert keyed == EntraSource(tenant_id="a", client_id="b", client_secret=Secret("s"))
+    token = only("azure/gpt-4o", f"{base}, tenant_id: a, client_id: b, azure_ad_token: oidc/env/T", T="ey.x").credential
+    assert token == EntraSource(tenant_id="a", client_id="b", proof=Secret("ey.x"))
+    assert "ey.x" not in repr(token)
+
+    app = {"IDENTITY_ENDPOINT": "http://localhost:42356/msi/token", "IDENTITY_HEADER": "h-1"}
+    managed = only("azure/gpt-4o", f"{base}, client_id: c-9", **app).credential
+    assert managed == ManagedSource(
+        endpoint="http://localhost:42356/msi/token", header=Secret("h-1"), client_id="c-9",
+        resource="https://cognitiveservices.azure.com",
+    )  # fmt: skip
+    assert "h-1" not in repr(managed)
+    assert load("azure/gpt-4o", base).deployments == ()
+    text = (
+        f"litellm_settings: {{enable_azure_ad_token_refresh: true}}\n"
+        f"model_list: [{{model_name: m, litellm_params: {{model: azure/gpt-4o, {PRICE}, {base}}}}}]"
+    )
+    [machine] = load_text(text, environ={}).deployments
+    assert machine.credential == ManagedSource(endpoint="http://169.254.169.254/metadata/identity/oauth2/token")
+
+
 @pytest.mark.parametrize(
     ("model", "params", "field", "words"),
     [
@@ -187,8 +218,16 @@ def test_azure_by_an_application_of_entra() -> None:
             "bedrock/x",
             f"aws_region_name: eu-west-1, aws_role_name: '{ROLE}', aws_web_identity_token: oidc/google/x",
             "aws_web_identity_token",
-            "the path of a file",
+            "oidc/file/PATH",
         ),
+        (
+            "bedrock/x",
+            f"aws_region_name: eu-west-1, aws_role_name: '{ROLE}', aws_web_identity_token: oidc/env/NOWHERE",
+            "aws_web_identity_token",
+            "NOWHERE is not set",
+        ),
+        ("azure/x", "api_base: 'https://x.example', azure_ad_token: oidc/env/T", "azure_ad_token", "not set"),
+        ("azure/x", "api_base: 'https://x.example', azure_ad_token: oidc/file/t, tenant_id: t", "client_id", "missing"),
         ("vertex_ai/gemini-x", "vertex_project: p, vertex_credentials: /nowhere.json", "vertex_credentials",
          "can't be read: No such file"),
         ("vertex_ai/gemini-x", "vertex_project: p, vertex_credentials: '{not json'", "vertex_credentials", "no JSON"),

@@ -116,6 +116,8 @@ def fetching(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> It
         deployment("web", upstream, "web", aws_role_name=ROLE, aws_web_identity_token=str(folder / "identity"), **aws),
         deployment("profile", upstream, "profile", aws_profile_name="work", **aws),
         deployment("machine", upstream, "machine", **aws),
+        deployment("embeds", upstream, "embeds", aws_role_name=ROLE, aws_web_identity_token="oidc/env/PROOF",
+                   **{**aws, "model": "cohere.embed-english-v3"}),
         deployment("hollow", upstream, "hollow", tenant_id="tenant-2", client_secret=secret("bad-client"), **azure),
         deployment("hollow-first", upstream, "hollow", order=1, tenant_id="tenant-2",
                    client_secret=secret("bad-client"), **azure),
@@ -125,6 +127,7 @@ def fetching(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> It
     # Entra's address has the tenant in its path: one scripted server a tenant.
     environment = {
         "AZURE_AUTHORITY_HOST": at,
+        "PROOF": secret("web-identity"),
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "aws"),
         "AWS_CONFIG_FILE": str(folder / "none"),
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{at}/imds/",
@@ -250,6 +253,14 @@ def signed(request: Request, key: str) -> str:
     return digest.hex()
 
 
+def test_bedrock_embeds_by_a_fetched_identity(fetching: Gateway, upstream: Upstream) -> None:
+    reply = fetching.request("POST", "/v1/embeddings", {"model": "embeds", "input": ["a", "b"]})
+    assert [row["embedding"] for row in reply.json["data"]] == [dialect.vector(0), dialect.vector(1)]
+    sent = upstream["embeds"].last
+    assert sent.path.endswith("model/cohere.embed-english-v3/invoke")
+    assert sent.headers["authorization"].endswith(signed(sent, "sts"))
+
+
 def test_a_role_is_taken_on_with_what_the_deployment_has(fetching: Gateway, upstream: Upstream) -> None:
     fetching.chat("role")
     fetching.chat("web")
@@ -289,6 +300,48 @@ def test_a_client_that_leaves_while_a_credential_is_fetched(fetching: Gateway, u
         time.sleep(0.1)
     record = eventually(lambda: fetching.journal()[before:])[-1]
     assert (record["ended"], record["attempts"], record["cost_nusd"]) == ("client_gone", 0, 0)
+
+
+def test_identities_that_azure_gives(upstream: Upstream, tmp_path: Path) -> None:
+    """A workload's file is read anew each time; an app proves itself by a header, a machine by where it asks from."""
+    (tmp_path / "token").write_text("first.proof\n")
+    at = f"http://127.0.0.1:{upstream.port}"
+    end = str(int(time.time()) + 3600)
+    app = {"access_token": secret("app"), "expires_on": end, "token_type": "Bearer"}
+    upstream["tenant-7"].answers(200, oauth("workload", 1))
+    upstream["app-identity"].answers(200, app)
+    upstream["machine-identity"].answers(200, {**app, "access_token": secret("machine"), "expires_in": "3600"})
+    azure: dict[str, Any] = {"provider": "azure", "api_key": None, "model": "gpt-4o", "api_version": "2024-10-21"}
+    config = base_config(upstream, litellm_settings={"enable_azure_ad_token_refresh": True})
+    config["model_list"].append(deployment("own", upstream, "own", **azure))
+    workload = {"AZURE_TENANT_ID": "tenant-7", "AZURE_CLIENT_ID": "client-7", "AZURE_AUTHORITY_HOST": at,
+                "AZURE_FEDERATED_TOKEN_FILE": str(tmp_path / "token")}  # fmt: skip
+    environments = {
+        "workload": workload,
+        "app": {"IDENTITY_ENDPOINT": f"{at}/app-identity/token", "IDENTITY_HEADER": secret("header")},
+        "machine": {"AZURE_POD_IDENTITY_AUTHORITY_HOST": f"{at}/machine-identity", "AZURE_CLIENT_ID": "client-8"},
+    }
+    for name, environment in environments.items():
+        with running(config, environment={**environment, "NO_PROXY": "127.0.0.1"}) as started:
+            assert started.chat("own").status == 200
+            assert upstream["own"].last.headers["authorization"] == f"Bearer {secret(name)}"
+            if name == "workload":
+                asked = parse_qs(upstream["tenant-7"].last.body.decode())
+                assert asked["client_assertion"] == ["first.proof"]
+                assert asked["client_assertion_type"] == ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
+                assert "client_secret" not in asked
+                (tmp_path / "token").write_text("second.proof\n")
+                eventually(lambda: "second.proof" in upstream["tenant-7"].last.body.decode(), within_s=15)
+            assert "proof" not in started.output()
+    asked_app, asked_machine = upstream["app-identity"].last, upstream["machine-identity"].last
+    assert asked_app.headers["x-identity-header"] == secret("header")
+    assert parse_qs(asked_app.path.partition("?")[2]) == {
+        "api-version": ["2019-08-01"], "resource": ["https://cognitiveservices.azure.com"]
+    }  # fmt: skip
+    assert asked_machine.headers["metadata"] == "true"
+    assert parse_qs(asked_machine.path.partition("?")[2]) == {
+        "api-version": ["2018-02-01"], "resource": ["https://cognitiveservices.azure.com"], "client_id": ["client-8"]
+    }  # fmt: skip
 
 
 def test_a_token_is_renewed_beside_the_requests(upstream: Upstream, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from routewright.config.extras import has_extra, wanted
+from routewright.config.oidc_tokens import read_proof
 from routewright.config.section import Section, url_fault
 from routewright.credentials import AwsCredentials, AwsSource
 from routewright.providers.names import AWS_REGION, bedrock_region
@@ -79,6 +80,9 @@ def read_aws(params: Section, model: str) -> Aws:
     asked = f"aws_{by_role[0]}" if by_role else "aws_profile_name" if profile is not None else None
     if not _is_sound(params, given, asked):
         return Aws()
+    proof = given["web_identity_token"]
+    if proof is not None and (proof := read_proof(params, "aws_web_identity_token", proof)) is None:
+        return Aws()
     if not has_extra("bedrock"):
         if asked is None:
             return Aws(why_not="no aws_access_key_id and aws_secret_access_key, and their variables are not set; "
@@ -91,7 +95,7 @@ def read_aws(params: Section, model: str) -> Aws:
         role=given["role_name"],
         session_name=given["session_name"] or "routewright",
         external_id=given["external_id"],
-        web_identity_token=Secret(given["web_identity_token"]) if given["web_identity_token"] else None,
+        web_identity_token=Secret(proof) if proof else None,
         sts_endpoint=sts_endpoint,
         key_id=key_id if has_keys else None,
         secret_key=Secret(secret_key) if has_keys and secret_key else None,
@@ -101,7 +105,7 @@ def read_aws(params: Section, model: str) -> Aws:
 
 
 def _is_sound(params: Section, given: dict[str, str | None], asked: str | None) -> bool:
-    role, token, session = given["role_name"], given["web_identity_token"], given["session_name"]
+    role, session = given["role_name"], given["session_name"]
     if role is None and asked not in (None, "aws_profile_name"):
         params.error(asked or "", "means something only beside aws_role_name")
         return False
@@ -110,11 +114,5 @@ def _is_sound(params: Section, given: dict[str, str | None], asked: str | None) 
         return False
     if session is not None and not _SESSION.match(session):
         params.error("aws_session_name", "expected 2 to 64 letters, digits and =,.@-")
-        return False
-    if token is not None and token.startswith("oidc/"):
-        params.error("aws_web_identity_token", "expected a token, or the path of a file that holds one")
-        return False
-    if token is not None and token.startswith(("/", "./", "~")) and not params.notes.may_read_files:
-        params.error("aws_web_identity_token", "expected the token itself: a stored model names no file")
         return False
     return True

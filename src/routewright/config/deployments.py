@@ -12,7 +12,7 @@ from routewright.config import schema
 from routewright.config.abilities import abilities_of
 from routewright.config.aws import read_aws
 from routewright.config.budgets import budget
-from routewright.config.entra import read_entra
+from routewright.config.entra import is_proof, read_entra
 from routewright.config.google import read_vertex
 from routewright.config.health_checks import of_deployment
 from routewright.config.litellm_sdk import read_sdk
@@ -45,7 +45,16 @@ _CREDENTIAL_NAMES = re.compile(r"(?i)auth|key|token|secret|cookie|password|crede
 class Deployments:
     """Reads the entries one by one; `usable` ones are deployments, all others are at least names that exist."""
 
-    def __init__(self, notes: Notes, credentials: Credentials, defaults: Section, *, drops_unsupported: bool) -> None:
+    def __init__(
+        self,
+        notes: Notes,
+        credentials: Credentials,
+        defaults: Section,
+        *,
+        drops_unsupported: bool,
+        asks_machine: bool = False,
+    ) -> None:
+        """`asks_machine`: a deployment at Azure without a credential goes by the identity of the machine."""
         self.usable: list[DeploymentSettings] = []
         self.names: dict[str, str] = {}
         """Each `model_name` of the file -> mode of its first entry."""
@@ -53,6 +62,7 @@ class Deployments:
         self._credentials = credentials
         self._defaults = _Defaults(defaults)
         self._drops_unsupported = drops_unsupported
+        self._asks_machine = asks_machine
         self._explicit_ids: dict[str, Node] = {}
         self._ids: set[str] = set()
         self._unpriced: dict[str, None] = {}
@@ -211,8 +221,11 @@ class Deployments:
                 if why is not None:
                     self._skip(params, "vertex_project", where, why)
                 return None
-        elif provider.dialect == "azure" and api_key is None and entra_token is None:
-            credential = read_entra(params, unset)
+        elif provider.dialect == "azure" and api_key is None and (entra_token is None or is_proof(entra_token)):
+            faults = len(self._notes.errors)
+            credential = read_entra(params, unset, entra_token, by_machine=self._asks_machine)
+            if entra_token is not None and len(self._notes.errors) > faults:
+                return None
             if unset:
                 self._skip(params, "client_secret", where, f"the variable {', '.join(map(shown, unset))} is not set")
                 return None
@@ -225,7 +238,7 @@ class Deployments:
         if sdk is None and api_base_given is None and (fault := url_fault(raw_base)):
             params.error("api_base", f"missing, and {' or '.join(provider.base_env)} is no address: {fault}")
             return None
-        is_bearer = provider.dialect == "azure" and entra_token is not None and api_key is None
+        is_bearer = provider.dialect == "azure" and entra_token is not None and api_key is None and credential is None
         if is_bearer:
             api_key = entra_token
         elif credential is not None or sdk is not None:

@@ -110,7 +110,10 @@ def _build(
     allow_mock_response = general.boolean("allow_mock_response") or False
     drops_unsupported = litellm.boolean("drop_params") or False
 
-    deployments = Deployments(notes, Credentials(top), router, drops_unsupported=drops_unsupported)
+    asks_machine = litellm.boolean("enable_azure_ad_token_refresh") or False
+    deployments = Deployments(
+        notes, Credentials(top), router, drops_unsupported=drops_unsupported, asks_machine=asks_machine
+    )
     for entry in top.sections("model_list", path=""):
         deployments.read(entry)
     files_accounts = read_accounts(top, deployments)

@@ -17,6 +17,7 @@ from routewright.credentials import (
     CredentialSource,
     EntraSource,
     GoogleSource,
+    ManagedSource,
 )
 from routewright.deadlines import Deadlines
 from routewright.errors import UpstreamAuthError, clean_text
@@ -139,6 +140,8 @@ def _fetch(source: CredentialSource, tls: Callable[[], ssl.SSLContext]) -> Fetch
     try:
         if isinstance(source, EntraSource):
             found = entra.fetch(source, tls)
+        elif isinstance(source, ManagedSource):
+            found = entra.fetch_managed(source, tls)
         elif isinstance(source, GoogleSource):
             found = google.fetch(source, tls)
         else:
@@ -158,7 +161,9 @@ def _fetch(source: CredentialSource, tls: Callable[[], ssl.SSLContext]) -> Fetch
 
 def _secrets(source: CredentialSource) -> list[str]:
     if isinstance(source, EntraSource):
-        found = [source.client_secret]
+        found = [secret for secret in (source.client_secret, source.proof) if secret]
+    elif isinstance(source, ManagedSource):
+        found = [source.header] if source.header is not None else []
     elif isinstance(source, AwsSource):
         found = [secret for secret in (source.secret_key, source.session_token, source.web_identity_token) if secret]
     else:

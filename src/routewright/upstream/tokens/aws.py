@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from pathlib import Path
 from typing import Any
 
 from routewright.credentials import AwsCredentials, AwsSource
 from routewright.types import Secret
+from routewright.upstream.tokens.entra import proof_of
 from routewright.upstream.tokens.fetched import TIMEOUT_S, Fetched, FetchError
 
 USUAL_S = 300.0
@@ -42,7 +42,9 @@ def _role(source: AwsSource, session: Any) -> Fetched:
     sts = session.create_client("sts", region_name=source.region, endpoint_url=source.sts_endpoint, config=config)
     asked = {"RoleArn": source.role, "RoleSessionName": source.session_name}
     if source.web_identity_token is not None:
-        answer = sts.assume_role_with_web_identity(**asked, WebIdentityToken=_token(source.web_identity_token.reveal()))
+        answer = sts.assume_role_with_web_identity(
+            **asked, WebIdentityToken=proof_of(source.web_identity_token.reveal())
+        )
     else:
         if source.external_id is not None:
             asked["ExternalId"] = source.external_id
@@ -50,13 +52,6 @@ def _role(source: AwsSource, session: Any) -> Fetched:
     given = answer["Credentials"]
     valid_s = (given["Expiration"] - datetime.datetime.now(datetime.UTC)).total_seconds()
     return Fetched(_credentials(source, given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]), valid_s)
-
-
-def _token(given: str) -> str:
-    """A token is one line without slashes at its start; a path is read anew each time, since it is renewed there."""
-    if given.startswith(("/", "./", "~")):
-        return Path(given).expanduser().read_text("utf-8").strip()
-    return given
 
 
 def _credentials(source: AwsSource, key_id: str, secret_key: str, token: str | None) -> AwsCredentials:

@@ -9,6 +9,7 @@ import pytest
 from routewright.errors import UpstreamBadResponse
 from routewright.store import owned
 from routewright.store.database import Database
+from store.test_spend_ledger import insert, record
 
 ROW = {"kind": "file", "owner": "key:a", "created_at_ms": 1, "expires_at_ms": None, "deployment_id": "d", "model": "m",
        "provider": "openai", "key_hash": "a", "key_alias": None, "user_id": None, "team_id": "t",
@@ -71,11 +72,15 @@ def test_batch_is_held_until_one_has_counted_it(database: Database) -> None:
     assert (waiting((0, "")), waiting((100, "a")), waiting((100, "b")), waiting((101, ""))) == (["b"], ["b"], [], [])
     claims = [database.write(lambda connection: owned.claim(connection, "b", 1000)) for _ in range(2)]
     assert claims == [50, None]
-    assert held("key", "a") == 0  # its record stands for it from now on
-    database.write(lambda connection: owned.give_up(connection, "b", 50))
-    assert held("key", "a") == 50
+    assert held("key", "a") == 50, "a gateway that dies now finds it held when it starts again"
+    database.write(lambda connection: owned.give_up(connection, "b"))
     assert database.write(lambda connection: owned.claim(connection, "b", 1000)) == 50
-    late = 1001 + owned.CLAIM_MS  # whoever claimed it has died over it
+    late = 1001 + owned.CLAIM_MS  # whoever claimed it has died over it, and may have given back what was held
     assert database.write(lambda connection: owned.claim(connection, "b", late)) == 0
+    assert held("key", "a") == 50
+    insert(database, record(request_id="batch-b", endpoint="chat"))  # a caller's own choice of a name
+    assert held("key", "a") == 50
+    insert(database, record(request_id="batch-b", endpoint="batch"))
+    assert [held(*owner) for owner in owners] == [0] * len(owners), "its record stands for it from now on"
     database.write(lambda connection: owned.settle(connection, "b"))
     assert database.write(lambda connection: owned.claim(connection, "b", 10 * late)) is None

@@ -19,6 +19,7 @@ from routewright.flow import Signal
 from routewright.metered import MeteredCall
 from routewright.server.upload import Upload
 from routewright.types import CHARS_PER_TOKEN, Deployment, Group
+from routewright.wire.chat import size_of
 
 MAX_PEEKED_BYTES = 256 * 1024
 """Of a body; of a longer one only its length is known."""
@@ -30,6 +31,7 @@ USUAL_OUTPUT_TOKENS, SPARE = 256, 2.0
 """As for a chat whose answer nobody bounds."""
 _BOUNDS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "max_tokens_to_sample", "maxOutputTokens",
            "maxTokens", "max_gen_len")  # fmt: skip
+_PICTURES = frozenset({"data", "url", "bytes", "file_data", "image_url"})
 _PROMPTS = frozenset({"messages", "input", "prompt", "contents", "inputText", "texts"})
 _IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]{1,256})")
 _TALKS = re.compile(
@@ -144,12 +146,10 @@ def asked_of(path: str, body: bytes, *, is_whole: bool, length: int | None) -> A
 
 
 def _bound(found: Mapping[str, Any]) -> int | None:
-    for place in (found, _inner(found, "generationConfig"), _inner(found, "inferenceConfig")):
-        for name in _BOUNDS:
-            value = place.get(name)
-            if type(value) is int and value >= 0:
-                return min(value, MOST_CONTEXT_TOKENS)
-    return None
+    """The largest, wherever it stands: which of them its provider reads is not known here."""
+    places = (found, _inner(found, "generationConfig"), _inner(found, "inferenceConfig"))
+    bounds = [value for place in places for name in _BOUNDS if type(value := place.get(name)) is int and value >= 0]
+    return min(max(bounds), MOST_CONTEXT_TOKENS) if bounds else None
 
 
 def _inner(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -158,18 +158,19 @@ def _inner(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _tokens_in(value: Any) -> int:
-    """Of all texts in a decoded body."""
+    """Of all texts in a decoded body. What is a picture is known by where it stands: a text without spaces is none."""
     chars = extra = 0
     todo = [value]
     while todo:
         item = todo.pop()
         if type(item) is str:
-            if len(item) > 2048 and (item.startswith("data:") or " " not in item):
-                extra += PICTURE_TOKENS
-            else:
-                chars += len(item)
+            chars += size_of(item)
         elif type(item) is dict:
-            todo.extend(item.values())
+            for name, inner in item.items():
+                if name in _PICTURES and type(inner) is str and len(inner) > 2048:
+                    extra += PICTURE_TOKENS
+                else:
+                    todo.append(inner)
         elif type(item) is list:
             if item and type(item[0]) is int:
                 extra += len(item)  # of tokens

@@ -72,8 +72,8 @@ def owned_claim(tools: Tools, body: msgspec.Raw) -> Any:
 
 
 def owned_give_up(tools: Tools, body: msgspec.Raw) -> Any:
-    object_id, held_nusd = msgspec.msgpack.decode(body, type=tuple[str, int])
-    tools.database.write(lambda connection: owned.give_up(connection, object_id, held_nusd))
+    object_id = msgspec.msgpack.decode(body, type=str)
+    tools.database.write(lambda connection: owned.give_up(connection, object_id))
 
 
 def owned_settle(tools: Tools, body: msgspec.Raw) -> Any:

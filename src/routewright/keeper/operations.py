@@ -121,7 +121,7 @@ def _spent(tools: Tools, body: msgspec.Raw) -> Any:
     tools.follower.drain()
     return tools.database.read(
         lambda connection: [
-            spent_nusd(connection, *question) + held_nusd(connection, *question) for question in questions
+            held_nusd(connection, *question) + spent_nusd(connection, *question) for question in questions
         ]
     )
 

@@ -236,7 +236,7 @@ class Batches:
             if not reading.is_whole:
                 raise UpstreamError("the output of a batch broke off")
         except GatewayError:
-            await self._tell("owned_give_up", (row["object_id"], held_nusd))
+            await self._tell("owned_give_up", row["object_id"])
             raise
         await self._record(row, reading.used, held_nusd)
 

@@ -210,8 +210,9 @@ class Objects:
         await self._put([new, *parts_of(new, made)])
         # Held by its row from now on: spent as far as budgets are concerned, until it is known what it came to.
         self._gateway.admission.settle(
-            reservations.pop(), call.prompt_tokens_estimate + (call.max_tokens or 0), held, deployment=deployment
-        )
+            reservations.pop(), call.prompt_tokens_estimate + (call.max_tokens or 0), held, deployment=deployment,
+            ended_at_ms=new["created_at_ms"],  # as the row says, so that no question counts it here and there
+        )  # fmt: skip
         client.hold_response(200, outcome.fields + reading.fields, seen)
 
     # --- fine-tuning ----------------------------------------------------------------------------------------------

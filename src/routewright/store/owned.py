@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, literal, or_, select, update
 
 from routewright.errors import UpstreamBadResponse
 from routewright.store.ledger import insert_into, whose_rows
-from routewright.store.schema import owned
+from routewright.store.schema import owned, spend
 
 FORGOTTEN_AFTER_MS = 24 * 3600 * 1000
 """What its provider has deleted by itself stays known for so long."""
 CLAIM_MS = 10 * 60 * 1000
 """Whoever counts what a batch used is left alone for so long; then it has died over it."""
 MOST_FOUND = 100
+ENDPOINT, REQUEST, MOST_NAME = "batch", "batch-", 64
+"""Of a batch's record: its endpoint, and what its `request_id` is made of."""
 
 
 def put(connection: Connection, rows: Sequence[Mapping[str, Any]], now_ms: int) -> None:
@@ -92,23 +94,24 @@ def forget(connection: Connection, object_id: str) -> None:
 
 def claim(connection: Connection, object_id: str, now_ms: int) -> int | None:
     """The nano-dollars held, if the asker is to count what a batch used: one of all workers, as long as it lives.
-    They are held by its record from now on."""
+    0 for who comes after one that has died over it, and may have given them back. Here they are held until there is a
+    record of what it used: a gateway that dies in between knows of them when it starts again."""
     found = connection.execute(
-        select(owned.c.held_nusd).where(
+        select(owned.c.held_nusd, owned.c.claimed_until_ms).where(
             owned.c.object_id == object_id, owned.c.is_open, owned.c.claimed_until_ms <= now_ms
         ).with_for_update()
     ).first()  # fmt: skip
     if found is None:
         return None
     mine = update(owned).where(owned.c.object_id == object_id)
-    connection.execute(mine.values(claimed_until_ms=now_ms + CLAIM_MS, held_nusd=0))
-    return int(found[0])
+    connection.execute(mine.values(claimed_until_ms=now_ms + CLAIM_MS))
+    return 0 if found.claimed_until_ms else int(found.held_nusd)
 
 
-def give_up(connection: Connection, object_id: str, held_nusd: int) -> None:
+def give_up(connection: Connection, object_id: str) -> None:
     """What was claimed could not be counted; somebody else may try."""
     mine = update(owned).where(owned.c.object_id == object_id, owned.c.is_open)
-    connection.execute(mine.values(claimed_until_ms=0, held_nusd=held_nusd))
+    connection.execute(mine.values(claimed_until_ms=0))
 
 
 def settle(connection: Connection, object_id: str) -> None:
@@ -124,8 +127,13 @@ def still_open(connection: Connection, after: tuple[int, str], now_ms: int, limi
 
 
 def held_nusd(connection: Connection, scope: str, owner: str, from_ms: int, to_ms: int) -> int:
-    """Nano-dollars that an owner's open batches may come to, of those made from one moment on and before another."""
-    then = and_(owned.c.is_open, owned.c.created_at_ms >= from_ms, owned.c.created_at_ms < to_ms)
+    """Nano-dollars that an owner's open batches may come to, of those made from one moment on and before another.
+
+    Not of one that is in the ledger: it is to be asked after this, so that no batch is left out of both.
+    """
+    name = func.substr(literal(REQUEST).concat(owned.c.object_id), 1, MOST_NAME)
+    is_recorded = exists().where(spend.c.request_id == name, spend.c.endpoint == ENDPOINT)
+    then = and_(owned.c.is_open, owned.c.created_at_ms >= from_ms, owned.c.created_at_ms < to_ms, ~is_recorded)
     if scope == "tag":
         rows = connection.execute(select(owned.c.held_nusd, owned.c.tags).where(then))
         return sum(held for held, tags in rows if tags and owner in tags)

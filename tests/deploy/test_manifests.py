@@ -131,6 +131,7 @@ def test_compose_services_wait_for_each_other_and_can_do_little() -> None:
     assert gateway["read_only"]
     assert gateway["cap_drop"] == ["ALL"]
     assert callable(make_parser().parse_args(gateway["command"]).run)
+    assert "valkey" in gateway["build"]["args"]["EXTRAS"].split(",")  # the client for REDIS_URL is an extra
     asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose" / "compose.yaml").read_text()))
     told = set(re.findall(r"^(\w+)=", (DEPLOY / "compose" / "env.example").read_text(), re.MULTILINE))
     assert asked == told

@@ -25,6 +25,7 @@ from routewright.credentials import Credential, EntraSource
 from routewright.deadlines import Deadlines
 from routewright.types import Secret
 from routewright.upstream.credentials import Credentials
+from routewright.upstream.tokens.fetched import Way
 
 ROLE = "arn:aws:iam::123456789012:role/gateway"
 PRIVATE_KEY = rsa.generate_private_key(65537, 2048)
@@ -387,7 +388,7 @@ def test_a_failing_server_is_asked_ever_less_often_and_the_old_token_stays_to_it
     clock = Clock()
 
     async def run() -> None:
-        keeper = Credentials(deadlines := Deadlines(clock), lambda: pytest.fail("no TLS here"))
+        keeper = Credentials(deadlines := Deadlines(clock), lambda: Way(lambda: pytest.fail("no TLS here")))
         credential = keeper.of(
             EntraSource(tenant_id="tenant-5", client_id="c", client_secret=Secret("s"),
                         authority=f"http://127.0.0.1:{upstream.port}")

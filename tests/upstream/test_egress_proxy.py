@@ -147,3 +147,28 @@ def test_proxy_does_not_stand_in_for_the_upstream(
     reply = behind.chat(model="proxied")
     assert reply.status in (502, 503)
     assert secret("proxied").encode() not in proxy.heard[before:]
+
+
+def test_tokens_are_fetched_through_the_proxy(
+    upstream: Upstream, sealed: tuple[Authority, Upstream], proxy: EgressProxy
+) -> None:
+    """An upstream's credential comes the same way as its answers."""
+    authority, server = sealed
+    server["tenant"].answers(200, {"access_token": secret("entra"), "expires_in": 3600, "token_type": "Bearer"})
+    config = base_config(upstream, litellm_settings={"ssl_verify": str(authority.file)})
+    azure = deployment(
+        "azure", server, "azure", provider="azure", model="gpt-4o", api_key=None, tenant_id="tenant",
+        client_id="client", client_secret=secret("client"), api_version="2025-03-01",
+    )  # fmt: skip
+    config["model_list"].append(azure)
+    environment = {
+        "https_proxy": f"http://127.0.0.1:{proxy.port}", "no_proxy": "", "NO_PROXY": "",
+        "AZURE_AUTHORITY_HOST": f"https://localhost:{server.port}", "SSL_CERT_FILE": str(authority.file),
+    }  # fmt: skip
+    with running(config, environment=environment) as gateway:
+        assert gateway.chat(model="azure").status == 200
+
+    assert server["tenant"].hits == 1
+    assert server["azure"].last.headers["authorization"] == f"Bearer {secret('entra')}"
+    assert len(proxy.asked) >= 2
+    assert secret("client").encode() not in proxy.heard

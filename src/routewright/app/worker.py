@@ -235,7 +235,7 @@ class WorkerProcess:
             has_master_key=settings.master_key is not None,
             deployments=settings.deployments,
         )
-        self._desk.log_in_at(settings.oidc)
+        self._desk.log_in_at(settings.oidc, settings.upstream.proxy)
         self.probes.cache_type = cache_type(settings)
         carrier = Carrier(self.upstream, self.deadlines, self.admission)
         carriage = Carriage(self.gateway, carrier, new_id, server.data_dir / RUN_FOLDER)
@@ -483,7 +483,7 @@ class WorkerProcess:
         self._limit_guesses(whole)
         self._store_prompts(whole)
         self._keep_addresses(whole)
-        self._desk.log_in_at(whole.oidc)
+        self._desk.log_in_at(whole.oidc, whole.upstream.proxy)
         served = {each.id for each in (*whole.deployments, *whole.files_accounts)}
         self._tell_health_checks()
         self._healths = {name: health for name, health in self._healths.items() if name in served}

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import http.client
 import logging
-import ssl
 import threading
 from collections.abc import Callable, Iterable
 
@@ -22,7 +21,7 @@ from routewright.credentials import (
 from routewright.deadlines import Deadlines
 from routewright.errors import UpstreamAuthError, clean_text
 from routewright.upstream.tokens import aws, entra, google
-from routewright.upstream.tokens.fetched import Fetched, FetchError, Tls
+from routewright.upstream.tokens.fetched import Fetched, FetchError, Way
 
 RENEW_SHARE = 0.2
 """Of a credential's time, before its end; at most `RENEW_MOST_S`."""
@@ -53,9 +52,9 @@ class _Kept:
 class Credentials:
     """All of a worker's. `of` gives one by its source; the tick does the rest."""
 
-    def __init__(self, deadlines: Deadlines, tls: Tls) -> None:
+    def __init__(self, deadlines: Deadlines, way: Callable[[], Way]) -> None:
         self._deadlines = deadlines
-        self._tls = tls
+        self._way = way
         self._kept: dict[CredentialSource, _Kept] = {}
         deadlines.every_tick(self._on_tick)
 
@@ -100,7 +99,7 @@ class Credentials:
         loop = asyncio.get_running_loop()
 
         def run() -> None:
-            result = _fetch(kept.credential.source, self._tls)
+            result = _fetch(kept.credential.source, self._way())
             with contextlib.suppress(RuntimeError):  # the worker has ended meanwhile
                 loop.call_soon_threadsafe(self._ended, kept, result)
 
@@ -135,15 +134,15 @@ class Credentials:
             call(None)
 
 
-def _fetch(source: CredentialSource, tls: Callable[[], ssl.SSLContext]) -> Fetched | str:
+def _fetch(source: CredentialSource, way: Way) -> Fetched | str:
     """In a thread: the credential, or in words why there is none, without a secret in them."""
     try:
         if isinstance(source, EntraSource):
-            found = entra.fetch(source, tls)
+            found = entra.fetch(source, way)
         elif isinstance(source, ManagedSource):
-            found = entra.fetch_managed(source, tls)
+            found = entra.fetch_managed(source, way)
         elif isinstance(source, GoogleSource):
-            found = google.fetch(source, tls)
+            found = google.fetch(source, way)
         else:
             found = aws.fetch(source)
         if found.valid_s <= 0:

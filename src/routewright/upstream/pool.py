@@ -16,6 +16,7 @@ from routewright.tunnel import connect_request, goes_directly
 from routewright.upstream.addresses import Addresses
 from routewright.upstream.connection import UpstreamConnection
 from routewright.upstream.proxied import Tunnel
+from routewright.upstream.tokens.fetched import Way
 from routewright.writes import Writes
 
 Origin = tuple[str, str, int]
@@ -234,6 +235,10 @@ class Pools:
         if self._tls_context is None:
             self._tls_context = tls_context(self._settings.ssl_verify)
         return self._tls_context
+
+    def way(self) -> Way:
+        """For what is asked beside the requests."""
+        return Way(self.tls, self._settings.proxy)
 
     def configure(self, settings: UpstreamSettings) -> None:
         """Go by these settings from now on; how TLS is verified is settled at the start."""

@@ -94,7 +94,7 @@ class Upstream:
         self.on_failure: Callable[[Deployment, GatewayError], None] | None = None
         """Told of every attempt that an upstream did not answer well."""
         self.pools = Pools(settings, deadlines, writes)
-        self.credentials = Credentials(deadlines, self.pools.tls)
+        self.credentials = Credentials(deadlines, self.pools.way)
         self.balance = Balance(attempts, rng, door.used, lambda: deadlines.now)
         self._policies = RetryPolicies.of(attempts)
         self.retry_budget = RetryBudget(attempts, deadlines.now)

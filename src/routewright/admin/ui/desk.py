@@ -19,7 +19,7 @@ from routewright.errors import GatewayError, PermissionDenied
 from routewright.grants import AuditNote, Session
 from routewright.reloading import Difference
 from routewright.routing.live import LiveRouters
-from routewright.settings import DeploymentSettings, OidcSettings
+from routewright.settings import DeploymentSettings, OidcSettings, ProxySettings
 from routewright.storage import ManageReply, ManageRequest, Storage
 from routewright.types import HttpRequest, Responder
 from routewright.wire.json import decode_object
@@ -57,8 +57,8 @@ class Desk:
     deployments: Sequence[DeploymentSettings] = ()
     stored_ids: frozenset[str] = frozenset()
 
-    def log_in_at(self, settings: OidcSettings | None) -> None:
-        """Let people log in at this provider too, or at none."""
+    def log_in_at(self, settings: OidcSettings | None, proxy: ProxySettings | None) -> None:
+        """Let people log in at this provider too, reached by this proxy, or at none."""
         before, self.oidc = self.oidc, None
         if settings is None:
             return
@@ -68,7 +68,7 @@ class Desk:
         # Imported where there is a provider.
         from routewright.admin.ui.oidc.login import OidcLogin
 
-        self.oidc = OidcLogin(settings, is_tls=self.is_tls)
+        self.oidc = OidcLogin(settings, is_tls=self.is_tls, proxy=proxy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ import msgspec
 
 from routewright.credentials import EntraSource, ManagedSource
 from routewright.types import Secret
-from routewright.upstream.tokens.fetched import Fetched, FetchError, Tls, ask
+from routewright.upstream.tokens.fetched import Fetched, FetchError, Way, ask
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 MAX_PROOF_BYTES = 64 * 1024
 _APP_VERSION, _MACHINE_VERSION = "2019-08-01", "2018-02-01"
 
 
-def fetch(source: EntraSource, tls: Tls) -> Fetched:
+def fetch(source: EntraSource, way: Way) -> Fetched:
     """Raises FetchError with Entra's own word for what is wrong; OSError and HTTPException where nobody answers."""
     form = {"grant_type": "client_credentials", "client_id": source.client_id, "scope": source.scope}
     if source.proof is not None:
@@ -31,10 +31,10 @@ def fetch(source: EntraSource, tls: Tls) -> Fetched:
         form["client_secret"] = source.client_secret.reveal()
     url = f"{source.authority}/{quote(source.tenant_id, safe='')}/oauth2/v2.0/token"
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-    return _read(*ask("POST", url, headers, urlencode(form).encode(), tls))
+    return _read(*ask("POST", url, headers, urlencode(form).encode(), way))
 
 
-def fetch_managed(source: ManagedSource, tls: Tls) -> Fetched:
+def fetch_managed(source: ManagedSource, way: Way) -> Fetched:
     """The same of the endpoint inside the machine."""
     is_app = source.header is not None
     asked = {"api-version": _APP_VERSION if is_app else _MACHINE_VERSION, "resource": source.resource}
@@ -45,7 +45,7 @@ def fetch_managed(source: ManagedSource, tls: Tls) -> Fetched:
         headers["x-identity-header"] = source.header.reveal()
     else:
         headers["metadata"] = "true"  # without it the endpoint takes the request for one that was forged
-    return _read(*ask("GET", f"{source.endpoint}?{urlencode(asked)}", headers, None, tls))
+    return _read(*ask("GET", f"{source.endpoint}?{urlencode(asked)}", headers, None, way))
 
 
 def proof_of(given: str) -> str:

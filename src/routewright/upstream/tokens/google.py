@@ -11,13 +11,13 @@ import msgspec
 
 from routewright.credentials import GoogleSource
 from routewright.types import Secret
-from routewright.upstream.tokens.fetched import TIMEOUT_S, Fetched, FetchError, Tls, ask
+from routewright.upstream.tokens.fetched import TIMEOUT_S, Fetched, FetchError, Way, ask
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 USUAL_S = 3600.0
 
 
-def fetch(source: GoogleSource, tls: Tls) -> Fetched:
+def fetch(source: GoogleSource, way: Way) -> Fetched:
     """Raises FetchError with what google-auth says is wrong."""
     from google.auth import exceptions, transport
 
@@ -38,14 +38,14 @@ def fetch(source: GoogleSource, tls: Tls) -> Fetched:
             return self._data
 
     class Door(transport.Request):  # type: ignore[misc]
-        """google-auth's requests by our own bounded client: no proxy, no further dependency."""
+        """google-auth's requests by our own bounded client: no further dependency."""
 
         def __call__(
             self, url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
         ) -> Answer:
             sent = body.encode() if isinstance(body, str) else body
             try:
-                return Answer(*ask(method, url, headers or {}, sent, tls, min(timeout or TIMEOUT_S, TIMEOUT_S)))
+                return Answer(*ask(method, url, headers or {}, sent, way, min(timeout or TIMEOUT_S, TIMEOUT_S)))
             except (OSError, http.client.HTTPException) as error:
                 raise exceptions.TransportError(error) from error
 

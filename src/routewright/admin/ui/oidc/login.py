@@ -23,7 +23,7 @@ from routewright.admin.ui.oidc.provider import Provider
 from routewright.admin.ui.oidc.tokens import checked_claims, person, says_role
 from routewright.errors import LoginFailed, Overloaded, clean_text
 from routewright.grants import Person
-from routewright.settings import OidcSettings
+from routewright.settings import OidcSettings, ProxySettings
 from routewright.types import HttpRequest
 
 COOKIE: Final = "routewright_login"
@@ -39,10 +39,10 @@ MAX_CODE = 4096
 class OidcLogin:
     """Logins at one provider, of one worker."""
 
-    def __init__(self, settings: OidcSettings, *, is_tls: bool) -> None:
+    def __init__(self, settings: OidcSettings, *, is_tls: bool, proxy: ProxySettings | None = None) -> None:
         self.settings = settings
         self._is_tls = is_tls
-        self._provider = Provider(settings)
+        self._provider = Provider(settings, proxy)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="login")
         self._waiting = 0
 

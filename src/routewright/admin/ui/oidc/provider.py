@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from routewright.errors import LoginFailed, ProviderAway
-from routewright.settings import OidcSettings
-from routewright.upstream.tokens.fetched import FetchError, ask
+from routewright.settings import OidcSettings, ProxySettings
+from routewright.upstream.tokens.fetched import FetchError, Way, ask
 
 TIMEOUT_S = 10.0
 DISCOVERED_S = 3600.0
@@ -40,8 +40,11 @@ log = logging.getLogger("routewright")
 class Provider:
     """One provider. Several threads may call."""
 
-    def __init__(self, settings: OidcSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: OidcSettings, proxy: ProxySettings | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.settings = settings
+        self._way = Way(_tls, proxy)
         self._clock = clock
         self._lock = threading.Lock()
         self._ends: tuple[float, dict[str, str]] | None = None
@@ -163,7 +166,7 @@ class Provider:
         """`is_login`: what is refused may be the login's fault."""
         try:
             status, _, data = ask(method, url, {"accept": "application/json", "accept-encoding": "identity",
-                                                **(headers or {})}, body, _tls, TIMEOUT_S)  # fmt: skip
+                                                **(headers or {})}, body, self._way, TIMEOUT_S)  # fmt: skip
         except (OSError, http.client.HTTPException, FetchError, ValueError) as error:
             raise self._away(f"{urlsplit(url).path} can't be asked: {type(error).__name__}: {error}") from None
         try:

@@ -17,6 +17,7 @@ ARGUMENTS = '{"city":"Zürich"}'
 """Of every call, and every answer in JSON."""
 AGENTS = {
     "agent-openai": ("openai", "openai", "gpt-4o"),
+    "agent-responses": ("responses", "openai", "responses/gpt-5.2"),
     "agent-anthropic": ("anthropic", "anthropic", "claude-sonnet-4-5-20250929"),
     "agent-gemini": ("gemini", "gemini", "gemini-2.5-flash"),
     "agent-bedrock": ("bedrock", "bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
@@ -90,5 +91,6 @@ def offered(body: Mapping[str, Any]) -> list[str]:
 
 
 def wants_json(body: Mapping[str, Any]) -> bool:
-    places = (body.get("response_format"), body.get("output_config"), body.get("format"))
+    asked = ((body.get("text") or {}).get("format") or {}).get("type", "text") != "text"  # Responses'
+    places = (body.get("response_format"), body.get("output_config"), body.get("format"), asked)
     return any(places) or (body.get("generationConfig") or {}).get("responseMimeType") == "application/json"

@@ -398,7 +398,7 @@ def _responses_stream(said: Said) -> list[bytes]:
 
 def _responses_read(body: Mapping[str, Any]) -> Asked:
     calls, results = [], []
-    for item in body["input"]:
+    for item in body["input"] if isinstance(body["input"], list) else ():
         if item.get("type") == "function_call":
             calls.append((item["call_id"], item["name"], json.loads(item["arguments"])))
         elif item.get("type") == "function_call_output":

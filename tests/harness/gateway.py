@@ -248,7 +248,8 @@ class Gateway:
         return alive if len(alive) == 1 else [process for process in alive if process.pid != self.process.pid]
 
     def open_files(self) -> int:
-        return sum(process.num_fds() for process in self.processes())
+        """Of those who serve: the store's process is started when something is to be stored, and has its own."""
+        return sum(process.num_fds() for process in self.serving_processes())
 
     # --- ending ---
 

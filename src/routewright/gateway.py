@@ -110,6 +110,7 @@ class Gateway:
             outcome.fields += b"request-id: %b\r\n" % request.request_id.encode("ascii")
         reservation: Reservation | None = None
         visit: Visit | None = None
+        is_checked = False
         try:
             if self.ledger.journal.is_full:
                 raise StorageUnavailable("the journal can't be written; no request is taken that can't be recorded")
@@ -130,6 +131,7 @@ class Gateway:
                     await self._ask_in_steps(call, candidates, client, outcome)
                     return
                 await visit.check()
+                is_checked = True
                 if not await visit.is_known():
                     await self._ask_in_steps(call, candidates, visit.far, outcome)
                     await visit.finish()
@@ -144,7 +146,8 @@ class Gateway:
             outcome.fields += reservation.fields
             far = client
             if visit is not None:
-                await visit.check()
+                if not is_checked:
+                    await visit.check()
                 if await visit.is_known():
                     visit.give_known()
                     await visit.finish()

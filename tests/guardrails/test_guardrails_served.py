@@ -63,6 +63,7 @@ def guarded(upstream: Upstream) -> Iterator[Gateway]:
         {"key": GUARDED_KEY, "alias": "guarded", "guardrails": ["no-secrets"]},
         {"key": ASKING_KEY, "alias": "asking", "guardrails": ["theirs"]},
     ]
+    config["routes"]["steps"] = {"candidates": ["gpt-4o-mini", "gpt-4o"], "router": "cascade"}
     with running(config) as started:
         yield started
 
@@ -495,3 +496,22 @@ def test_stored_key_has_its_guardrails_and_its_team_s_and_its_team_shares_answer
     assert hits == [False, True, False]
     refused = guarded.chat("gpt-4o", "shared", key=other, cache={"no-cache": True})
     assert_error(refused, 403, "permission_denied")
+
+
+def test_known_answer_of_a_route_that_asks_more_than_once_is_looked_at_once(guarded: Gateway, up: Upstream) -> None:
+    """What was masked is put back in an answer of the cache too, and each guardrail is named once."""
+    up["gpt-4o-mini"].runs(
+        lambda request: [
+            Send(
+                dialect.response(200, dialect.to_json(dialect.chat_completion(request.json["messages"][0]["content"])))
+            )
+        ]
+    )
+    asked = {"guardrails": ["mask-back"], "cache": {"use-cache": True, "no-cache": False}}
+    for is_known in (False, True):
+        reply = guarded.chat(model="steps", prompt=f"Write to {MAIL} tomorrow", **asked)
+
+        assert reply.text == f"Write to {MAIL} tomorrow"
+        assert [value for name, value in reply.fields if name == "x-litellm-applied-guardrails"] == ["mask-back"]
+        assert MAIL not in up["gpt-4o-mini"].last.body.decode()
+        assert up["gpt-4o-mini"].hits == 1, is_known

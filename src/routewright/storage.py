@@ -317,6 +317,8 @@ class Storage:
 
         `is_repeatable`: where the line breaks before the answer, ask the next process the same.
         """
+        if self._is_closing:
+            raise StorageUnavailable("the line to the store is closed: this worker ends")
         self.run()
         if len(self._waiting) >= MAX_ASKED:
             raise StorageUnavailable("too many questions to the store are under way; try again")

@@ -47,8 +47,9 @@ def is_hit(reply: Reply) -> bool:
 
 
 def warm(gateway: Gateway) -> None:
-    """Its connection is made when it is first needed."""
-    for _ in range(2):
+    """A worker's connection is made when it is first needed: what it is asked until then is not known to it. So many
+    times, since the system chooses the worker."""
+    for _ in range(24):
         eventually(lambda: is_hit(gateway.chat("gpt-4o", "warm")))
 
 

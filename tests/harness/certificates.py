@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import ipaddress
+import shutil
 import ssl
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+
+def self_signed(folder: Path, *alternatives: str) -> tuple[Path, Path]:
+    """Certificate and key of `localhost`, good for these too (`DNS:name`, `IP:address`). Skips without openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: no certificate can be made, TLS is not tried")
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    command += ["-subj", "/CN=localhost", "-addext", f"subjectAltName={','.join(alternatives)}"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
 
 
 class Authority:

@@ -135,21 +135,27 @@ def test_no_endpoint_starts_a_process_or_calls_anybody(watched: tuple[Gateway, P
         "webhook_url": url, "api_base": url, "callback": url, "path": "/etc/passwd", "file": "/etc/passwd",
         "transport": "stdio",
     }  # fmt: skip
+    asked = {
+        "model": "gpt-4o", "model_name": "gpt-4o", "messages": [{"role": "user", "content": "hello"}], "input": "hello",
+        "prompt": "hello", "args": ["-c", "id"], "env": {"PATH": "/tmp"}, "litellm_params": {"command": "id"},
+        "tools": [{"type": "mcp", "server_label": "one", "command": "id"}], "guardrails": ["$(id)"], "key": "`id`",
+    }  # fmt: skip
+    bodies = [json.dumps(fields).encode() for fields in (wishes, {}, {**wishes, **asked})]
     statuses: dict[int, int] = {}
     for path, endpoint in endpoints.every():
-        for method in endpoint.methods:
+        for method in dict.fromkeys((*endpoint.methods, "DELETE", "PATCH")):
             if method == "HEAD" or path in FILES_TAKEN:
                 continue
-            for who in (MASTER_KEY, TEAM_KEY):
-                target = path.replace("{}", "$(id)")
-                body = None if method == "GET" else json.dumps(wishes).encode()
+            for who, body in [(key, None if method == "GET" else body) for key in (MASTER_KEY, TEAM_KEY)
+                              for body in (bodies[:1] if method == "GET" else bodies)]:  # fmt: skip
+                target = path.replace("{}", "gpt-4o" if body is bodies[2] else "$(id)")
                 query = f"?command=id&url={url}" if method == "GET" else ""
                 try:
                     reply = gateway.request(method, target + query, body, key=who, timeout_s=3)
                 except TimeoutError:
                     continue  # a stream of events that goes on
                 statuses[reply.status] = statuses.get(reply.status, 0) + 1
-                assert reply.status != 500, (method, target, reply)
+                assert reply.status < 500 or reply.status in (501, 502, 503), (method, target, body, reply)
     assert statuses.get(200, 0) > 50, statuses
     begun = [line for line in seen.read_text().splitlines() if not line.startswith("watched ")]
     assert begun, "the store's own process begins with the first who needs it"

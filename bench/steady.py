@@ -2,8 +2,8 @@
 
 A request is sent when it is due, whether or not earlier ones have been answered, and its latency counts from when it
 was due: so whatever holds the server up shows for everybody who would have come meanwhile, which a load that waits for
-its answers hides. What comes in the same millisecond comes together: a finer clock would keep this process busy, and the
-upstream beside it waiting. Ends with one line of JSON, in the words of `load.lua`.
+its answers hides. What comes in the same millisecond comes together: a finer clock would keep this process busy, and
+the upstream beside it waiting. Ends with one line of JSON, in the words of `load.lua`.
 """
 
 from __future__ import annotations

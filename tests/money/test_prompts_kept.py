@@ -94,6 +94,9 @@ def test_they_are_shown_to_administrators_and_to_whose_they_are_one_call_at_a_ti
     assert led["messages"] is led["response"] is None, "a team's leader sees the call and not what was said"
     assert manage(gateway, "/spend/logs", key=new_key(gateway, user_id="other")) == []
     assert all(row["messages"] is None for row in manage(gateway, f"/spend/logs?team_id={team}"))
+    # The administrator's reading is in the audit, once; the asker's own is nobody's business, the leader read nothing.
+    read = manage(gateway, f"/audit?kind=prompt&object_id={reply.headers['x-request-id']}")["audit_logs"]
+    assert [(row["action"], row["actor"], row["actor_role"]) for row in read] == [("read", "master", "proxy_admin")]
 
 
 def test_export_has_them_only_where_they_are_asked_for(gateway: Gateway, tmp_path: Path) -> None:

@@ -147,12 +147,16 @@ def perform(
     named: str | None = None,
     request_id: str | None = None,
 ) -> Any:
-    """One operation in one transaction. Raises GatewayError; then nothing has changed."""
+    """One operation in one transaction. Raises GatewayError; then nothing has changed, and nothing is told."""
     operation = OPERATIONS[endpoint]
 
-    def work(connection: Any) -> Any:
+    def work(connection: Any) -> tuple[Any, Request]:
         actor = actor_in(connection)
         actor.reach(endpoint)
-        return operation(Request(connection, endpoint, actor, body, query, named, request_id, seal))
+        request = Request(connection, endpoint, actor, body, query, named, request_id, seal)
+        return operation(request), request
 
-    return database.read(work) if endpoint in READS else database.write(work)
+    reply, request = database.read(work) if endpoint in READS else database.write(work)
+    if request.readings:
+        database.write(lambda connection: audit.note_readings(connection, request))
+    return reply

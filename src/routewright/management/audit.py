@@ -33,3 +33,11 @@ def note(connection: Connection, note: AuditNote) -> None:
     """Keep what was done beside the store: a router put back, a prompt read."""
     writer = Writer(connection, note.actor, note.role, note.request_id)
     writer.tell(note.action, note.kind, note.object_id, before=note.before, after=note.after)
+
+
+def note_readings(connection: Connection, request: Request) -> None:
+    """The same for what a request of the management API has read."""
+    actor = request.actor
+    writer = Writer(connection, actor.name, actor.role, request.request_id)
+    for kind, object_id in request.readings:
+        writer.tell("read", kind, object_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -33,6 +33,8 @@ class Request:
     """The name in the middle of the path."""
     request_id: str | None
     seal: Seal
+    readings: list[tuple[str, str]] = field(default_factory=list)
+    """(kind, id) of what was only read and yet belongs into the audit: written there before the answer is given."""
 
     @property
     def writer(self) -> Writer:

@@ -61,7 +61,11 @@ def list_logs(request: Request) -> list[dict[str, Any]]:
         also = {column: [request_id]} if request_id is not None else {}
         rows = logs(request.connection, of={**of, **also}, from_ms=from_ms, to_ms=to_ms, limit=most, before=before)
         if rows:
-            return [_log(row, _texts(request, row) if request_id is not None else None) for row in rows]
+            found = [(row, _texts(request, row) if request_id is not None else None) for row in rows]
+            # Whoever reads what somebody has said is in the audit, as on the pages; their own words are their own.
+            if not request.reaches_own_only and any(said is not None for _, said in found):
+                request.readings.append(("prompt", rows[0]["request_id"]))
+            return [_log(row, said) for row, said in found]
     return []
 
 

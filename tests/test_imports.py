@@ -12,6 +12,7 @@ import routewright
 PACKAGE = Path(routewright.__file__).parent
 BASE = {
     "types",
+    "account_names",
     "errors",
     "settings",
     "grants",

@@ -157,6 +157,14 @@ def share_out(deployments: Sequence[Deployment], entries: Sequence[DeploymentSet
             return
 
 
+def budgets_of(entry: DeploymentSettings, attempts: AttemptSettings) -> tuple[Allowance, ...]:
+    """What may be spent there: its own budget, and its provider's."""
+    of_provider = attempts.provider_budgets.get(entry.provider)
+    own = () if entry.budget is None else (entry.budget.allowance("deployment", entry.id),)
+    shared = () if of_provider is None else (of_provider.allowance("provider", entry.provider),)
+    return (*own, *shared)
+
+
 def make_group(
     name: str,
     entries: Sequence[tuple[DeploymentSettings, Health]],
@@ -179,10 +187,7 @@ def make_group(
     ]
     share_out(deployments, settings)
     for deployment, each in zip(deployments, settings, strict=True):
-        of_provider = attempts.provider_budgets.get(each.provider)
-        own = () if each.budget is None else (each.budget.allowance("deployment", each.id),)
-        shared = () if of_provider is None else (of_provider.allowance("provider", each.provider),)
-        deployment.budgets = (*own, *shared)
+        deployment.budgets = budgets_of(each, attempts)
     if attempts.routing_strategy in COUNTING:  # also what has no limit
         for deployment in deployments:
             limits = deployment.allowance or Allowance(scope="deployment", owner=deployment.id)

@@ -28,7 +28,7 @@ from routewright.record.texts import KeptTexts
 from routewright.record.tracing import Tracer
 from routewright.routing.live import LiveRouters
 from routewright.server.lines import field_lines
-from routewright.types import Call, Candidates, Decision, HttpRequest, Outcome, Responder
+from routewright.types import Call, Caller, Candidates, Decision, HttpRequest, Outcome, Responder
 from routewright.upstream.relay import Upstream
 from routewright.wire.chat import parse_chat, parse_completions, read_headers
 from routewright.wire.embeddings import parse_embeddings
@@ -63,6 +63,14 @@ class Orchestration(Protocol):
         """Answer the client by `steps`. Raises GatewayError where there is no answer to give."""
 
 
+class Files(Protocol):
+    """Knows whose the files are that lie at providers."""
+
+    async def narrow(self, call: Call, candidates: Candidates, caller: Caller) -> None:
+        """Leave those deployments that can reach the files that a call names. Raises NotFound where one is not the
+        caller's, InvalidRequest where none of them can."""
+
+
 class Gateway:
     """Joins the stations; they do not know each other."""
 
@@ -77,6 +85,7 @@ class Gateway:
         orchestrations: Mapping[str | None, Orchestration],
         parts: Ledger,
         around: Around,
+        files: Files,
     ) -> None:
         """`orchestrations`: of the routes that ask more than once. `parts`: where their single calls are settled."""
         self.catalog = catalog
@@ -88,6 +97,7 @@ class Gateway:
         self.orchestrations = orchestrations
         self.around = around
         self._parts = parts
+        self._files = files
         self.tracer: Tracer | None = None
         """None: no request is traced."""
         self.stores_of_route: Callable[[str | None], bool] | None = None
@@ -122,6 +132,11 @@ class Gateway:
             if request.caller.tags:
                 call.metadata_tags = tuple(dict.fromkeys((*request.caller.tags, *call.metadata_tags)))
             candidates = self.catalog.candidates(call, request.caller)
+            if call.files:
+                await self._files.narrow(call, candidates, request.caller)
+                if client.is_gone:
+                    outcome.ended = "client_gone"
+                    return
             if request.caller.stores_prompts or self.stores_of_route is not None:
                 client = self._kept(call, candidates, client, outcome)
             if self.around.is_any or call.wishes is not None or request.caller.guardrails:

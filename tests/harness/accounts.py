@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness import dialect
+from harness import dialect, responses
 
 _numbers = count(1)
 
@@ -113,6 +113,10 @@ class Account:
         object_id, _, verb = rest.partition("/")
         if self.failing:
             return self.failing, dialect.openai_error("scripted")
+        if path == "/chat/completions":
+            return 200, dialect.chat_completion(f"Hello from {self.name}")
+        if path == "/responses":
+            return 200, responses.response(responses.message(responses.text(f"Hello from {self.name}")))
         if asked.method == "POST" and not rest:
             return 200, getattr(self, f"_make_{collection}")(asked)
         found = getattr(self, collection).get(object_id)

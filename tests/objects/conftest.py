@@ -30,11 +30,15 @@ def owning(upstream: Upstream, accounts: Accounts) -> Iterator[Gateway]:
                    model_info={"mode": "batch"}, output_cost_per_token_batches=3e-6),
         deployment("claude", upstream, "claude", model="claude-sonnet-4-5", provider="anthropic"),
         deployment("chat", upstream, "chat", model="gpt-4o"),
+        *[deployment("both", upstream, name, model="gpt-4o", api_base=accounts[name].api_base)
+          for name in ("one", "two")],
+        deployment("thinks", upstream, "one", model="gpt-5", api_base=accounts["one"].api_base,
+                   model_info={"mode": "responses"}),
     ]  # fmt: skip
     config["files_settings"] = [
         {"custom_llm_provider": "openai", "api_base": accounts["spare"].api_base, "api_key": secret("spare")}
     ]
-    config["routes"] = {"auto": {"candidates": ["chat"]}}
+    config["routes"] = {"auto": {"candidates": ["chat"]}, "wide": {"candidates": ["chat", "both"]}}
     config["keys"] = [
         config["keys"][0],
         {"key": LISTED_KEY, "alias": "listed", "models": ["dear"]},

@@ -86,8 +86,13 @@ def test_chats_stay_chats_where_only_own_clients_are_served_by_it() -> None:
     ],
 )  # fmt: skip
 def test_what_names_things_in_the_provider_s_account_is_refused(param: str, fields: dict[str, Any]) -> None:
+    def send() -> None:
+        made = responses_call(**fields)
+        made.files = ()  # nobody has found them to be the caller's
+        GPT.exchanges["responses"].request_bytes(made, GPT)
+
     with pytest.raises(InvalidRequest) as caught:
-        sent(**fields)
+        send()
     assert caught.value.param == param
 
 

@@ -140,7 +140,7 @@ def test_tool_choices() -> None:
         ("stop", {"stop": ["x"]}), ("seed", {"seed": 7}), ("n", {"n": 2}), ("logprobs", {"logprobs": True}),
         ("tools[0].type", {"tools": [{"type": "custom", "custom": {"name": "x"}}]}),
         ("messages[0].content[0]", said({"type": "input_audio", "input_audio": {}})),
-        ("messages[0].content[0]", said({"type": "file", "file": {"file_id": "f"}})),
+        ("messages[0].content[0]", said({"type": "file", "file": {"filename": "f"}})),
     ],
 )  # fmt: skip
 def test_what_responses_have_no_word_for_is_refused_by_name(param: str, fields: dict[str, Any]) -> None:

@@ -28,9 +28,7 @@ class Purses:
         """The deployments have changed; what was spent is not forgotten by it."""
         self._holders.clear()
 
-    async def open(self, deployment: Deployment, call: Call) -> Any:
-        """What is held until `close`. Raises UpstreamUnavailable where a budget has no room for the call, and
-        StorageUnavailable where it can't be known what was spent."""
+    def _holder_of(self, deployment: Deployment) -> tuple[Caller, Group]:
         held = self._holders.get(deployment.id)
         if held is None or held[0] is not deployment:
             # Like a key with these budgets, whose call can go to this deployment only. As the master it names no other
@@ -38,7 +36,12 @@ class Purses:
             meters = self._admission.meters_of(deployment.budgets)
             holder = Caller(key_hash="", alias=None, is_master=True, models=None, limits=meters)
             held = self._holders[deployment.id] = (deployment, holder, Group(deployment.model_name, "", [deployment]))
-        _, holder, group = held
+        return held[1], held[2]
+
+    async def open(self, deployment: Deployment, call: Call) -> Any:
+        """What is held until `close`. Raises UpstreamUnavailable where a budget has no room for the call, and
+        StorageUnavailable where it can't be known what was spent."""
+        holder, group = self._holder_of(deployment)
         try:
             while (reservation := self._admission.admit(holder, call, Candidates((group,)))) is None:
                 await self._admission.learn()
@@ -48,6 +51,12 @@ class Purses:
             raise UpstreamUnavailable(message, retry_after_s=wait_s) from None
         return reservation
 
-    def close(self, held: Any, deployment: Deployment, cost_nusd: int) -> None:
-        """The call has ended, and cost so much there."""
-        self._admission.settle(held, 0, cost_nusd, deployment=deployment, ended_at_ms=int(time.time() * 1000))
+    def close(self, held: Any, deployment: Deployment, cost_nusd: int, ended_at_ms: int | None = None) -> None:
+        """The call has ended, and cost so much there. `ended_at_ms`: as the store will say, where that is not now."""
+        at_ms = int(time.time() * 1000) if ended_at_ms is None else ended_at_ms
+        self._admission.settle(held, 0, cost_nusd, deployment=deployment, ended_at_ms=at_ms)
+
+    def recount(self, deployment: Deployment, call: Call, cost_nusd: int, held_nusd: int, held_at_ms: int) -> None:
+        """What a call cost whose answer came long after it, in place of what was held for it."""
+        holder, _ = self._holder_of(deployment)
+        self._admission.recount(holder, call, deployment.model_name, cost_nusd, held_nusd, held_at_ms)

@@ -42,7 +42,7 @@ from routewright.around import Around
 from routewright.auth import Keys
 from routewright.carriage.line import Carriage
 from routewright.carriage.targets import Targets
-from routewright.catalog import Catalog, make_deployment
+from routewright.catalog import Catalog, budgets_of, make_deployment
 from routewright.customers import Customers
 from routewright.deadlines import Deadlines
 from routewright.gateway import Gateway
@@ -55,6 +55,7 @@ from routewright.keeping import KeptResponses
 from routewright.leasing import names
 from routewright.objects.batches import Batches
 from routewright.objects.line import Objects
+from routewright.objects.named import NamedFiles
 from routewright.objects.places import Places
 from routewright.orchestration.make import orchestrations
 from routewright.record.exports import Exports
@@ -178,6 +179,7 @@ class WorkerProcess:
         self.ledger = Ledger(self.journal, self.metrics)
         self.parts = Ledger(self.journal, PartMetrics(self.metrics))
         self.exports = Exports(self.metrics.count_exported)
+        named = NamedFiles(self.storage, lambda: self.objects.places)
         self.gateway = Gateway(
             self.catalog,
             self.admission,
@@ -188,6 +190,7 @@ class WorkerProcess:
             orchestrations(self.catalog.routes, self.catalog.group),
             self.parts,
             self._around_of(settings),
+            named,
         )
         self._tell(settings)
         self.upstream.on_failure = self.metrics.count_failure
@@ -237,14 +240,21 @@ class WorkerProcess:
         )
         self._desk.log_in_at(settings.oidc, settings.upstream.proxy)
         self.probes.cache_type = cache_type(settings)
-        carrier = Carrier(self.upstream, self.deadlines, self.admission)
+        carrier = Carrier(self.upstream, self.deadlines, self.admission, self.purses)
         carriage = Carriage(self.gateway, carrier, new_id, server.data_dir / RUN_FOLDER)
         self.batches = Batches(
-            carrier, self.storage, self.admission, self.parts, self.keys.of_hash, lambda: self.objects.places,
-            is_looking=worker == 0,
+            carrier, self.storage, self.admission, self.purses, self.parts, self.keys.of_hash,
+            lambda: self.objects.places, is_looking=worker == 0,
         )  # fmt: skip
         self.objects = Objects(
-            self.gateway, carriage, carrier, self.storage, self.batches, server.data_dir / RUN_FOLDER
+            self.gateway,
+            carriage,
+            carrier,
+            self.purses,
+            self.storage,
+            self.batches,
+            named,
+            server.data_dir / RUN_FOLDER,
         )
         self.objects.places = self._places_of(settings, self.catalog)
         application = self._application = Application(
@@ -319,6 +329,8 @@ class WorkerProcess:
             )
             for each in settings.files_accounts
         ]  # fmt: skip
+        for account, each in zip(accounts, settings.files_accounts, strict=True):
+            account.budgets = budgets_of(each, settings.attempts)
         return Places(catalog, accounts)
 
     def _routers_of(self, settings: Settings, catalog: Catalog, previous: LiveRouters | None = None) -> LiveRouters:

@@ -163,7 +163,7 @@ class Carriage:
         body: Peek | Upload | HeldBody | None = upload
         asked: Asked | None = None
         if target.right and upload is not None and request.method == "POST" and _is_json(request):
-            peek = body = Peek(upload)
+            peek = body = Peek(upload, self._folder)
             asked = await self._looked_at(path, peek, client, upload.length)
         call = outcome.call = passed_call(target, targets, asked)
         read_headers(call, request.headers)
@@ -229,7 +229,7 @@ class Carriage:
         client.on_gone = None
         if peek.error is not None:
             raise peek.error
-        return asked_of(path, peek.data, is_whole=peek.is_whole, length=length)
+        return asked_of(path, peek.take(), is_whole=peek.is_whole, length=length)
 
     # --- forms ----------------------------------------------------------------------------------------------------
 
@@ -259,7 +259,6 @@ class Carriage:
             await self.admit(call, candidates, client, outcome, reservations)
             if visit is not None:
                 await visit.check(form_slots(form.fields))
-            content_type = b"content-type: multipart/form-data; boundary=%b\r\n" % form.boundary
 
             def prepare(deployment: Deployment) -> Sending:
                 head = deployment.request_heads.get(endpoint)
@@ -269,7 +268,9 @@ class Carriage:
                 kind = "pictures" if endpoint in PICTURES else "transcript"
                 reading = FormReading(call, deployment, outcome, lambda: form.file_bytes, kind)
                 head += bearer_line(deployment)
-                return Sending(b"%b%btransfer-encoding: chunked\r\n\r\n" % (head, content_type), form, True, reading)
+                return Sending(
+                    b"%b%btransfer-encoding: chunked\r\n\r\n" % (head, form.content_type), form, True, reading
+                )
 
             groups = [*candidates.groups, *candidates.fallbacks]
             if visit is None or not visit.looks_at_answers or endpoint in PICTURES:

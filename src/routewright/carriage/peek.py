@@ -6,16 +6,16 @@ What is looked at is a request to a model in whatever dialect its provider has: 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
-from routewright.errors import GatewayError
-from routewright.flow import Signal
+from routewright.carriage.onward import Onward
 from routewright.metered import MeteredCall
 from routewright.server.upload import Upload
 from routewright.types import CHARS_PER_TOKEN, Deployment, Group
@@ -42,70 +42,27 @@ _EMBEDS = re.compile(r"/embeddings/?\Z|:(?:batchEmbedContents|embedContent)\Z")
 _decode = msgspec.json.Decoder().decode
 
 
-class Peek:
-    """Reads the beginning of an `Upload`, and is the `Body` that goes on."""
+class Peek(Onward):
+    """A body of which the beginning is looked at."""
 
-    def __init__(self, upload: Upload) -> None:
-        self._upload = upload
-        self._sink: Callable[[bytes, bool], None] | None = None
-        self._sink_failure: Callable[[GatewayError], None] | None = None
-        self._pieces: list[bytes] = []
+    def __init__(self, upload: Upload, folder: Path) -> None:
+        super().__init__(upload, folder)
+        self._seen: list[bytes] = []
         self._size = 0
-        self._is_paused = False
-        self.is_whole = False
-        """All of it has come."""
-        self.error: GatewayError | None = None
-        self.ready: Signal[None] = Signal()
-        """Enough has come, or it is no good."""
 
-    def start(self) -> None:
-        self._upload.open(self._feed, self._failed)
+    def take(self) -> bytes:
+        """What was looked at, once: all of it where it `is_whole`, else the beginning."""
+        seen, self._seen = b"".join(self._seen), []
+        return seen
 
-    @property
-    def data(self) -> bytes:
-        return b"".join(self._pieces)
-
-    def _feed(self, data: bytes, is_last: bool) -> None:
+    def _read(self, data: bytes, is_last: bool) -> None:
+        self._came.append(data)
         self.is_whole = is_last
-        if self._sink is not None:
-            self._sink(data, is_last)
+        if self._is_known:
             return
-        self._pieces.append(data)
+        self._seen.append(data)
         self._size += len(data)
-        if is_last or self._size >= MAX_PEEKED_BYTES:
-            self._upload.pause()
-            self.ready.set(None)
-
-    def _failed(self, error: GatewayError) -> None:
-        self.error = error
-        if self._sink_failure is not None:
-            self._sink_failure(error)
-        self.ready.set(None)
-
-    # --- a `Body` -------------------------------------------------------------------------------------------------
-
-    def open(self, on_data: Callable[[bytes, bool], None], on_failure: Callable[[GatewayError], None]) -> None:
-        if self.error is not None:
-            on_failure(self.error)
-            return
-        data, self._pieces = b"".join(self._pieces), []
-        self._sink, self._sink_failure = on_data, on_failure
-        on_data(data, self.is_whole)
-        if not self._is_paused:
-            self._upload.resume()
-
-    def close(self) -> None:
-        """Nobody wants the rest."""
-        self._upload.close()
-        self._sink = self._sink_failure = None
-
-    def pause(self) -> None:
-        self._is_paused = True
-        self._upload.pause()
-
-    def resume(self) -> None:
-        self._is_paused = False
-        self._upload.resume()
+        self._is_known = is_last or self._size >= MAX_PEEKED_BYTES
 
 
 @dataclass(slots=True)

@@ -194,6 +194,7 @@ def _provider(prefix: str, settings: DeploymentSettings, deployment: Deployment)
     known = PROVIDERS[settings.provider]
     name = f"{settings.provider}/*"
     account = make_deployment(settings, model_name=name, upstream_model="", health=deployment.health)
+    account.budgets = deployment.budgets  # no way around them
     speaks = prefix if prefix in ("anthropic", "gemini") else "openai"
     for ending in _ENDINGS:
         if root.endswith(ending):

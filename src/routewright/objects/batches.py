@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from routewright.admission.limits import Admission
+from routewright.admission.purses import Purses
 from routewright.errors import GatewayError, UpstreamError
 from routewright.flow import Flow, Signal
 from routewright.metered import MeteredCall, Units
@@ -68,6 +69,7 @@ class Batches:
         carrier: Carrier,
         storage: Storage,
         admission: Admission,
+        purses: Purses,
         ledger: Ledger,
         caller_of: Callable[[str], Awaitable[Caller]],
         places: Callable[[], Places],
@@ -79,6 +81,7 @@ class Batches:
         self._carrier = carrier
         self._storage = storage
         self._admission = admission
+        self._purses = purses
         self._ledger = ledger
         self._caller_of = caller_of
         self._places = places
@@ -170,7 +173,7 @@ class Batches:
         call.prompt_tokens_estimate = call.max_tokens = 0
         outcome = _outcome(row, "batch")
         group = Group(deployment.model_name, "account", [deployment])
-        await self._carrier.carry(call, [group], prepare, client, outcome)
+        await self._carrier.carry(call, [group], prepare, client, outcome, is_paid=False)
 
     async def fresh(
         self,
@@ -258,6 +261,11 @@ class Batches:
     async def _recount(self, row: Row, outcome: Outcome, held_nusd: int) -> None:
         """In place of what its owner's budgets held for it."""
         assert outcome.call is not None
+        assert outcome.deployment is not None
+        if outcome.deployment.budgets:
+            self._purses.recount(
+                outcome.deployment, outcome.call, outcome.cost_nusd, held_nusd, int(row["created_at_ms"])
+            )
         try:
             caller = await asyncio.get_running_loop().create_task(self._of_hash(row["key_hash"]))
         except GatewayError:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from routewright.admission.meters import Meters, Reservation
+from routewright.admission.purses import Purses
 from routewright.carriage.headers import forwarded_lines, passed_query
 from routewright.carriage.line import Carriage, Gone
 from routewright.errors import (
@@ -33,10 +34,10 @@ from routewright.errors import (
     error_headers,
 )
 from routewright.gateway import Gateway
-from routewright.keeping import owner_of
 from routewright.objects.batches import FINAL, BatchCall, Batches
 from routewright.objects.exchange import Collected, ContentReading, ObjectReading, batch_nusd
 from routewright.objects.lines import BatchLines
+from routewright.objects.named import NamedFiles, account_of, asker
 from routewright.objects.places import Places
 from routewright.objects.rows import BATCH_KIND, FILE_KIND, PATHS, TUNING_KIND, Row, id_in, parts_of, row_of
 from routewright.objects.upload import WHERE_FIELDS, FileUpload
@@ -67,14 +68,24 @@ class Objects:
     """Uses the stations that the gateway uses, and the store beside them."""
 
     def __init__(
-        self, gateway: Gateway, carriage: Carriage, carrier: Carrier, storage: Storage, batches: Batches, folder: Path
+        self,
+        gateway: Gateway,
+        carriage: Carriage,
+        carrier: Carrier,
+        purses: Purses,
+        storage: Storage,
+        batches: Batches,
+        named: NamedFiles,
+        folder: Path,
     ) -> None:
         """`folder`: for what has to lie somewhere until it is known where it goes."""
         self._gateway = gateway
         self._carriage = carriage
         self._carrier = carrier
+        self._purses = purses
         self._storage = storage
         self._batches = batches
+        self._named_files = named
         self._folder = folder
         self.places = Places(gateway.catalog, ())
 
@@ -103,7 +114,7 @@ class Objects:
         boundary = boundary_of(request.headers.get(b"content-type", b""))
         if request.upload is None:
             raise InvalidRequest("the form is empty")
-        await self._tell("owned_find", (_asker(caller), []))  # who can't put it down makes nothing
+        await self._tell("owned_find", (asker(caller), []))  # who can't put it down makes nothing
         model, provider = _where(request, {})
         places = self.places
         lines = BatchLines(lambda name: places.group_of(name, caller, "files"))
@@ -134,7 +145,7 @@ class Objects:
                 return Sending(head + b"transfer-encoding: chunked\r\n\r\n", form, True, reading)
 
             collected = Collected(client, lambda: not form.is_whole)
-            await self._carrier.carry(call, [group], prepare, collected, outcome)
+            await self._carrier.carry(call, [group], prepare, collected, outcome, is_paid=False)
             if outcome.ended == "client_gone":
                 return
             body, made = collected.object()
@@ -178,7 +189,7 @@ class Objects:
             head = object_head(deployment, "GET", f"/files/{row['object_id']}/content")
             return Sending(head + forwarded + b"\r\n", None, False, ContentReading(deployment))
 
-        await self._carrier.carry(call, [group], prepare, client, outcome)
+        await self._carrier.carry(call, [group], prepare, client, outcome, is_paid=False)
         of_batch = (row["about"] or {}).get("batch")
         if of_batch is not None and outcome.ended == "complete":
             self._batches.look_at(of_batch)
@@ -197,21 +208,33 @@ class Objects:
             raise InvalidRequest("this file was not uploaded here with purpose batch", param="input_file_id")
         deployment = self.places.of(row)
         self.places.group_of(row["model"], caller, "batches")  # whoever may use the file has to have the right now
+        for other in await self._named_files.owned(about.get("files", ()), caller) if about.get("files") else ():
+            if account_of(self.places.of(other)) != account_of(deployment):
+                raise InvalidRequest(
+                    f'file "{other["object_id"]}", which its lines name, lies in another account', param="input_file_id"
+                )
         group = Group(row["model"], "batch", [deployment])
         call = BatchCall.of(row["model"], about)
         read_headers(call, request.headers)
         call.metadata_tags = tuple(dict.fromkeys((*caller.tags, *call.metadata_tags)))
         outcome.call = call
         await self._carriage.admit(call, Candidates((group,)), client, outcome, reservations)
-        made, reading, seen = await self._make("/batches", body, deployment, call, client, outcome)
-        held = batch_nusd(deployment, call.prompt_tokens_estimate, call.max_tokens or 0)
-        new = row_of(BATCH_KIND, made, seen, caller, deployment, about=about, call=call)
-        new["is_open"], new["held_nusd"] = True, held
-        await self._put([new, *parts_of(new, made)])
+        purse = await self._purses.open(deployment, call) if deployment.budgets else None
+        held, at_ms = 0, None
+        try:
+            made, reading, seen = await self._make("/batches", body, deployment, call, client, outcome, is_paid=False)
+            new = row_of(BATCH_KIND, made, seen, caller, deployment, about=about, call=call)
+            worst = batch_nusd(deployment, call.prompt_tokens_estimate, call.max_tokens or 0)
+            new["is_open"], new["held_nusd"] = True, worst
+            await self._put([new, *parts_of(new, made)])
+            held, at_ms = worst, new["created_at_ms"]
+        finally:
+            if purse is not None:
+                self._purses.close(purse, deployment, held, at_ms)
         # Held by its row from now on: spent as far as budgets are concerned, until it is known what it came to.
         self._gateway.admission.settle(
             reservations.pop(), call.prompt_tokens_estimate + (call.max_tokens or 0), held, deployment=deployment,
-            ended_at_ms=new["created_at_ms"],  # as the row says, so that no question counts it here and there
+            ended_at_ms=at_ms,  # as the row says, so that no question counts it here and there
         )  # fmt: skip
         client.hold_response(200, outcome.fields + reading.fields, seen)
 
@@ -275,7 +298,7 @@ class Objects:
             return Sending(head + end, None, False, reading)
 
         collected = Collected(client, lambda: request.method == "GET")
-        await self._carrier.carry(call, [group], prepare, collected, outcome)
+        await self._carrier.carry(call, [group], prepare, collected, outcome, is_paid=False)
         if outcome.ended == "client_gone":
             return
         seen, found = collected.object()
@@ -324,7 +347,7 @@ class Objects:
             "purpose": query.get("purpose"),
             "model": _where(request, {})[0],
         }
-        answer = await self._tell("owned_page", (_asker(request.caller), kind, wishes))
+        answer = await self._tell("owned_page", (asker(request.caller), kind, wishes))
         found = msgspec.msgpack.decode(answer, type=list[Row] | None)
         if found is None:
             raise NotFound(f"no {_NAMES[kind]} of this id is here", param="after")
@@ -346,6 +369,8 @@ class Objects:
         call: Call,
         client: Responder,
         outcome: Outcome,
+        *,
+        is_paid: bool = True,
     ) -> tuple[dict[str, Any], ObjectReading, bytes]:
         """(what was made, how it was told, its bytes). It is waited for, whether its maker does or not."""
         content = encode(body)
@@ -357,7 +382,7 @@ class Objects:
 
         collected = Collected(client)
         group = Group(deployment.model_name, "account", [deployment])
-        await self._carrier.carry(call, [group], prepare, collected, outcome)
+        await self._carrier.carry(call, [group], prepare, collected, outcome, is_paid=is_paid)
         seen, made = collected.object()
         return made, reading, seen
 
@@ -405,7 +430,7 @@ class Objects:
     async def _find(self, object_id: str, kind: str, caller: Caller, field: str | None) -> Row:
         rows: list[Row] = []
         if len(object_id) <= _MAX_ID:
-            answer = await self._tell("owned_find", (_asker(caller), [object_id]))
+            answer = await self._tell("owned_find", (asker(caller), [object_id]))
             rows = msgspec.msgpack.decode(answer, type=list[Row])
         if not rows or rows[0]["kind"] != kind:
             raise NotFound(f"no {_NAMES[kind]} of this id is here", param=field)
@@ -424,10 +449,6 @@ class Objects:
     async def _tell(self, what: str, body: Any) -> msgspec.Raw:
         # In a task of its own: what waits for the store asks for the current task.
         return await asyncio.get_running_loop().create_task(self._storage.ask(what, body, timeout_s=ASK_S))
-
-
-def _asker(caller: Caller) -> tuple[str | None, str]:
-    return (None if caller.is_master else owner_of(caller)), caller.key_hash
 
 
 def _check_serves(deployment: Deployment) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from routewright import endpoints
+from routewright.account_names import FILES, MAX_FILES, file_ids, names_in, reaches
 from routewright.errors import GatewayError, InvalidRequest, RefusedField
 from routewright.gateway import PARSERS
 from routewright.types import Call, Deployment, Group, HttpRequest
@@ -50,9 +51,12 @@ class BatchLines:
         self.count = 0
         self.prompt_tokens = 0
         self.output_tokens = 0
+        self._files: set[str] = set()
+        """That the lines name: whose they are is asked when the batch is made."""
 
-    def take(self, data: bytes, is_last: bool) -> None:
-        """More of the file. Raises InvalidRequest and its kin, which name the line."""
+    def take(self, data: bytes, is_last: bool) -> bool:
+        """More of the file. True: its first line has come, so `group` is known. Raises InvalidRequest and its kin,
+        which name the line."""
         self._pending += data
         self._is_last = is_last
         if self.group is None:
@@ -61,6 +65,7 @@ class BatchLines:
                 self._read(first, 1)
             elif len(first) > MAX_LINE_BYTES:
                 raise _too_long(1)
+        return self.group is not None
 
     def give(self, deployment: Deployment) -> bytes:
         """Every line that is whole, as `deployment` knows its model. Raises InvalidRequest and its kin."""
@@ -81,6 +86,8 @@ class BatchLines:
             for name in deployment.drop_params:
                 body.pop(name, None)
             body["model"] = deployment.upstream_model
+            if call.endpoint == "responses":
+                body["store"] = False  # as for requests by themselves: nothing is kept there that nobody could find
             out.append(encode({**given, "body": body}) + b"\n")
         if len(rest) > MAX_LINE_BYTES:
             raise _too_long(self.count + 1)
@@ -88,8 +95,9 @@ class BatchLines:
 
     def about(self) -> dict[str, Any]:
         """What a batch of this file may use at most."""
-        return {"lines": self.count, "prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens,
-                "url": self._url}  # fmt: skip
+        about = {"lines": self.count, "prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens,
+                 "url": self._url}  # fmt: skip
+        return {**about, "files": sorted(self._files)} if self._files else about
 
     def _count(self, call: Call) -> None:
         self.prompt_tokens += call.prompt_tokens_estimate
@@ -129,6 +137,7 @@ class BatchLines:
             raise InvalidRequest("a batch has no streams", param="stream")
         if call.mock is not None:
             raise RefusedField(f"{call.mock.field} is not for batches", param=call.mock.field)
+        self._look(call)
         group = self._groups.get(call.model)
         if group is None:
             group = self._groups[call.model] = self._group_of(call.model)
@@ -140,6 +149,19 @@ class BatchLines:
                 "go to one model", param="model",
             )  # fmt: skip
         return given, call
+
+    def _look(self, call: Call) -> None:
+        """What it names of the account. Raises InvalidRequest for what has no owner here."""
+        for name, where, inner in names_in(call.body, "body"):
+            if name not in FILES:
+                raise reaches(where)
+            self._files.update(file_ids(inner, where))
+        if len(self._files) > MAX_FILES:
+            raise InvalidRequest(f"the lines of a file may name {MAX_FILES} files at most", param="file")
+        items = call.body.get("input") if call.endpoint == "responses" else None
+        for item in items if type(items) is list else ():
+            if item.get("type") == "item_reference":
+                raise reaches("input")
 
 
 def _too_long(number: int) -> InvalidRequest:

@@ -211,8 +211,11 @@ def _parts(content: Any, where: str) -> Any:
             made.append({**image, "detail": detail if type(detail) is str else "auto"})
         elif kind == "file":
             file = part.get("file")
+            if type(file) is dict and type(file.get("file_id")) is str:
+                made.append({"type": "input_file", "file_id": file["file_id"]})
+                continue
             if type(file) is not dict or type(file.get("file_data")) is not str:
-                raise UnsupportedField("a file has to be sent as file_data", param=at)
+                raise UnsupportedField("a file has to be sent as file_data or file_id", param=at)
             name = file.get("filename")
             made.append({"type": "input_file", "filename": name if type(name) is str else "document.pdf",
                          "file_data": file["file_data"]})  # fmt: skip

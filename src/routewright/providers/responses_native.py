@@ -1,8 +1,8 @@
 """OpenAI's clients of Responses at Responses: the body goes on as it came, and the events of the answer as they came.
 
 What is ours are the model's name on both sides, and what is kept: nothing there, so that no caller finds what belongs
-to another, and what a model thought comes along sealed. What names things in the account behind our credential (files,
-vector stores, containers, stored items) is refused by name. `usage` is read.
+to another, and what a model thought comes along sealed. What names things in the account behind our credential (vector
+stores, containers, stored items, files that are not the caller's) is refused by name. `usage` is read.
 Source: OpenAI API reference, "Create a model response", "Streaming events", as of 2026-11.
 """
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
+from routewright.account_names import FILES, file_ids, names_in, reaches
 from routewright.credentials import Credential
 from routewright.dialect import GATEWAY_SEAL, Exchange, Spoken, Stream
 from routewright.errors import GatewayError, InvalidRequest, UnsupportedField, UpstreamError
@@ -51,9 +52,6 @@ ITEMS = frozenset(
      "compaction", "compaction_trigger", "program", "program_output"}
 )  # fmt: skip
 """Not `item_reference`, which names what is kept in the account."""
-_NAMES = frozenset({"file_id", "file_ids", "vector_store_ids", "container_id", "tunnel_id", "skill_id"})
-_SAID = ("parameters", "output_schema", "format", "description", "arguments")
-"""Of tools and calls: the client's own words, where any name may stand."""
 _DEFAULTS = frozenset(
     {"temperature", "top_p", "parallel_tool_calls", "service_tier", "truncation", "reasoning", "text", "tools",
      "max_output_tokens", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "safety_identifier",
@@ -71,8 +69,8 @@ def completed(call: Call, deployment: Deployment) -> dict[str, Any]:
     body = dict(call.body)
     if body.pop("background", None) and not is_dropped:
         raise UnsupportedField("background is not served: nothing is kept at the provider", param="background")
-    body["tools"] = _tools(body.get("tools"), is_dropped=is_dropped)
-    body["input"] = _input(body["input"], is_dropped=is_dropped)
+    body["tools"] = _tools(body.get("tools"), call.files, is_dropped=is_dropped)
+    body["input"] = _input(body["input"], call.files, is_dropped=is_dropped)
     given = deployment.default_params
     if given:
         body = {**{name: value for name, value in given.items() if name in _DEFAULTS},
@@ -96,7 +94,7 @@ def completed(call: Call, deployment: Deployment) -> dict[str, Any]:
     return body
 
 
-def _tools(given: Any, *, is_dropped: bool) -> list[Any]:
+def _tools(given: Any, files: Collection[str], *, is_dropped: bool) -> list[Any]:
     if given is None:
         return []
     if type(given) is not list:
@@ -110,31 +108,20 @@ def _tools(given: Any, *, is_dropped: bool) -> list[Any]:
                 continue
             raise UnsupportedField("a tool of this type is not served", param=f"{where}.type")
         if kind == "code_interpreter" and type(tool.get("container")) is str:
-            raise _reaches(f"{where}.container")
-        _look(tool, where)
+            raise reaches(f"{where}.container")
+        _look(tool, where, files)
         kept.append(tool)
     return kept
 
 
-def _look(value: Any, where: str) -> None:
-    """Raises InvalidRequest for a name in the account, anywhere inside."""
-    if type(value) is dict:
-        for name, inner in value.items():
-            if name in _NAMES and inner is not None:
-                raise _reaches(f"{where}.{name}")
-            if name not in _SAID and type(inner) in (dict, list):
-                _look(inner, f"{where}.{name}")
-    elif type(value) is list:
-        for index, inner in enumerate(value):
-            if type(inner) in (dict, list):
-                _look(inner, f"{where}[{index}]")
+def _look(value: Any, where: str, files: Collection[str]) -> None:
+    """Raises InvalidRequest for a name in the account, anywhere inside, that is not one of these `files`."""
+    for name, place, inner in names_in(value, where):
+        if name not in FILES or not set(file_ids(inner, place)).issubset(files):
+            raise reaches(place)
 
 
-def _reaches(where: str) -> InvalidRequest:
-    return InvalidRequest("names what belongs to the provider's account", param=where)
-
-
-def _input(given: Any, *, is_dropped: bool) -> Any:
+def _input(given: Any, files: Collection[str], *, is_dropped: bool) -> Any:
     """Items as they came, but for what only the one that made them could use."""
     if type(given) is str:
         return given
@@ -154,9 +141,9 @@ def _input(given: Any, *, is_dropped: bool) -> Any:
                 continue
         for name in ("content", "output"):
             if type(item.get(name)) in (dict, list):
-                _look(item[name], f"{where}.{name}")
+                _look(item[name], f"{where}.{name}", files)
         if kind == "additional_tools":
-            item = {**item, "tools": _tools(item.get("tools"), is_dropped=is_dropped)}
+            item = {**item, "tools": _tools(item.get("tools"), files, is_dropped=is_dropped)}
         kept.append(item)
     return [_without_id(item) if has_lost or _is_ours(item.get("id")) else item for item in kept]
 

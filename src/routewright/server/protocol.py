@@ -576,7 +576,8 @@ class HttpConnection(asyncio.Protocol):
         upload.close()
         if self._state is _State.UPLOAD:
             self._state = _State.BUSY
-            self._closes = True
+            if not upload.is_complete:
+                self._closes = True
 
     def _framed(self, data: bytes) -> bytes:
         if self._head.is_http_1_0 or not data:
@@ -601,7 +602,7 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        return self._state is _State.BUSY
+        return self._state is _State.BUSY or self._state is _State.UPLOAD
 
     def _start_lingering(self) -> None:
         """Let the client read the answer before a reset could take it away: half-close, then drain for a moment."""

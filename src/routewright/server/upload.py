@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from routewright.settings import FrontLimits
 
 CHECK_S = 5.0
 """How often a slow body is looked at."""
+LEAST_WAIT_S = 1.0
+"""A client that is waited for since a shorter time than this is not judged by it."""
 
 
 class Source(Protocol):
@@ -23,8 +26,8 @@ class Source(Protocol):
 class Upload:
     """One body. Nothing is read from its client before `open`, and what comes after `close` goes nowhere."""
 
-    __slots__ = ("_chunked", "_is_closed", "_on_data", "_on_failure", "_pending", "_reads", "_seen", "_since_check",
-                 "_source", "is_complete", "length", "limits")  # fmt: skip
+    __slots__ = ("_chunked", "_is_closed", "_on_data", "_on_failure", "_pending", "_reads", "_seen", "_since",
+                 "_since_s", "_source", "is_complete", "length", "limits")  # fmt: skip
 
     def __init__(self, source: Source, length: int | None, limits: FrontLimits) -> None:
         self._source = source
@@ -34,7 +37,9 @@ class Upload:
         self.is_complete = False
         self._chunked = ChunkedReader() if length is None else None
         self._seen = 0
-        self._since_check = 0
+        self._since = 0
+        self._since_s = 0.0
+        """Bytes that have come since its client is waited for, or since its pace was looked at; and since when."""
         self._pending = b""
         self._reads = False
         self._is_closed = False
@@ -52,9 +57,9 @@ class Upload:
         """From now on pieces go to `on_data`, the last one marked; a body that is no good ends with `on_failure`."""
         self._on_data, self._on_failure = on_data, on_failure
         pending, self._pending = self._pending, b""
+        self.resume()  # before anything is handed on, which may make its reader pause
         if pending or self.is_complete:
             on_data(pending, self.is_complete)
-        self.resume()
 
     def pause(self) -> None:
         if self._reads and not self.is_complete:
@@ -64,7 +69,7 @@ class Upload:
     def resume(self) -> None:
         if not self._reads and not self.is_complete and not self._is_closed and self._on_data is not None:
             self._reads = True
-            self._since_check = 0
+            self._since, self._since_s = 0, time.monotonic()
             self._source.set_reading(True)
 
     def close(self) -> None:
@@ -92,7 +97,7 @@ class Upload:
                 return b""
             is_last, rest = self._chunked.is_complete, self._chunked.rest
         self._seen += len(piece)
-        self._since_check += len(piece)
+        self._since += len(piece)
         if self._seen > self.limits.max_upload_bytes:
             most = self.limits.max_upload_bytes
             self.fail(FrontError(413, "request_too_large", f"the body may have at most {most} bytes"))
@@ -106,10 +111,13 @@ class Upload:
         return rest
 
     def check_pace(self) -> None:
-        """Called every few seconds: a client that is waited for has to send something."""
-        if self._reads and self._since_check < self.limits.min_body_bytes_per_s * CHECK_S:
+        """Called every few seconds: a client that is waited for has to send something. How long it was not read
+        before that, because nobody took more, is none of its doing."""
+        now = time.monotonic()
+        waited_s = now - self._since_s
+        if self._reads and waited_s >= LEAST_WAIT_S and self._since < self.limits.min_body_bytes_per_s * waited_s:
             self.fail(FrontError(408, "request_timeout", "the request body did not arrive in time"))
-        self._since_check = 0
+        self._since, self._since_s = 0, now
 
     def fail(self, error: GatewayError) -> None:
         on_failure = self._on_failure

@@ -71,6 +71,7 @@ class Call:
         "drop_params",
         "endpoint",
         "fallbacks",
+        "files",
         "forwarded",
         "has_images",
         "has_tools",
@@ -105,6 +106,8 @@ class Call:
     """Headers of the client's that an upstream of its own dialect may read: a short list, named in lower case."""
     drop_params: bool | None
     """Leave out what can't be carried over to another dialect, rather than refuse it; None: the deployment's word."""
+    files: tuple[str, ...]
+    """Ids of files in a provider's account that it names: whether they are the caller's is not known here."""
     is_stream: bool
     wants_usage: bool
     """The client asked for `stream_options.include_usage`."""

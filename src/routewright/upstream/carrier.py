@@ -11,16 +11,17 @@ from routewright.deadlines import Deadlines
 from routewright.errors import DeploymentsBusy, GatewayError, UpstreamUnavailable
 from routewright.types import Call, Deployment, Group, Outcome, Responder
 from routewright.upstream.carry import Carry, Sending
-from routewright.upstream.relay import Door, Upstream
+from routewright.upstream.relay import Door, Purses, Upstream
 
 
 class Carrier:
-    """Goes by the pools, the health and the limits that `Upstream` goes by."""
+    """Goes by the pools, the health, the limits and the budgets that `Upstream` goes by."""
 
-    def __init__(self, upstream: Upstream, deadlines: Deadlines, door: Door) -> None:
+    def __init__(self, upstream: Upstream, deadlines: Deadlines, door: Door, purses: Purses) -> None:
         self._upstream = upstream
         self._deadlines = deadlines
         self._door = door
+        self._purses = purses
 
     async def carry(
         self,
@@ -29,8 +30,12 @@ class Carrier:
         prepare: Callable[[Deployment], Sending],
         client: Responder,
         outcome: Outcome,
+        *,
+        is_paid: bool = True,
     ) -> None:
-        """Returns when the answer's end is held by `client`, or the client has left. Raises the last GatewayError."""
+        """Returns when the answer's end is held by `client`, or the client has left. Raises the last GatewayError.
+
+        `is_paid`: it may cost something, so a deployment or a provider whose budget is spent is not asked."""
         error: GatewayError | None = None
         for position, group in enumerate(groups):
             outcome.fallbacks = position
@@ -42,8 +47,8 @@ class Carrier:
                     break
                 tried.append(deployment)
                 try:
-                    error, may_go_on = await self._try(call, group, deployment, prepare, client, outcome)
-                except DeploymentsBusy as busy:
+                    error, may_go_on = await self._try(call, group, deployment, prepare, client, outcome, is_paid)
+                except (DeploymentsBusy, UpstreamUnavailable) as busy:  # nobody was asked
                     error, may_go_on = busy, True
                 if error is None:
                     return
@@ -62,21 +67,31 @@ class Carrier:
         prepare: Callable[[Deployment], Sending],
         client: Responder,
         outcome: Outcome,
+        is_paid: bool,
     ) -> tuple[GatewayError | None, bool]:
-        """(why there is no answer, whether somebody else may be asked). Raises DeploymentsBusy."""
+        """(why there is no answer, whether somebody else may be asked). Raises DeploymentsBusy, and UpstreamUnavailable
+        where a budget of the deployment's has no room."""
         held: Any = None
-        if deployment.allowance is not None:
-            while (held := self._door.enter(deployment, call)) is None:
-                await self._door.learn()
+        purse: Any = None
+        try:
+            if deployment.allowance is not None:
+                while (held := self._door.enter(deployment, call)) is None:
+                    await self._door.learn()
+                    if client.is_gone:
+                        outcome.ended = "client_gone"
+                        return None, False
+            if is_paid and deployment.budgets:
+                purse = await self._purses.open(deployment, call)
                 if client.is_gone:
                     outcome.ended = "client_gone"
                     return None, False
-        try:
             return await self._ask(call, group, deployment, prepare, client, outcome)
         finally:
             if held is not None:
                 usage = outcome.usage
                 self._door.leave(held, 0 if usage is None else usage.prompt_tokens + usage.completion_tokens)
+            if purse is not None:
+                self._purses.close(purse, deployment, outcome.cost_nusd)
 
     async def _ask(
         self,

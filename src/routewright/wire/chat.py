@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any
 from urllib.parse import unquote
 
+from routewright.account_names import files_in
 from routewright.errors import InvalidRequest, MissingField, RefusedField
 from routewright.types import CHARS_PER_TOKEN, Call, Caps, HttpRequest, Mock, Prompt
 from routewright.wire.chat_answers import CHAT
@@ -94,7 +95,7 @@ def parse_chat(request: HttpRequest) -> Call:
         if type(content) is str:
             chars += len(content) if content.isascii() else size_of(content)
         elif type(content) is list:
-            part_chars, part_images = _measure_parts(content, index)
+            part_chars, part_images = _measure_parts(content, index, call)
             chars += part_chars
             images += part_images
         elif content is None:
@@ -231,7 +232,7 @@ def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None,
     call.fallbacks = call.context_window_fallbacks = call.content_policy_fallbacks = None
     call.allowed_region = call.session_id = call.mock = None
     call.user = None
-    call.metadata_tags = ()
+    call.metadata_tags = call.files = ()
     call.wishes = None
     if not _READ_FIRST.isdisjoint(body):
         refused = REFUSED_FIELDS.intersection(body)
@@ -392,7 +393,7 @@ def _take_metadata(call: Call, metadata: Any) -> None:
             del call.body["metadata"]
 
 
-def _measure_parts(parts: list[Any], index: int) -> tuple[int, int]:
+def _measure_parts(parts: list[Any], index: int, call: Call) -> tuple[int, int]:
     chars, images = 0, 0
     if not parts:
         raise InvalidRequest("content must not be an empty list", param=f"messages[{index}].content")
@@ -404,10 +405,13 @@ def _measure_parts(parts: list[Any], index: int) -> tuple[int, int]:
             if type(text) is not str:
                 raise InvalidRequest("text must be a string", param=f"messages[{index}].content")
             chars += size_of(text)
-        if part["type"] == "image_url":
+        kind = part["type"]
+        if kind == "image_url":
             images += 1
-        elif part["type"] in _FILES:
+        elif kind in _FILES:
             chars += TOKENS_PER_FILE * CHARS_PER_TOKEN
+        if kind != "text":
+            call.files += files_in(part, f"messages[{index}].content")
     return chars, images
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from routewright.account_names import files_in
 from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, MissingField, ThreadsUnserved, anthropic_error_object
 from routewright.types import Call, HttpRequest, Usage
@@ -19,6 +20,7 @@ from routewright.wire.prompts import last_question, text_of
 FORWARDED = ("anthropic-beta",)
 """The client's headers that Anthropic itself may read; `providers/` has the list of values."""
 TOKENS_PER_DOCUMENT = 1500
+_FILES = frozenset({"document", "container_upload"})
 
 
 class MessagesDialect:
@@ -89,14 +91,14 @@ def _parse(endpoint: str, request: HttpRequest) -> Call:
             raise InvalidRequest("each message must be an object", param=where)
         if message.get("role") not in ("user", "assistant", "system"):
             raise InvalidRequest("role must be user or assistant", param=f"{where}.role")
-        message_chars, message_images = _measure(message.get("content"), f"{where}.content")
+        message_chars, message_images = _measure(message.get("content"), f"{where}.content", call)
         chars += message_chars
         images += message_images
         if message["role"] == "assistant":
             _drop_unsigned(message)
     system = body.get("system")
     if system is not None:
-        chars += _measure(system, "system")[0]
+        chars += _measure(system, "system", call)[0]
     tools = body.get("tools")
     if tools is not None:
         if type(tools) is not list or any(type(tool) is not dict for tool in tools):
@@ -114,7 +116,7 @@ def _parse(endpoint: str, request: HttpRequest) -> Call:
     return call
 
 
-def _measure(content: Any, where: str, *, is_inner: bool = False) -> tuple[int, int]:
+def _measure(content: Any, where: str, call: Call, *, is_inner: bool = False) -> tuple[int, int]:
     """(characters, images) of a content. Raises InvalidRequest where it is none."""
     if type(content) is str:
         return size_of(content), 0
@@ -132,12 +134,14 @@ def _measure(content: Any, where: str, *, is_inner: bool = False) -> tuple[int, 
             chars += size_of(text)
         if kind == "image":
             images += 1
-        elif kind == "document":
+            call.files += files_in(block, f"{where}.{index}")
+        elif kind in _FILES:
             chars += TOKENS_PER_DOCUMENT * 4
+            call.files += files_in(block, f"{where}.{index}")
         elif kind == "tool_result" and not is_inner:
             inner = block.get("content")
             if inner is not None:
-                inner_chars, inner_images = _measure(inner, f"{where}.{index}.content", is_inner=True)
+                inner_chars, inner_images = _measure(inner, f"{where}.{index}.content", call, is_inner=True)
                 chars += inner_chars
                 images += inner_images
         elif kind == "tool_use":

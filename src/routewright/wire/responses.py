@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from routewright.account_names import files_in
 from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, MissingField, error_object
 from routewright.types import Call, HttpRequest, Usage
@@ -44,7 +45,7 @@ def parse_responses(request: HttpRequest) -> Call:
                 "user", "assistant", "system", "developer",
             ):  # fmt: skip
                 raise InvalidRequest("a message needs a role", param=f"input[{index}].role")
-            item_chars, item_images = _measure(item)
+            item_chars, item_images = _measure(item, call, f"input[{index}]")
             chars += item_chars
             images += item_images
     instructions = body.get("instructions")
@@ -55,6 +56,7 @@ def parse_responses(request: HttpRequest) -> Call:
     if body.get("tools"):
         call.has_tools = True
         chars += len(encode(body["tools"]))
+        call.files += files_in(body["tools"], "tools")
     text = body.get("text")
     asked = text.get("format") if type(text) is dict else None
     call.wants_json = type(asked) is dict and asked.get("type") in ("json_object", "json_schema")
@@ -64,7 +66,7 @@ def parse_responses(request: HttpRequest) -> Call:
     return call
 
 
-def _measure(item: dict[str, Any]) -> tuple[int, int]:
+def _measure(item: dict[str, Any], call: Call, where: str) -> tuple[int, int]:
     chars = images = 0
     for name in ("content", "output"):
         content = item.get(name)
@@ -76,8 +78,13 @@ def _measure(item: dict[str, Any]) -> tuple[int, int]:
                     continue
                 if type(part.get("text")) is str:
                     chars += size_of(part["text"])
-                elif part.get("type") == "input_image":
+                    continue
+                if part.get("type") == "input_image":
                     images += 1
+                if "file_id" in part:
+                    call.files += files_in(part, f"{where}.{name}")
+        elif type(content) is dict:  # a picture of a screen
+            call.files += files_in(content, f"{where}.{name}")
     if type(item.get("arguments")) is str:
         chars += size_of(item["arguments"])
     return chars, images

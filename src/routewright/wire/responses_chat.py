@@ -148,6 +148,8 @@ class _AsChat:
             name = part.get("filename")
             about = {"filename": name if type(name) is str else "document.pdf", "file_data": part["file_data"]}
             return {"type": "file", "file": about}
+        if kind == "input_file" and type(part.get("file_id")) is str:
+            return {"type": "file", "file": {"file_id": part["file_id"]}}
         self.lost(where)
         return None
 

@@ -178,6 +178,35 @@ def _spread_or_none(gateway: Gateway, victim: int) -> bool:
     return len(serving) == 2 and victim not in serving
 
 
+def test_workers_whose_supervisor_was_killed_end_after_what_runs(upstream: Upstream) -> None:
+    """F15, F30, R23: else they would serve on beside whoever is started in its place, each with limits of its own, and
+    no signal and no change of the configuration would reach them."""
+    go_on = threading.Event()
+    talker = upstream["one-000"]
+    talker.forget()
+    pieces = chunked_stream(chat_events(["Hel", "lo"]))
+    talker.plays(*map(Send, pieces[:3]), Until(go_on), *map(Send, pieces[3:]))
+    try:
+        with running(base_config(upstream, ones=1), workers=2) as gateway, gateway.connect() as client:
+            client.send(stream_request())
+            client.wait_for(b'"Hel"')
+            left = gateway.serving_processes()
+            gateway.process.kill()
+            gateway.process.wait(10)
+            eventually(lambda: takes_nothing_new(gateway), what="new requests to be refused")
+            gateway.start_again()
+            allowed = [gateway.chat(key=TIGHT_KEY).status for _ in range(20)].count(200)
+            assert 0 < allowed <= 3
+            go_on.set()
+            reply = client.reply()
+            assert (reply.text, reply.events[-1]) == ("Hello", "[DONE]")
+            assert not psutil.wait_procs(left, timeout=15)[1]
+            eventually(lambda: [each["ended"] for each in gateway.journal() if each["is_stream"]] == ["complete"])
+    finally:
+        go_on.set()
+        talker.forget()
+
+
 def test_records_of_all_workers_are_in_the_journal(two_workers: Gateway) -> None:
     ids = [f"spread-{number}" for number in range(40)]
     for request_id in ids:

@@ -1,10 +1,12 @@
-"""How a worker ends: after what runs on the first signal, at once on the second, and unnoticed behind a successor."""
+"""How a worker ends: after what runs on the first signal or without its supervisor, at once on the second signal, and
+unnoticed behind a successor."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -28,8 +30,11 @@ class Ending:
         end_all: Callable[[GatewayError], None],
         drain_s: float,
         start_successor: Callable[[], Successor] | None,
+        supervisor: int | None = None,
     ) -> None:
-        """`end_all` ends every request with an error. `start_successor`: where no supervisor does that."""
+        """`end_all` ends every request with an error. `start_successor`: where no supervisor does that. `supervisor`:
+        the process that has forked this one, where it is one of several."""
+        self._supervisor = supervisor
         self._front = front
         self._end_all = end_all
         self._drain_s = drain_s
@@ -53,6 +58,11 @@ class Ending:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     def on_tick(self, now: float) -> None:
+        if self._supervisor is not None and os.getppid() != self._supervisor and not self._is_told:
+            # Nobody would replace a worker that dies, or pass a signal on; and whoever is started in its place would
+            # take the port too, beside these workers, and count every limit anew.
+            log.error("the supervisor has died: this worker ends after what runs")
+            self._on_signal()
         if self._is_told or self._front.is_leaving:
             self._end_if_drained(now)
         if self._successor is not None and not self.has_successor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 
@@ -65,12 +66,15 @@ def serve(settings: Settings, load: Load | None = None) -> int:
             has_successor = only.ending.has_successor
             return status
 
+        own = os.getpid()
+
         def run_worker(worker: int, listener: socket.socket) -> int:
             current = settings
             if counters.config_loads and load is not None:  # this worker takes the place of one that died
                 with contextlib.suppress(ConfigError, ValueError):
                     current = in_force(settings, load({}))
-            return WorkerProcess(current, counters, worker, load, on_ready=on_ready).run(listener)
+            of_several = WorkerProcess(current, counters, worker, load, on_ready=on_ready, supervisor=own)
+            return of_several.run(listener)
 
         supervisor = Supervisor(run_worker, sockets, counters.forget_worker, start_successor)
         status = supervisor.run()

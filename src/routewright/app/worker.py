@@ -126,9 +126,11 @@ class WorkerProcess:
         *,
         on_ready: Callable[[], None] = lambda: None,
         start_successor: Callable[[], Successor] | None = None,
+        supervisor: int | None = None,
     ) -> None:
         """`load` reads the configuration again; None where there is no file behind it. `on_ready` is called when it
-        serves. `start_successor`: where this is the gateway's only process, and no supervisor does that."""
+        serves. `start_successor`: where this is the gateway's only process, and no supervisor does that.
+        `supervisor`: the process of the one that does, where it is one of several."""
         self._healths: dict[str, Health] = {}
         self._load = load
         self._counters = counters
@@ -294,7 +296,7 @@ class WorkerProcess:
         self._flushes_seen = counters.flushes
         self._polled_s = 0.0
         self._refreshed_s = 0.0
-        self.ending = Ending(self.front, self.upstream.end_all, server.drain_s, start_successor)
+        self.ending = Ending(self.front, self.upstream.end_all, server.drain_s, start_successor, supervisor)
         self.deadlines.every_tick(self._on_tick)
 
     def _make_leasing(self) -> Leasing | None:

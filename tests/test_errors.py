@@ -77,6 +77,7 @@ TABLE = {
     "UpstreamAuthError": (502, "api_error", "upstream_auth_error", None),
     "UpstreamBadResponse": (502, "api_error", "upstream_bad_response", None),
     "UpstreamError": (502, "api_error", "upstream_error", None),
+    "UpstreamFull": (503, "api_error", "overloaded", None),
     "UpstreamRateLimited": (429, "rate_limit_error", "upstream_rate_limited", None),
     "UpstreamRefusedRequest": (422, "invalid_request_error", "some_code", "some_param"),
     "UpstreamTimeout": (504, "api_error", "upstream_timeout", None),
@@ -134,7 +135,8 @@ def test_only_what_another_deployment_may_do_better_is_tried_elsewhere() -> None
     again = {kind.__name__ for kind in ALL if kind.try_again}
     assert elsewhere == {
         "ContentPolicyViolation", "ContextLengthExceeded", "DeploymentsBusy", "UnsupportedField", "UpstreamAuthError",
-        "UpstreamBadResponse", "UpstreamError", "UpstreamRateLimited", "UpstreamTimeout", "UpstreamUnavailable",
+        "UpstreamBadResponse", "UpstreamError", "UpstreamFull", "UpstreamRateLimited", "UpstreamTimeout",
+        "UpstreamUnavailable",
     }  # fmt: skip
     assert again == {"UpstreamError", "UpstreamRateLimited", "UpstreamUnavailable"}
 

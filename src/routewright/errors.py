@@ -26,7 +26,9 @@ GatewayError
 │   ├── UpstreamBadResponse, UpstreamAuthError
 │   └── UpstreamTimeout     504
 ├── Unavailable             503
-│   └── UpstreamUnavailable, Overloaded, ShuttingDown, StorageUnavailable, GuardrailUnavailable
+│   ├── UpstreamUnavailable, ShuttingDown, StorageUnavailable, GuardrailUnavailable
+│   └── Overloaded
+│       └── UpstreamFull         this worker's own connections to it are all in use
 └── InternalError           500
 """
 
@@ -307,6 +309,13 @@ class Overloaded(Unavailable):
     """More bytes in flight than this worker may hold."""
 
     code = "overloaded"
+
+
+class UpstreamFull(Overloaded):
+    """This worker may make no further connection to the upstream: all are in use. It says nothing of the upstream's
+    health, and the next candidate may be elsewhere."""
+
+    try_next = True
 
 
 class ShuttingDown(Unavailable):

@@ -108,7 +108,9 @@ class Gateway:
         workers: int = 1,
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
+        most_files: int | None = None,
     ) -> None:
+        """`most_files`: descriptors that each of its processes may have."""
         self.port = free_port()
         self.database_url: str | None = None
         self.successors: list[psutil.Process] = []
@@ -124,6 +126,8 @@ class Gateway:
         command = [sys.executable, "-m", "routewright", "serve", "--config", str(self.config_file)]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
         command += ["--data-dir", str(self.data_dir), *arguments]
+        if most_files is not None:
+            command = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(most_files), *command]
         self._command = command
         own = {"TEST_MASTER_KEY": MASTER_KEY, "TEST_TEAM_KEY": TEAM_KEY, "PYTHONUNBUFFERED": "1"}
         self.environment = {**os.environ, **own, **(environment or {})}
@@ -246,6 +250,15 @@ class Gateway:
             except psutil.NoSuchProcess:
                 continue
         return alive if len(alive) == 1 else [process for process in alive if process.pid != self.process.pid]
+
+    def store_processes(self) -> list[psutil.Process]:
+        """The one beside the workers; none where it has not started yet, or has just died."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if "routewright.keeper" in process.cmdline():
+                    found.append(process)
+        return found
 
     def open_files(self) -> int:
         """Of those who serve: the store's process is started when something is to be stored, and has its own."""

@@ -1,6 +1,7 @@
 """The ledger's truth: whatever is killed under load, it says what the upstream's own log says.
 
-A few seconds by default; ROUTEWRIGHT_LONG=1 makes it ten thousand requests, fifty killed workers and ten power cuts.
+A few seconds by default; ROUTEWRIGHT_LONG=1 makes it ten thousand requests, fifty killed workers, thirty times the
+store's process, and ten power cuts.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from money.answers import uses_all
 from money.conftest import priced_config
 
 IS_LONG = os.environ.get("ROUTEWRIGHT_LONG") == "1"
-REQUESTS, WORKER_KILLS, POWER_CUTS = (10_000, 50, 10) if IS_LONG else (400, 4, 2)
+REQUESTS, WORKER_KILLS, STORE_KILLS, POWER_CUTS = (10_000, 50, 30, 10) if IS_LONG else (400, 4, 3, 2)
 AT_ONCE = 32
 WORKERS = 4
 ID = re.compile(r"truth-[0-9]+")
@@ -108,7 +109,7 @@ class Load:
             self.whole.add(name)
 
     async def killer(self) -> None:
-        kills = ["worker"] * WORKER_KILLS + ["all"] * POWER_CUTS
+        kills = ["worker"] * WORKER_KILLS + ["store"] * STORE_KILLS + ["all"] * POWER_CUTS
         self.rng.shuffle(kills)
         for number, kill in enumerate(kills, 1):
             while self.sent < REQUESTS * number / (len(kills) + 1):  # noqa: ASYNC110 - so many requests later
@@ -117,6 +118,10 @@ class Load:
                 workers = self.gateway.serving_processes()
                 if workers:
                     self.rng.choice(workers).send_signal(signal.SIGKILL)
+                continue
+            if kill == "store":
+                for process in self.gateway.store_processes():
+                    process.kill()
                 continue
             self.is_up.clear()
             self.gateway.kill_everything()
@@ -151,7 +156,7 @@ def asked_of(*deployments: Deployment) -> Counter[str]:
 
 def test_ledger_says_what_the_upstream_says(gateway: Gateway, upstream: Upstream) -> None:
     """F15, L: nothing that was answered is missing, nothing is counted twice, and nothing stays reserved: after
-    workers were killed and after power cuts the budget can be spent to its last token."""
+    workers and the store's process were killed and after power cuts the budget can be spent to its last token."""
     load = Load(gateway)
     asyncio.run(load.run())
     with asyncio.Runner() as runner:  # after the last power cut somebody has to wake the ledger
@@ -178,6 +183,8 @@ def test_ledger_says_what_the_upstream_says(gateway: Gateway, upstream: Upstream
         assert (row["status"], row["ended"], row["completion_tokens"]) == (200, "complete", ANSWER_TOKENS), row
         assert not row["is_estimated"]
     assert len(load.whole) > REQUESTS * 0.3
+    print(f"\n{REQUESTS} requests, {WORKER_KILLS} workers, {STORE_KILLS} stores and {POWER_CUTS} times all killed: "
+          f"{len(load.whole)} whole answers, {len(rows)} rows, {sum(asked.values())} asked of upstreams")  # fmt: skip
     hours = sum_of_hours(gateway)
     assert hours == (len(rows), sum(row["cost_nusd"] for row in rows))
 

@@ -523,7 +523,7 @@ class WorkerProcess:
             loop.close()
 
     async def _serve(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> int:
-        self.front.max_connections = max(16, raise_file_limit() - RESERVED_FDS)
+        self._share_descriptors(raise_file_limit())
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self.ending.obey(loop)
         self.deadlines.sweep()
@@ -569,6 +569,12 @@ class WorkerProcess:
             self.sdk.close()
         self.snapshots.write()
         return 0
+
+    def _share_descriptors(self, limit: int) -> None:
+        """Clients and upstreams together never have all of them: the journal and the store get theirs."""
+        front = self.front
+        front.max_connections = max(16, limit - RESERVED_FDS)
+        self.upstream.pools.most_open = lambda: limit - RESERVED_FDS // 2 - len(front.connections)
 
     def _on_hangup(self) -> None:
         """SIGHUP: read everything again that a file says."""

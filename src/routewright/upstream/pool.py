@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from routewright.deadlines import Deadlines
-from routewright.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from routewright.errors import UpstreamError, UpstreamFull, UpstreamTimeout, UpstreamUnavailable
 from routewright.providers.head import SDK_ORIGIN
 from routewright.settings import ProxySettings, UpstreamSettings
 from routewright.tunnel import connect_request, goes_directly
@@ -24,6 +25,7 @@ Made = TypeVar("Made", bound=asyncio.BaseProtocol)
 LOCAL_START_S = 60.0
 """The LiteLLM SDK takes seconds to be loaded, on a busy machine many."""
 LOCAL_AGAIN_S = 0.1
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 def tls_context(ssl_verify: bool | str) -> ssl.SSLContext:
@@ -47,8 +49,11 @@ class Pool:
         tls: Callable[[], ssl.SSLContext],
         addresses: Addresses,
         local_path: Path | None = None,
+        has_descriptor: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`has_descriptor`: whether the process has one left for another connection."""
         self._local_path = local_path
+        self._has_descriptor = has_descriptor
         self.origin = origin
         self._settings = settings
         self._deadlines = deadlines
@@ -56,7 +61,7 @@ class Pool:
         self._tls = tls
         self._addresses = addresses
         self._idle: list[UpstreamConnection] = []
-        self._open = 0
+        self.open = 0
 
     def take(self) -> UpstreamConnection | None:
         """The connection used last, if one is idle and young enough."""
@@ -72,18 +77,24 @@ class Pool:
         return None
 
     async def connect(self) -> UpstreamConnection:
-        """A new connection. Raises UpstreamUnavailable, UpstreamTimeout, or UpstreamError where TLS fails.
+        """A new connection. Raises UpstreamFull, UpstreamUnavailable, UpstreamTimeout, UpstreamError where TLS fails.
 
         Needs a task of its own, which `wait_for` asks for and the straight line runs without.
         """
-        if self._open >= self._settings.max_connections_per_origin:
-            raise UpstreamUnavailable("all connections to this upstream are in use")
-        self._open += 1
+        self.check_room()
+        self.open += 1
         try:
             return await self._connect()
         except BaseException:
-            self._open -= 1
+            self.open -= 1
             raise
+
+    def check_room(self) -> None:
+        """Raises UpstreamFull where no further connection may be made now."""
+        if self.open >= self._settings.max_connections_per_origin:
+            raise UpstreamFull("all connections to this upstream are in use")
+        if not self._has_descriptor():
+            raise UpstreamFull("this server has no room for another connection to an upstream")
 
     async def _connect(self) -> UpstreamConnection:
         scheme, host, port = self.origin
@@ -105,6 +116,8 @@ class Pool:
         except ssl.SSLError as error:
             raise UpstreamError("the upstream's TLS certificate or handshake was refused") from error
         except OSError as error:
+            if error.errno in _NO_DESCRIPTOR:
+                raise UpstreamFull("this server has no room for another connection to an upstream") from error
             self._addresses.failed(name)
             raise UpstreamUnavailable("the upstream takes no connections") from error
 
@@ -179,12 +192,21 @@ class Pool:
         self._idle.append(connection)
 
     def _forget(self, connection: UpstreamConnection) -> None:
-        self._open -= 1
+        self.open -= 1
 
     def keep_for_others(self, made: asyncio.Task[UpstreamConnection]) -> None:
         """A connection that nobody waits for any more; why there is none interests nobody either."""
         if not made.cancelled() and made.exception() is None and not made.result().is_closed:
             self._put_back(made.result())
+
+    def close_one(self) -> bool:
+        """Close the connection that was idle for the longest; False: none is."""
+        while self._idle:
+            connection = self._idle.pop(0)
+            if not connection.is_closed:
+                connection.close()
+                return True
+        return False
 
     def close_old(self, now: float) -> None:
         """Close idle connections past their time; called now and then."""
@@ -219,6 +241,8 @@ class Pools:
         self._addresses = Addresses(settings.name_fresh_s)
         self.local_path: Path | None = None
         """Socket of the process that holds the LiteLLM SDK."""
+        self.most_open: Callable[[], int] = lambda: 1 << 30
+        """How many connections there may be to all of them together."""
         self._tls_context: ssl.SSLContext | None = None
         self._swept_s = 0.0
         deadlines.every_tick(self._sweep)
@@ -227,9 +251,16 @@ class Pools:
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = Pool(
-                origin, self._settings, self._deadlines, self._writes, self.tls, self._addresses, self.local_path
-            )
+                origin, self._settings, self._deadlines, self._writes, self.tls, self._addresses, self.local_path,
+                self._has_descriptor,
+            )  # fmt: skip
         return pool
+
+    def _has_descriptor(self) -> bool:
+        """Where there is none, a connection that is idle gives its own up."""
+        if sum(pool.open for pool in self._pools.values()) < self.most_open():
+            return True
+        return any(pool.close_one() for pool in self._pools.values())
 
     def tls(self) -> ssl.SSLContext:
         if self._tls_context is None:

@@ -18,6 +18,7 @@ from routewright.errors import (
     ShuttingDown,
     UpstreamAuthError,
     UpstreamError,
+    UpstreamFull,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
@@ -239,6 +240,7 @@ class Upstream:
                             outcome.ended = "client_gone"
                             return None
                 tried.append(deployment)
+                before = error
                 if self._hedging is None or len(tried) > 1:
                     error = await self._try_deployment(call, group, deployment, client, outcome)
                 else:
@@ -251,6 +253,10 @@ class Upstream:
                 if purse is not None and self._purses is not None:
                     self._purses.close(purse, deployment, paid.cost_nusd)
                     purse = None
+            if isinstance(error, UpstreamFull):  # nobody was asked, and another deployment may be elsewhere
+                full.append(deployment)
+                busy, error = busy or error, before
+                continue
             if error is None or outcome.ended == "upstream_failed":
                 if key is not None and affinity is not None and outcome.ended == "complete":
                     affinity.note(group, deployment, key, self._deadlines.now)
@@ -306,6 +312,10 @@ class Upstream:
                     self._deadlines.discard(attempt)
                 if error is None or not attempt.is_stale or attempt.has_begun:
                     break
+        except UpstreamFull as full:
+            outcome.attempts -= 1
+            health.is_probed = False
+            return full
         except GatewayError as failure:
             error = failure
         except BaseException:
@@ -330,6 +340,7 @@ class Upstream:
 
     async def connect(self, pool: Pool, client: Responder) -> UpstreamConnection | None:
         """A new connection, or None where the client has left meanwhile; then the connection waits in the pool."""
+        pool.check_room()  # what is too much costs no task
         task = asyncio.get_running_loop().create_task(pool.connect())
         is_over = self._interruptible(client)
         task.add_done_callback(is_over.set)

@@ -86,9 +86,11 @@ class MeteredUsage(Usage):
 
     def charge(self, outcome: Outcome) -> None:
         """Set what it cost: by tokens where there are some and they have a price, else by the other units."""
-        deployment = outcome.deployment
-        if deployment is None:
-            return
+        if outcome.deployment is not None:
+            self.charge_at(outcome, outcome.deployment)
+
+    def charge_at(self, outcome: Outcome, deployment: Deployment) -> None:
+        """The same by the prices of a deployment."""
         prices = deployment.units
         has_tokens = bool(self.prompt_tokens or self.completion_tokens)
         cost = prices.cost_nusd(self.units) if prices is not None else None
@@ -131,9 +133,10 @@ class MeteredCall(Call):
 
     def worst_nusd(self, group: Group) -> int:
         """What it may cost at the dearest deployment of a group."""
-        return max([self._worst_at(deployment) for deployment in group.deployments], default=0)
+        return max([self.worst_at(deployment) for deployment in group.deployments], default=0)
 
-    def _worst_at(self, deployment: Deployment) -> int:
+    def worst_at(self, deployment: Deployment) -> int:
+        """What it may cost at one of them."""
         prices = deployment.units
         cost = prices.cost_nusd(self.units) if prices is not None else None
         if cost is not None:

@@ -59,6 +59,8 @@ def media(upstream: Upstream, taker: Taker) -> Iterator[Gateway]:
     )
     config["keys"] += [
         {"key": "sk-poor-1", "alias": "poor", "max_budget": 0.05},
+        {"key": "sk-one-picture", "alias": "one-picture", "max_budget": 0.05},
+        {"key": "sk-five-seconds", "alias": "five-seconds", "max_budget": 0.0005},
         {"key": "sk-voice-only", "alias": "voice-only", "models": ["voice"]},
     ]
     with running(config) as started:

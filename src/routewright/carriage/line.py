@@ -13,8 +13,17 @@ from routewright.admission.meters import Reservation
 from routewright.carriage.form import Form
 from routewright.carriage.guarded import HeldAnswer, HeldBody, checked_body, form_slots, kind_of, whole
 from routewright.carriage.headers import forwarded_lines, passed_query
-from routewright.carriage.peek import Asked, PassedCall, Peek, asked_of
-from routewright.carriage.readings import FormReading, PassReading
+from routewright.carriage.passed_media import (
+    FORMS,
+    KINDS,
+    UNKNOWN,
+    asked_media,
+    endpoint_of,
+    makes_batch,
+    measure_form,
+)
+from routewright.carriage.peek import Asked, PassedCall, Peek, asked_of, asks_model
+from routewright.carriage.readings import PICTURES, FormReading, PassReading
 from routewright.carriage.targets import Target, Targets
 from routewright.catalog import may_use
 from routewright.errors import (
@@ -24,6 +33,7 @@ from routewright.errors import (
     InvalidRequest,
     MissingField,
     ModelAccessDenied,
+    PermissionDenied,
     StorageUnavailable,
     UnsupportedField,
 )
@@ -35,18 +45,11 @@ from routewright.types import Call, Candidates, Deployment, Endpoint, HttpReques
 from routewright.upstream.carrier import Carrier
 from routewright.upstream.carry import Sending
 from routewright.wire.chat import read_headers
-from routewright.wire.media import IMAGE_TOKENS, MOST_IMAGE_TOKENS, filled, image_units, metered
+from routewright.wire.media import filled, metered
 from routewright.wire.multipart import boundary_of
 from routewright.wire.texts import Slots
 
 log = logging.getLogger("routewright")
-
-PICTURES = frozenset({"image_edits", "image_variations"})
-FORMS = PICTURES | {"transcriptions", "translations"}
-"""Endpoints whose body is a form with a file."""
-SECONDS_PER_BYTE = 1 / 4_000
-"""Of sound of 32 kbit/s: what a file is taken to be at most before its length is known."""
-
 
 NOT_SERVED = FrontError(404, "not_found", "nothing is served at this path", close=False)
 
@@ -162,10 +165,18 @@ class Carriage:
         upload: Upload | None = request.upload
         body: Peek | Upload | HeldBody | None = upload
         asked: Asked | None = None
-        if target.right and upload is not None and request.method == "POST" and _is_json(request):
+        media: MeteredCall | None = None
+        endpoint = endpoint_of(path) if request.method == "POST" else ""
+        is_looked_at = request.method == "POST" and (endpoint or asks_model(path) or _is_json(request))
+        if target.right and upload is not None and is_looked_at:
             peek = body = Peek(upload, self._folder)
-            asked = await self._looked_at(path, peek, client, upload.length)
-        call = outcome.call = passed_call(target, targets, asked)
+            data = await self._beginning(peek, client)
+            if endpoint:
+                kind = request.headers.get(b"content-type", b"")
+                media = asked_media(endpoint, path, data, kind, is_whole=peek.is_whole, length=upload.length)
+            else:
+                asked = asked_of(path, data, is_whole=peek.is_whole, length=upload.length)
+        call = outcome.call = passed_call(target, targets, asked, media)
         read_headers(call, request.headers)
         candidates = Candidates((target.group,))
         visit = self._gateway.around.guards(
@@ -173,6 +184,12 @@ class Carriage:
             with_defaults=bool(target.right or target.request_texts),
         )  # fmt: skip
         await self.admit(call, candidates, client, outcome, reservations)
+        is_capped = bool(target.deployment.budgets) or any(each.budgets for each in reservations)
+        if is_capped and target.right and request.method == "POST" and makes_batch(path):
+            raise PermissionDenied(
+                "what is made here is paid for later, by answers that nobody counts: who has a budget makes batches at "
+                "/v1/batches"
+            )
         framing = b""
         if visit is not None:
             held = await whole(body, client) if isinstance(body, Peek | Upload) else b""
@@ -207,7 +224,10 @@ class Carriage:
         provider, price_of = target.deployment.provider, targets.price_of
 
         def prepare(deployment: Deployment) -> Sending:
-            reading = PassReading(deployment, lambda model: price_of(provider, model), call.priced_by, asked)
+            used = None
+            if media is not None and upload is not None:
+                used = FormReading(media, deployment, outcome, lambda: upload.received, KINDS[endpoint])
+            reading = PassReading(deployment, lambda model: price_of(provider, model), call.priced_by, asked, used)
             reading.tells_usage = request.method == "POST"
             is_chunked = upload is not None and upload.length is None and not isinstance(body, HeldBody)
             return Sending(head, body, is_chunked, reading)
@@ -219,8 +239,8 @@ class Carriage:
         await self._carrier.carry(call, [target.group], prepare, answer, outcome)
         await answer.finish(visit, kind_of(path), target.answer_texts)
 
-    async def _looked_at(self, path: str, peek: Peek, client: Responder, length: int | None) -> Asked | None:
-        """What a request asks for at most, before anybody sees it. Raises Gone, GatewayError."""
+    async def _beginning(self, peek: Peek, client: Responder) -> bytes:
+        """Of a body, before anybody sees it. Raises Gone, GatewayError."""
         client.on_gone = lambda: peek.ready.set(None)
         peek.start()
         await peek.ready
@@ -229,7 +249,7 @@ class Carriage:
         client.on_gone = None
         if peek.error is not None:
             raise peek.error
-        return asked_of(path, peek.take(), is_whole=peek.is_whole, length=length)
+        return peek.take()
 
     # --- forms ----------------------------------------------------------------------------------------------------
 
@@ -265,15 +285,14 @@ class Carriage:
                 if head is None:
                     raise UnsupportedField(f"the provider of this model serves no {endpoint}", param="model")
                 form.is_for(deployment.upstream_model, deployment.default_params)
-                kind = "pictures" if endpoint in PICTURES else "transcript"
-                reading = FormReading(call, deployment, outcome, lambda: form.file_bytes, kind)
+                reading = FormReading(call, deployment, outcome, lambda: form.file_bytes, KINDS[endpoint])
                 head += bearer_line(deployment)
                 return Sending(
                     b"%b%btransfer-encoding: chunked\r\n\r\n" % (head, form.content_type), form, True, reading
                 )
 
             groups = [*candidates.groups, *candidates.fallbacks]
-            if visit is None or not visit.looks_at_answers or endpoint in PICTURES:
+            if visit is None or not visit.looks_at_answers or KINDS[endpoint] == PICTURES:
                 await self._carrier.carry(call, groups, prepare, client, outcome)
                 return
             answer = HeldAnswer(client, outcome)
@@ -288,17 +307,23 @@ def _is_json(request: HttpRequest) -> bool:
     return kind == b"application/json"
 
 
-def passed_call(target: Target, targets: Targets, asked: Asked | None) -> PassedCall:
+def passed_call(target: Target, targets: Targets, asked: Asked | None, media: MeteredCall | None) -> PassedCall:
     """What is reserved for a request that passes through: its own price, or that of the model that it names."""
     call = filled(PassedCall(), "pass_through", {"model": target.deployment.model_name}, None)
     call.units = Units(requests=1)
     call.prompt_tokens_estimate = call.max_tokens = 0
     call.priced_by = None
+    call.is_media = media is not None
+    provider = target.deployment.provider
+    if media is not None:
+        call.units, call.n_choices = media.units, media.n_choices
+        call.prompt_tokens_estimate, call.max_tokens = media.prompt_tokens_estimate, media.max_tokens
+        known = media.model != UNKNOWN
+        call.priced_by = targets.price_of(provider, media.model) if known else targets.dearest_for(provider, media)
     if asked is not None:
         call.prompt_tokens_estimate, call.max_tokens, call.n_choices = (
             asked.prompt_tokens, asked.output_tokens, asked.n_choices,
         )  # fmt: skip
-        provider = target.deployment.provider
         known = asked.model is not None
         call.priced_by = targets.price_of(provider, asked.model or "") if known else targets.dearest_of(provider)
     return call
@@ -320,18 +345,9 @@ def form_call(endpoint: str, form: Form, request: HttpRequest) -> MeteredCall:
     if form.model is None:
         raise MissingField("model is required", param="model")
     if not form.files:
-        raise MissingField("a file is required", param="image" if endpoint in PICTURES else "file")
+        raise MissingField("a file is required", param="image" if KINDS[endpoint] == PICTURES else "file")
     call = metered(endpoint, body, request.model_in_path)
-    length = request.upload.length
-    if endpoint in PICTURES:
-        size, quality = (form.fields.get(name, [None])[0] for name in ("size", "quality"))
-        call.units = image_units(size, quality, call.n_choices)
-        call.max_tokens = IMAGE_TOKENS.get(str(quality), MOST_IMAGE_TOKENS)
-        call.prompt_tokens_estimate = 1000
-    else:
-        call.units = Units(seconds=(length or 0) * SECONDS_PER_BYTE)
-        call.max_tokens = 0
-        call.prompt_tokens_estimate = int((length or 0) * SECONDS_PER_BYTE * 10)
+    measure_form(call, endpoint, form.field("size"), form.field("quality"), request.upload.length)
     return call
 
 

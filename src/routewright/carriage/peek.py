@@ -32,13 +32,13 @@ USUAL_OUTPUT_TOKENS, SPARE = 256, 2.0
 _BOUNDS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "max_tokens_to_sample", "maxOutputTokens",
            "maxTokens", "max_gen_len")  # fmt: skip
 _PICTURES = frozenset({"data", "url", "bytes", "file_data", "image_url"})
-_PROMPTS = frozenset({"messages", "input", "prompt", "contents", "inputText", "texts"})
+_PROMPTS = frozenset({"messages", "message", "input", "inputs", "prompt", "contents", "inputText", "texts"})
 _IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]{1,256})")
 _TALKS = re.compile(
-    r"/(?:chat/completions|completions|responses|messages|converse(?:-stream)?|invoke(?:-with-response-stream)?)/?\Z"
+    r"/(?:chat/completions|completions|responses|messages|chat|generate|converse(?:-stream)?|invoke(?:-with-response-stream)?)/?\Z"
     r"|:(?:stream)?generateContent\Z", re.IGNORECASE,
 )  # fmt: skip
-_EMBEDS = re.compile(r"/embeddings/?\Z|:(?:batchEmbedContents|embedContent)\Z")
+_EMBEDS = re.compile(r"/(?:embeddings|embed)/?\Z|:(?:batchEmbedContents|embedContent)\Z")
 _decode = msgspec.json.Decoder().decode
 
 
@@ -75,15 +75,27 @@ class Asked:
     output_tokens: int | None
     """Of one answer; None: nobody bounds it."""
     n_choices: int = 1
+    is_background: bool = False
+    """Its answer is fetched later, by another request."""
+
+
+def asks_model(path: str) -> bool:
+    """Whether a path is one for text or vectors."""
+    return _EMBEDS.search(path) is not None or _TALKS.search(path) is not None
+
+
+def model_in(path: str) -> str | None:
+    """The model that a path names."""
+    named = _IN_PATH.search(path)
+    return unquote(named[1]) if named is not None else None
 
 
 def asked_of(path: str, body: bytes, *, is_whole: bool, length: int | None) -> Asked | None:
     """None for what is no request for text or vectors. `length`: of the whole body, as far as it was told."""
-    embeds = _EMBEDS.search(path) is not None
-    if not embeds and _TALKS.search(path) is None:
+    if not asks_model(path):
         return None
-    named = _IN_PATH.search(path)
-    model = unquote(named[1]) if named is not None else None
+    embeds = _EMBEDS.search(path) is not None
+    model = model_in(path)
     if not is_whole:
         chars = length if length is not None else MOST_CONTEXT_TOKENS * CHARS_PER_TOKEN
         return Asked(model, min(chars // CHARS_PER_TOKEN, MOST_CONTEXT_TOKENS), 0 if embeds else None)
@@ -99,7 +111,7 @@ def asked_of(path: str, body: bytes, *, is_whole: bool, length: int | None) -> A
     bound = 0 if embeds else _bound(found)
     choices = [found.get("n"), found.get("best_of"), _inner(found, "generationConfig").get("candidateCount")]
     most = max([each for each in choices if type(each) is int and 0 < each <= 128], default=1)
-    return Asked(model, _tokens_in(found), bound, most)
+    return Asked(model, _tokens_in(found), bound, most, found.get("background") is True)
 
 
 def _bound(found: Mapping[str, Any]) -> int | None:
@@ -139,10 +151,12 @@ def _tokens_in(value: Any) -> int:
 class PassedCall(MeteredCall):
     """Reserves what a request to a model may cost, by the price of the deployment that its model belongs to."""
 
-    __slots__ = ("priced_by",)
+    __slots__ = ("is_media", "priced_by")
 
     priced_by: Deployment | None
     """None: what passes is paid by the request, or has no price."""
+    is_media: bool
+    """What is asked for is no text, and paid by `units`, or by tokens of its own."""
 
     def worst_nusd(self, group: Group) -> int:
         """What it may cost at most."""
@@ -150,6 +164,8 @@ class PassedCall(MeteredCall):
         if priced_by is None:
             prices = [each.units.cost_nusd(self.units) for each in group.deployments if each.units is not None]
             return max([price for price in prices if price is not None], default=0)
+        if self.is_media:
+            return self.worst_at(priced_by)
         output = float(self.max_tokens) if self.max_tokens is not None else usual_output(priced_by)
         return ceil(
             self.prompt_tokens_estimate * max(priced_by.input_nusd, priced_by.cache_creation_nusd)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import msgspec
 
 from routewright.carriage.headers import answer_lines
-from routewright.carriage.peek import Asked
+from routewright.carriage.peek import USUAL_OUTPUT_TOKENS, Asked
 from routewright.errors import GatewayError, UpstreamBadResponse
 from routewright.metered import MeteredCall, MeteredUsage, Units
 from routewright.providers import openai
 from routewright.providers.head import provider_fields
-from routewright.providers.media import Figures, figures_of, picture_usage
+from routewright.providers.media import Figures, estimated, figures_of, picture_usage
+from routewright.providers.rerank import usage_of
 from routewright.types import CHARS_PER_TOKEN, Deployment, Outcome, Usage
 
 MAX_LOOKED_AT_BYTES = 1024 * 1024
@@ -29,6 +30,9 @@ _KINDS = re.compile(
     rb"(?:application/json|text/plain|text/event-stream|text/vtt|text/srt|application/x-subrip)(?:\s*;[ -~]{0,128})?"
 )
 _LAST_TIME = re.compile(rb"-->\s*(?:(\d{1,4}):)?(\d{2}):(\d{2})[.,](\d{1,3})")
+_IN_ANSWER = b'"b64_json"'
+_MODEL = re.compile(rb'"model(?:Version)?"\s*:\s*"([^"\\]{1,256})"')
+_USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _decode = msgspec.json.Decoder().decode
 
 
@@ -66,8 +70,12 @@ class Looked:
         return found if type(found) is dict else {}
 
 
+PICTURES, TRANSCRIPT, SPEECH, RANKING, VERDICTS = "pictures", "transcript", "speech", "ranking", "verdicts"
+"""What is asked for beside text and vectors."""
+
+
 class FormReading:
-    """The answer to a form with a file: a transcript, or pictures."""
+    """The answer to a form with a file, a transcript or pictures; or, where all of it passes, of another of these."""
 
     def __init__(
         self, call: MeteredCall, deployment: Deployment, outcome: Outcome, file_bytes: Callable[[], int], kind: str
@@ -78,6 +86,7 @@ class FormReading:
         self._file_bytes = file_bytes
         self._kind = kind
         self._looked = Looked()
+        self._pictures = 0
 
     def begin(self, status: int, headers: Mapping[bytes, bytes]) -> bytes | None:
         if status != 200:
@@ -90,18 +99,28 @@ class FormReading:
         )  # fmt: skip
 
     def feed(self, data: bytes) -> None:
+        if self._kind == PICTURES:  # each of several megabytes, of which none is held
+            before = self._looked.tail[-len(_IN_ANSWER) + 1 :]
+            self._pictures += (before + data).count(_IN_ANSWER)
         self._looked.feed(data)
 
     def error_of(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> GatewayError:
         return openai.error_of(status, headers, body, self._deployment, time.time())
 
-    def usage(self, *, is_whole: bool) -> Usage | None:
+    def usage(self, *, is_whole: bool) -> MeteredUsage:
         answer = self._looked.object() if is_whole else {}
-        figures = figures_of(answer.get("usage"))
-        if self._kind == "pictures":
+        figures = figures_of(answer.get("usage") or self._told_last())
+        if self._kind == PICTURES:
             data = answer.get("data")
-            count = len(data) if type(data) is list else self._call.units.images
+            count = len(data) if type(data) is list else self._pictures or self._call.units.images
             return picture_usage(figures, self._call, count)
+        if self._kind == RANKING:
+            return usage_of(answer, self._call)[0]
+        if self._kind == VERDICTS:
+            return estimated(self._call)
+        if self._kind == SPEECH:
+            told = figures.usage(self._call.units) if figures is not None else None
+            return told if told is not None else estimated(self._call, self._call.max_tokens or 0)
         seconds = self._seconds(answer, figures) if is_whole else None
         is_told = seconds is not None
         if seconds is None:
@@ -111,6 +130,14 @@ class FormReading:
         if told is not None:
             return told
         return MeteredUsage(units=units, is_estimated=not is_told)
+
+    def _told_last(self) -> Any:
+        """What the end of a long answer, or of a stream, says was used."""
+        told = _USAGE.findall(self._looked.tail)
+        try:
+            return _decode(told[-1]) if told else None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
 
     def _seconds(self, answer: dict[str, Any], figures: Figures | None) -> float | None:
         """How long the sound was, by the provider's word or by the last subtitle's end."""
@@ -125,10 +152,6 @@ class FormReading:
         return _believed(int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(part) / 10 ** len(part))
 
 
-_MODEL = re.compile(rb'"model(?:Version)?"\s*:\s*"([^"\\]{1,256})"')
-_USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
-
-
 @dataclass(slots=True)
 class PassedUsage(MeteredUsage):
     """Priced by whichever deployment has a price for the model that answered."""
@@ -137,9 +160,13 @@ class PassedUsage(MeteredUsage):
 
     def charge(self, outcome: Outcome) -> None:
         MeteredUsage.charge(self, outcome)
-        priced_by = self.priced_by
-        if priced_by is not None and priced_by.is_priced and not outcome.is_priced:
-            outcome.cost_nusd, outcome.is_priced = priced_by.cost_nusd(self), True
+        if self.priced_by is not None and not outcome.is_priced:
+            self.charge_at(outcome, self.priced_by)
+
+    @classmethod
+    def of(cls, usage: MeteredUsage, priced_by: Deployment | None) -> PassedUsage:
+        """What was used, at another deployment's price than that of where it went."""
+        return cls(**{each.name: getattr(usage, each.name) for each in fields(usage)}, priced_by=priced_by)
 
 
 class PassReading:
@@ -152,12 +179,14 @@ class PassReading:
         price_of: Callable[[str], Deployment | None],
         priced_by: Deployment | None = None,
         asked: Asked | None = None,
+        media: FormReading | None = None,
     ) -> None:
-        """`priced_by`: whose price the model has that `asked` names."""
+        """`priced_by`: whose price the model has that `asked` names. `media`: what was asked for is none of text."""
         self._deployment = deployment
         self._price_of = price_of
         self._priced_by = priced_by
         self._asked = asked
+        self._media = media
         self._start = b""
         self._tail = b""
         self._status = 0
@@ -173,6 +202,8 @@ class PassReading:
 
     def feed(self, data: bytes) -> None:
         self._size += len(data)
+        if self._media is not None:
+            self._media.feed(data)
         if self._is_stream:
             self._events += data.count(b"data:")
         if len(self._start) < TAIL_BYTES:
@@ -187,9 +218,12 @@ class PassReading:
         if self._status >= 400:
             usage.units = Units()
             return usage
+        if self._media is not None:
+            used = self._media.usage(is_whole=is_whole)
+            return PassedUsage.of(used, self._priced_by)
         told = _USAGE.findall(self._tail) if self.tells_usage else []
         if told:
-            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens = _tokens(told[-1])
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens = tokens_told(told[-1])
             model = _MODEL.search(self._start)
             if model is not None and usage.prompt_tokens + usage.completion_tokens:
                 usage.priced_by = self._price_of(model[1].decode("utf-8", "replace"))
@@ -199,17 +233,20 @@ class PassReading:
         return usage
 
     def _count(self, usage: PassedUsage, asked: Asked) -> None:
-        """Our own count: the request's texts, and an event or four bytes of the answer for a token."""
+        """Our own count: the request's texts, and an event or four bytes of the answer for a token; where the answer
+        comes later, to who asks for it, as much as there may be of it."""
         usage.is_estimated = True
         usage.prompt_tokens = max(usage.prompt_tokens, asked.prompt_tokens)
         came = self._events if self._is_stream else self._size // CHARS_PER_TOKEN
-        if asked.output_tokens is not None:
+        if asked.is_background:
+            came = (USUAL_OUTPUT_TOKENS if asked.output_tokens is None else asked.output_tokens) * asked.n_choices
+        elif asked.output_tokens is not None:
             came = min(came, asked.output_tokens * asked.n_choices)
         usage.completion_tokens = max(usage.completion_tokens, came)
         usage.priced_by = usage.priced_by or self._priced_by
 
 
-def _tokens(text: bytes) -> tuple[int, int, int]:
+def tokens_told(text: bytes) -> tuple[int, int, int]:
     """(of the prompt, of the answer, read from a cache), in OpenAI's, Anthropic's or Google's words."""
     try:
         figures = _decode(text)
@@ -223,7 +260,12 @@ def _tokens(text: bytes) -> tuple[int, int, int]:
     cached = count("cache_read_input_tokens")
     beside = cached + count("cache_creation_input_tokens")  # which Anthropic does not count with the others
     prompt = count("prompt_tokens", "input_tokens", "promptTokenCount") + beside
-    return prompt, count("completion_tokens", "output_tokens", "candidatesTokenCount"), cached
+    answer = count("completion_tokens", "output_tokens", "candidatesTokenCount")
+    inner = figures.get("tokens")
+    if type(inner) is dict and not prompt + answer:  # Cohere's own
+        figures = inner
+        prompt, answer = count("input_tokens"), count("output_tokens")
+    return prompt, answer, cached
 
 
 def _believed(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from routewright import __version__, endpoints
 from routewright.catalog import make_deployment
 from routewright.errors import FrontError
-from routewright.metered import UnitPrices
+from routewright.metered import MeteredCall, UnitPrices
 from routewright.providers.names import PROVIDERS
 from routewright.settings import DeploymentSettings, PassThroughSettings, Settings
 from routewright.types import Access, Deployment, Endpoint, Group, Health, Price, Secret
@@ -94,7 +94,9 @@ class Targets:
         )
         all_groups = list(groups)
         self._providers = _providers(settings.deployments, all_groups)
-        self._priced = [each for group in all_groups for each in group.deployments if each.is_priced]
+        self._priced = [
+            each for group in all_groups for each in group.deployments if each.is_priced or each.units is not None
+        ]
         self.overrides = {path for path in self._configured if _may_override(path)}
         """Configured paths that the gateway itself would serve otherwise: the configuration's word counts."""
 
@@ -105,8 +107,14 @@ class Targets:
 
     def dearest_of(self, provider: str) -> Deployment | None:
         """Whose price a request has that may name any model of a provider's."""
-        fitting = [each for each in self._priced if each.provider == provider]
-        return max(fitting, key=lambda each: each.input_nusd + each.output_nusd, default=None)
+        return max(self._of(provider), key=lambda each: each.input_nusd + each.output_nusd, default=None)
+
+    def dearest_for(self, provider: str, call: MeteredCall) -> Deployment | None:
+        """The same for what is paid by other units."""
+        return max(self._of(provider), key=call.worst_at, default=None)
+
+    def _of(self, provider: str) -> list[Deployment]:
+        return [each for each in self._priced if each.provider == provider]
 
     def find(self, path: str) -> Target | None:
         found = self._configured.get(path.rstrip("/"))
@@ -193,7 +201,10 @@ def _provider(prefix: str, settings: DeploymentSettings, deployment: Deployment)
     root = urlsplit(settings.api_base).path.rstrip("/")
     known = PROVIDERS[settings.provider]
     name = f"{settings.provider}/*"
-    account = make_deployment(settings, model_name=name, upstream_model="", health=deployment.health)
+    # Without that one's price: what is asked for there may be any model, each of which has its own.
+    account = make_deployment(
+        replace(settings, price=Price()), model_name=name, upstream_model="", health=deployment.health
+    )
     account.budgets = deployment.budgets  # no way around them
     speaks = prefix if prefix in ("anthropic", "gemini") else "openai"
     for ending in _ENDINGS:

@@ -46,7 +46,7 @@ class Rerank(Json):
             raise UpstreamBadResponse("the upstream's answer has no results")
         documents, wants = call.body["documents"], call.body.get("return_documents")
         results = [_result(entry, documents, wants) for entry in given]
-        usage, billed = _usage(whole, call)
+        usage, billed = usage_of(whole, call)
         meta = whole.get("meta") if type(whole.get("meta")) is dict else {}
         answer = {
             "id": whole.get("id") if type(whole.get("id")) is str else f"rerank-{deployment.id}",
@@ -75,7 +75,7 @@ def _result(entry: Any, documents: list[Any], wants: bool | None) -> dict[str, A
     return result
 
 
-def _usage(whole: dict[str, Any], call: Call) -> tuple[MeteredUsage, dict[str, Any]]:
+def usage_of(whole: dict[str, Any], call: Call) -> tuple[MeteredUsage, dict[str, Any]]:
     """What was used, and Cohere's words for it."""
     usage = estimated(call)
     meta = whole.get("meta")

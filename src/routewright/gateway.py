@@ -152,7 +152,7 @@ class Gateway:
                     await visit.finish()
                     return
             while (reservation := self.admission.admit(request.caller, call, candidates)) is None:  # admit
-                await self.admission.learn()
+                await self.learn(outcome)
                 if client.is_gone:
                     outcome.ended = "client_gone"
                     return
@@ -170,7 +170,7 @@ class Gateway:
                 far = visit.far
             decision = self.routing.decide(call, candidates)  # route
             if decision is None:
-                decision = await self.routing.decide_slowly(call, candidates)
+                decision = await self._decide_slowly(call, candidates, outcome)
                 if client.is_gone:
                     outcome.ended = "client_gone"
                     return
@@ -210,7 +210,10 @@ class Gateway:
 
     async def _ask_in_steps(self, call: Call, candidates: Candidates, client: Responder, outcome: Outcome) -> None:
         """The same line for a route that asks more than once: each of its calls is admitted, sent and recorded."""
-        decision = outcome.decision = await self._decide(call, candidates)
+        decision = self.routing.decide(call, candidates)
+        if decision is None:
+            decision = await self._decide_slowly(call, candidates, outcome)
+        outcome.decision = decision
         outcome.fields += decision.fields
         steps = Steps(self.admission, self._decide, self.upstream, self._parts, call, decision, client, outcome)
         try:
@@ -219,6 +222,19 @@ class Gateway:
             pass
         finally:
             steps.close()
+
+    async def learn(self, outcome: Outcome) -> None:
+        """Wait for what has to be known of somebody's limits; the wait is the request's."""
+        from_s = time.monotonic()
+        await self.admission.learn()
+        outcome.waited_s += time.monotonic() - from_s
+
+    async def _decide_slowly(self, call: Call, candidates: Candidates, outcome: Outcome) -> Decision:
+        """The same for a decision whose features take their time."""
+        from_s = time.monotonic()
+        decision = await self.routing.decide_slowly(call, candidates)
+        outcome.waited_s += time.monotonic() - from_s
+        return decision
 
     async def _decide(self, call: Call, candidates: Candidates) -> Decision:
         decision = self.routing.decide(call, candidates)

@@ -183,6 +183,8 @@ class Touch(msgspec.Struct, tag="touch"):
     """Whether the database answers now; sent when that changes, and once a second while it does."""
 
     is_connected: bool
+    followed: dict[str, int] = {}
+    """How many bytes of each journal file are in the ledger."""
 
 
 FromWorker = Hello | Ask | Seen | Bye
@@ -248,6 +250,8 @@ class Storage:
         """It has answered since this worker started, so what is in memory is whole."""
         self.touched_s = 0.0
         """Monotonic time of its last sign of life."""
+        self.followed: dict[str, int] = {}
+        """How much of each journal file was in the ledger then."""
         self.on_changed: list[Callable[[list[Change]], Awaitable[None]]] = []
         self.on_gone: Callable[[], None] = lambda: None
         """Called at each tick while the database has not answered for `grace_s`."""
@@ -278,6 +282,11 @@ class Storage:
         """Have the process running from now on, if only for the ledger."""
         if self._task is None and not self._is_closing:
             self._task = asyncio.get_running_loop().create_task(self._keep_open())
+
+    @property
+    def is_away(self) -> bool:
+        """Somebody needs the database, and it does not answer."""
+        return self._task is not None and not self.is_connected
 
     def adjust(self, adjustable: Adjustable) -> None:
         """Have the process work by these from now on, the one that runs and those that follow it."""
@@ -420,6 +429,7 @@ class Storage:
                 self._take(message)
             elif isinstance(message, Touch):
                 self.is_connected = message.is_connected
+                self.followed = message.followed
                 if message.is_connected:
                     self.was_connected = True
                     self.touched_s = time.monotonic()

@@ -18,6 +18,7 @@ from routewright.deadlines import TICK_S
 from routewright.record.exports import Exports
 from routewright.record.families import Gauge
 from routewright.record.journal import Journal
+from routewright.record.lag import lag_of
 from routewright.record.metrics import OF_DEPLOYMENT, Metrics, labels_of
 from routewright.routing.live import LiveRouters
 from routewright.storage import Storage
@@ -46,6 +47,9 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...], Merge], ...] = (
     ("routewright_journal_failing", "Workers whose records the disk refuses", (), SUM),
     ("routewright_journal_unwritten_bytes", "Records that wait for the disk", (), SUM),
     ("routewright_store_connected", "Workers that reach the store", (), SUM),
+    ("routewright_store_away", "Workers that need the store and don't reach it", (), SUM),
+    ("routewright_ledger_lag_bytes", "Records on disk that are not in the ledger yet", (), MOST),
+    ("routewright_ledger_lag_seconds", "How long the oldest of them waits", (), MOST),
     ("litellm_deployment_state", "0 well, 1 failing at times, 2 left alone after failures", OF_DEPLOYMENT, MOST),
     ("litellm_deployment_rpm_limit", "Requests a minute that a deployment may get", OF_DEPLOYMENT, MOST),
     ("litellm_deployment_tpm_limit", "Tokens a minute that a deployment may get", OF_DEPLOYMENT, MOST),
@@ -143,6 +147,10 @@ class Vitals:
         made["routewright_journal_failing"].set((), self.journal.is_failing)
         made["routewright_journal_unwritten_bytes"].set((), self.journal.unwritten_bytes)
         made["routewright_store_connected"].set((), self.storage.is_connected)
+        made["routewright_store_away"].set((), self.storage.is_away)
+        lag = lag_of(self.journal.folder, self.storage.followed)
+        made["routewright_ledger_lag_bytes"].set((), lag.size_bytes)
+        made["routewright_ledger_lag_seconds"].set((), lag.age_s(int(time.time() * 1000)))
         for receiver, size in self.exports.waiting_bytes():
             made["routewright_export_waiting_bytes"].set((receiver,), size)
         if self.sharing is not None:

@@ -85,8 +85,13 @@ def test_routing_and_money_are_told(crew: Gateway) -> None:
         "routewright_decisions_total", "routewright_decision_confidence_bucket", "routewright_decision_margin_count",
         "routewright_decision_seconds_sum", "routewright_routed_spend_usd_total", "routewright_router_info",
         "litellm_spend_metric_total", "routewright_build_info", "litellm_in_flight_requests",
+        "routewright_ledger_lag_bytes", "routewright_ledger_lag_seconds",
     }  # fmt: skip
     assert value(crew, "litellm_api_key_max_budget_metric", api_key_alias="team") == 1000
+    # A worker's first call of a key with a budget waits for what was spent before; all calls are counted there.
+    assert value(crew, "litellm_request_queue_time_seconds_sum") > 0
+    asked = value(crew, "litellm_request_total_latency_metric_count")
+    assert value(crew, "litellm_request_queue_time_seconds_count") == asked
     assert 999 < value(crew, "litellm_remaining_api_key_budget_metric", api_key_alias="team") < 1000
     assert value(crew, "routewright_worker_resident_bytes") > 3 * 10_000_000
 

@@ -22,9 +22,10 @@ from harness.valkey import ValkeyServer
 from routewright.cli import main
 from routewright.doctor.examine import line
 from routewright.doctor.findings import problem
-from routewright.doctor.machine import of_clock, of_disk, of_limits
+from routewright.doctor.machine import of_clock, of_disk, of_ledger, of_limits
 from routewright.doctor.network import of_origins, visit
 from routewright.doctor.shared import State, findings
+from routewright.record.lag import Lag
 from routewright.store.database import Database, sqlite_url
 
 MASTER = "a-master-key-of-good-length"
@@ -272,3 +273,19 @@ def test_slow_valkey_and_a_full_one_are_told_by_what_it_means() -> None:
     full = State(round_trip_s=0.001, policy="noeviction", used_bytes=95, most_bytes=100)
     assert [each.grade for each in findings(full, 0.05)] == ["good", "warning"]
     assert [each.grade for each in findings(State(round_trip_s=0.001), 0.05)] == ["good"]
+
+
+def test_records_that_are_late_for_the_ledger_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data" / "journal").mkdir(parents=True)
+    (tmp_path / "data" / "journal" / "w.jsonl").write_text('{"ended_at_ms": 1790000000000}\n')
+    database = Database(sqlite_url(tmp_path / "data"))
+    database.migrate()
+    database.close()
+    with listening() as port:
+        code, report = examined(tmp_path, capsys, port=port)
+    assert code == 0
+    assert "records are not in it yet, the oldest for" in texts(report, "warning")
+    (good,), (soon,), (late,) = [
+        list(of_ledger(lag, 10_000_000)) for lag in (Lag(0, 0), Lag(9, 9_000_000), Lag(9, 1_000_000))
+    ]
+    assert [good.grade, soon.grade, late.grade] == ["good", "warning", "warning"]

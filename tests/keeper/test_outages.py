@@ -22,6 +22,12 @@ def on_postgres(own_postgres: Postgres, upstream: Upstream) -> Iterator[Gateway]
         yield gateway
 
 
+def gauge(gateway: Gateway, name: str) -> float:
+    lines = gateway.request("GET", "/metrics", key=None).body.decode().splitlines()
+    (value,) = [line.split()[-1] for line in lines if line.startswith(f"{name} ")]
+    return float(value)
+
+
 def test_database_that_is_not_there_at_the_start(own_postgres: Postgres, upstream: Upstream) -> None:
     """F24: up, healthy, not ready; keys of the configuration serve, others are a 503 and not a 401."""
     address = own_postgres.new_database()
@@ -50,9 +56,14 @@ def test_database_that_goes_away_and_comes_back(on_postgres: Gateway, own_postgr
         reply = on_postgres.request("POST", "/key/block", {"key": warm}, key=MASTER_KEY)
         assert_error(reply, 503, "storage_unavailable")
         assert on_postgres.request("GET", "/health/readiness", key=None).status == 200, "it can serve what it knows"
+        eventually(lambda: gauge(on_postgres, "routewright_store_away") == 1, within_s=10)
+        assert gauge(on_postgres, "routewright_ledger_lag_bytes") > 20 * 300
+        eventually(lambda: gauge(on_postgres, "routewright_ledger_lag_seconds") > 0)
     finally:
         own_postgres.start()
     eventually(lambda: on_postgres.chat(key=cold).status == 200, within_s=15)
+    for name in ("routewright_store_away", "routewright_ledger_lag_bytes", "routewright_ledger_lag_seconds"):
+        eventually(lambda name=name: gauge(on_postgres, name) == 0, within_s=15, what=name)
     manage(on_postgres, "/key/block", {"key": warm})
     obeyed_everywhere(on_postgres, warm, 401)
 

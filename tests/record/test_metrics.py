@@ -323,3 +323,17 @@ def test_one_worker_leaves_no_file(tmp_path: Path) -> None:
     snapshots.write()
     assert not (tmp_path / "run").exists()
     assert everything(snapshots).of("litellm_requests_metric_total") == 1
+
+
+def test_whoever_waited_for_nothing_is_in_the_first_bucket_of_waits() -> None:
+    metrics = counted(ended(), ended(), ended(waited_s=0.03))
+    both = Metrics()
+    for _ in range(2):
+        both.absorb(metrics.raw())
+    for told, times in ((metrics, 1), (both, 2)):
+        samples, name = parsed(told.families()), "litellm_request_queue_time_seconds"
+        assert samples.of(f"{name}_count") == 3 * times
+        assert samples.of(f"{name}_bucket", le="0.001") == 2 * times
+        assert samples.of(f"{name}_bucket", le="0.025") == 2 * times
+        assert samples.of(f"{name}_bucket", le="0.05") == 3 * times
+        assert samples.of(f"{name}_sum") == pytest.approx(0.03 * times)

@@ -141,7 +141,7 @@ class Carriage:
         """Raises RateLimited, BudgetExceeded, Gone."""
         admission = self._gateway.admission
         while (reservation := admission.admit(outcome.caller, call, candidates)) is None:
-            await admission.learn()
+            await self._gateway.learn(outcome)
             if client.is_gone:
                 raise Gone
         into.append(reservation)

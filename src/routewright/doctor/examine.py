@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +14,15 @@ from urllib.parse import urlsplit
 from routewright.catalog import Catalog
 from routewright.config import ConfigError, load_settings
 from routewright.doctor.findings import GOOD, PROBLEM, WARNING, Finding, good, problem, warning
-from routewright.doctor.machine import of_clock, of_disk, of_limits
+from routewright.doctor.machine import of_clock, of_disk, of_ledger, of_limits
 from routewright.doctor.network import Origin, of_origins
 from routewright.doctor.shared import of_valkey
 from routewright.errors import GatewayError, clean_secrets
 from routewright.logs import BOLD, DIM, GREEN, RED, RESET, YELLOW
+from routewright.record.lag import lag_of
 from routewright.routing.artefact import read_artefact
 from routewright.routing.live import router_path
-from routewright.settings import Settings
+from routewright.settings import JOURNAL_FOLDER, Settings
 
 SHORT_KEY = 16
 _MARKS = {GOOD: ("ok", GREEN), WARNING: ("warning", YELLOW), PROBLEM: ("PROBLEM", RED + BOLD)}
@@ -124,6 +126,7 @@ def _origins(settings: Settings) -> dict[Origin, list[str]]:
 
 def _of_store(settings: Settings, data_dir: Path) -> Iterator[Finding]:
     from routewright.store.database import FLOOR, HEAD, Database, current_revision, sqlite_url
+    from routewright.store.ledger import read_positions
 
     is_postgres = settings.database_url is not None
     address = settings.database_url.reveal() if settings.database_url is not None else sqlite_url(data_dir)
@@ -138,12 +141,14 @@ def _of_store(settings: Settings, data_dir: Path) -> Iterator[Finding]:
         return
     try:
         revision = database.read(current_revision)
+        followed = database.read(read_positions) if revision is not None else {}
     except GatewayError as error:
         yield problem("store", f"{what}: {error.message}",
                       "requests of keys that are in memory go on without it; new ones get 503")  # fmt: skip
         return
     finally:
         database.close()
+    yield from of_ledger(lag_of(data_dir / JOURNAL_FOLDER, followed), int(time.time() * 1000))
     if revision is None:
         yield good("store", f"{what}: empty; its tables are made at the first start")
     elif revision > HEAD:

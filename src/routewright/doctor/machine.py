@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from routewright.doctor.findings import Finding, good, problem, warning
+from routewright.record.lag import Lag
 
 MIB, GIB = 1 << 20, 1 << 30
 LEAST_FREE_BYTES, LITTLE_FREE_BYTES = 64 * MIB, GIB
 SLOW_SYNC_S = 0.1
+LATE_LEDGER_S = 300.0
 LEAST_FILES, FEW_FILES = 256, 4096
 FEW_WAITING = 1024
 BUILT_S = 1_790_000_000
@@ -61,6 +63,26 @@ def of_disk(data_dir: Path) -> Iterator[Finding]:
     if mode & 0o007:
         yield warning("disk", f"{data_dir} may be read by every user of this machine",
                       "chmod 700: it holds who asked what when, and hashes of keys")  # fmt: skip
+
+
+def of_ledger(lag: Lag, now_ms: int) -> Iterator[Finding]:
+    """Does what was served become rows?"""
+    if not lag.size_bytes:
+        yield good("ledger", "every record of the journal is in it")
+        return
+    age_s = lag.age_s(now_ms)
+    text = f"{lag.size_bytes / MIB:.1f} MiB of records are not in it yet, the oldest for {_span(age_s)}"
+    if age_s > LATE_LEDGER_S:
+        yield warning("ledger", text, "they are brought in while a gateway runs here and its database answers; until "
+                      "then they count in no report, and none is lost: keep the folder")  # fmt: skip
+    else:
+        yield good("ledger", text)
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def of_clock(skew_s: float | None, told_by: str = "") -> Iterator[Finding]:

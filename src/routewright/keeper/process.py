@@ -192,7 +192,7 @@ class Keeper:
             worker.version = hello.version
             self._workers.add(worker)
             self._had_worker = True
-            worker.send(frame(Touch(self._spread.is_connected)))
+            worker.send(frame(Touch(self._spread.is_connected, self._follower.followed())))
             if self._is_ready.is_set():
                 self._catch_up(worker, hello.seen)
             else:
@@ -273,6 +273,6 @@ class Keeper:
             worker.send(data)
 
     def _touch(self, is_connected: bool) -> None:
-        data = frame(Touch(is_connected))
+        data = frame(Touch(is_connected, self._follower.followed()))
         for worker in self._workers:
             worker.send(data)

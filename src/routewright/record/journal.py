@@ -121,7 +121,7 @@ class Journal:
     def __init__(self, folder: Path, name: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         self._name = name
         self._part = 0
         self._fd = -1
@@ -238,7 +238,7 @@ class Journal:
         self._syncer.submit(_sync_and_close, old)
 
     def _open(self) -> None:
-        path = self._folder / f"{self._name}-{self._part + 1:04d}.jsonl"
+        path = self.folder / f"{self._name}-{self._part + 1:04d}.jsonl"
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # Held until the file is closed, if only by this process's death: who may delete it looks for the lock.
         with contextlib.suppress(OSError):

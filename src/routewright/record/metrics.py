@@ -19,6 +19,7 @@ from routewright.types import Deployment, Notes, Outcome, PartDecision
 
 LATENCY_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 OVERHEAD_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+WAIT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PACE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 DECISION_BOUNDS_S = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.05)
 CONFIDENCE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -114,6 +115,13 @@ class Metrics:
             of_model,
             OVERHEAD_BOUNDS_S,
         )
+        self._waited = Histogram(
+            "litellm_request_queue_time_seconds",
+            "Seconds that a request waited for its limits to be known, or for a slow feature of its prompt",
+            of_model,
+            WAIT_BOUNDS_S,
+        )
+        """Of those that waited at all: the others are counted when somebody asks."""
         self._pace = Histogram(
             "litellm_deployment_latency_per_output_token",
             "Seconds of an answer by its output tokens",
@@ -131,7 +139,7 @@ class Metrics:
         )
         self._histograms = (
             self._latency, self._api, self._first_byte, self._overhead, self._pace, self._decision_time,
-            self._confidence, self._margin,
+            self._confidence, self._margin, self._waited,
         )  # fmt: skip
         self.front_errors = Counter(
             "routewright_front_errors", "Requests that the HTTP front refused", ("status_code", "code")
@@ -217,6 +225,8 @@ class Metrics:
         counts = tally.latency
         counts[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
         counts[-1] += seconds
+        if outcome.waited_s:
+            self._waited.observe((asked, tally.model), outcome.waited_s)
         if deployment is None:
             return
         numbers[ATTEMPTS] += outcome.attempts
@@ -443,8 +453,19 @@ class Metrics:
             baseline.add(key3[:1], choice.baseline_nusd / 1e9)
         return [
             requests, errors, calls, spend, total_tokens, input_tokens, output_tokens, cached_tokens, asked, successes,
-            *self._counters, attempts, gone, decisions, routed, baseline, *self._histograms,
+            *self._counters, attempts, gone, decisions, routed, baseline, *self._histograms[:-1], self._all_waits(),
         ]  # fmt: skip
+
+    def _all_waits(self) -> Histogram:
+        """Of all requests: whoever did not wait is in the first bucket, and has cost nothing while it was answered."""
+        waited = self._waited
+        made = Histogram(waited.name, waited.help_text, waited.label_names, waited.bounds)
+        for alike, tally in self._tallies.items():
+            made.of((alike[1], tally.model))[0] += tally.numbers[REQUESTS]
+        for labels, numbers in waited.series.items():
+            made.of(labels)[0] -= sum(numbers[:-1])
+            made.add(labels, numbers)
+        return made
 
 
 def labels_of(deployment: Deployment) -> tuple[str, str, str]:

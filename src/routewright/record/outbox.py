@@ -1,7 +1,8 @@
 """What goes out beside the requests: records that wait for somebody who may be slow, broken or gone.
 
 The loop's thread puts lines in and never waits; a thread of the outbox's own takes them out and sends them, in batches,
-with a longer pause after each failure. What waits is bounded: beyond it new lines are left out, and counted.
+with a longer pause after each failure. What waits is bounded: beyond it the oldest lines are left out, and counted,
+since whoever is back from an outage asks for what is going on now; what went before is in the journal and the ledger.
 """
 
 from __future__ import annotations
@@ -61,16 +62,33 @@ class Outbox:
     # --- the loop's side ----------------------------------------------------------------------------------------------
 
     def offer(self, lines: Sequence[bytes]) -> None:
-        """Take these lines along, as far as there is room."""
+        """Take these lines along; the oldest make room for them."""
         room = self._most_bytes - (self._put_bytes - self._taken_bytes)
         for line in lines:
             size = len(line)
             if size > room:
-                self._left_out += 1
-                continue
+                room = self._make_room(size, room)
+                if size > room:
+                    self._left_out += 1
+                    continue
             room -= size
             self._put_bytes += size
             self._lines.append(line)
+
+    def _make_room(self, size: int, room: int) -> int:
+        """Leave out the oldest until `size` more bytes fit, if they ever can; the room that there is then. A batch that
+        is on its way stays."""
+        if size > self._most_bytes:
+            return room
+        while size > room:
+            try:
+                oldest = self._lines.popleft()
+            except IndexError:  # the thread has them all
+                break
+            self._left_out += 1
+            self._put_bytes -= len(oldest)
+            room += len(oldest)
+        return room
 
     def on_tick(self) -> tuple[int, int]:
         """Have what waits sent; how many lines were sent and how many were lost since the last time."""

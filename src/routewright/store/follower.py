@@ -51,6 +51,10 @@ class Follower:
         self._backlog = 0
         self._lock = threading.Lock()
 
+    def followed(self) -> dict[str, int]:
+        """Bytes of each file that are in the ledger; from any thread."""
+        return self._positions.copy()
+
     def run(self, stop: threading.Event) -> None:
         """Follow until `stop` is set, and then to the end."""
         if sys.platform == "linux":

@@ -257,6 +257,12 @@ def read_position(connection: Connection, name: str) -> int:
     return connection.execute(wanted).scalar() or 0
 
 
+def read_positions(connection: Connection) -> dict[str, int]:
+    """The same of every file."""
+    wanted = select(journal_positions.c.name, journal_positions.c.read_bytes)
+    return {row.name: row.read_bytes for row in connection.execute(wanted)}
+
+
 def write_position(connection: Connection, name: str, read_bytes: int) -> None:
     statement = insert_into(connection.dialect, journal_positions).values(name=name, read_bytes=read_bytes)
     connection.execute(

@@ -71,6 +71,7 @@ class Outcome:
         "texts",
         "trace",
         "usage",
+        "waited_s",
     )
 
     def __init__(self, endpoint: str, caller: Caller, request_id: str, call_id: str, started_s: float) -> None:
@@ -109,6 +110,8 @@ class Outcome:
         self.asked_s = 0.0
         """When the deployment that was asked last was asked; monotonic."""
         self.first_byte_s = 0.0
+        self.waited_s = 0.0
+        """Until its limits were known, and until a slow feature was made of its prompt; most wait for neither."""
         self.fields = b""
         """Header lines for the client that are known before an upstream is asked."""
         self.notes: Notes | None = None

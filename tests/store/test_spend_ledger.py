@@ -53,6 +53,27 @@ def test_record_is_one_row_however_often_it_comes(database: Database) -> None:
     assert spent(database, "key", "k1") == 300
 
 
+def test_many_rows_hold_what_their_records_say_whatever_these_have_in_common(database: Database) -> None:
+    """Rows go in by the dozen, and what all of a batch say is handed over once."""
+    records = [
+        record(
+            key_hash=f"k{number % 3}", user_id=None if number % 5 else f"u{number}", team_id="t",
+            error_code="rate_limited" if number == 70 else None, is_stream=number % 2 == 0, is_priced=True,
+            cost_nusd=number, tags=["x"] if number > 100 else [],
+        )
+        for number in range(200)
+    ]  # fmt: skip
+    assert insert(database, *records) == len(records)
+    names = ("call_id", "key_hash", "user_id", "team_id", "error_code", "is_stream", "is_priced", "cost_nusd")
+    wanted = select(*[spend.c[name] for name in names], spend.c.tags, spend.c.peer).order_by(spend.c.cost_nusd)
+    rows = database.read(lambda connection: connection.execute(wanted).all())
+    assert [tuple(row) for row in rows] == [
+        (*[each[name] for name in names], each["tags"] or None, None) for each in records
+    ]
+    assert spent(database, "key", "k1") == sum(range(1, 200, 3))
+    assert insert(database, *records, record()) == 1
+
+
 def test_another_attempt_of_a_call_is_a_row_of_its_own(database: Database) -> None:
     first = record()
     assert insert(database, first, {**first, "attempts": 2}) == 2

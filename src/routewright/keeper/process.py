@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
 import threading
@@ -52,6 +53,7 @@ SPREAD_WAIT_S = 1.0
 LAST_WORDS_S = 5.0
 """For the last records to reach the ledger; what does not is in the journal still, for the next start."""
 RETRY_S = 1.0
+GC_THRESHOLDS = (20_000, 20, 20)
 log = logging.getLogger("routewright")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(FromWorker).decode
@@ -151,6 +153,10 @@ class Keeper:
                     was_told = True
                 self._was_tried.set()
                 await asyncio.sleep(RETRY_S)
+        # As in a worker: what is loaded by now need not be looked at again, and a batch of rows leaves no cycle behind.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         self._following.start()
         self._retention.start()
         await self._spread.begin()

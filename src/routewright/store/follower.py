@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import msgspec
@@ -141,7 +142,7 @@ class Follower:
     @staticmethod
     def _rows(name: str, data: bytes, start: int) -> Rows:
         rows, at = [], start
-        for line in data.splitlines(keepends=True):
+        for line in BytesIO(data):  # `splitlines` looks at every byte, for ends of other kinds too
             at += len(line)
             try:
                 rows.append((at, read_record(line)))

@@ -6,31 +6,27 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 
-class Signal(Generic[T]):
+class Signal(msgspec.Struct, Generic[T], eq=False):
     """One value, set once by a callback and awaited by one coroutine that a `Flow` drives.
 
     Setting it resumes the coroutine at once, inside the call to `set`. A second `set` is ignored: the first of
     "answered", "timed out" and "client gone" wins.
     """
 
-    __slots__ = ("_is_set", "_resume", "_value")
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._value: T | None = None
-        self._resume: Callable[[Any], None] | None = None
-
-    @property
-    def is_set(self) -> bool:
-        return self._is_set
+    is_set: bool = False
+    """Only `set` sets it."""
+    _value: T | None = None
+    _resume: Callable[[Any], None] | None = None
 
     def set(self, value: T) -> None:
-        if self._is_set:
+        if self.is_set:
             return
-        self._is_set = True
+        self.is_set = True
         self._value = value
         resume = self._resume
         if resume is not None:
@@ -38,32 +34,31 @@ class Signal(Generic[T]):
             resume(None)
 
     def __await__(self) -> Generator[Signal[T], None, T]:
-        if not self._is_set:
+        if not self.is_set:
             yield self
         return self._value  # type: ignore[return-value]
 
 
-class Flow:
+class Flow(msgspec.Struct, eq=False):
     """Runs one coroutine from the calling stack, and from then on from whatever callback wakes it.
 
     The coroutine may await `Signal`s and asyncio futures or tasks. What needs `asyncio.current_task()` (timeouts,
     task groups) goes into a task of its own, which is then awaited. `on_crash` gets an exception that escapes.
     """
 
-    __slots__ = ("_coroutine", "_on_crash")
+    coroutine: Coroutine[Any, Any, None]
+    on_crash: Callable[[BaseException], None]
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], on_crash: Callable[[BaseException], None]) -> None:
-        self._coroutine = coroutine
-        self._on_crash = on_crash
+    def __post_init__(self) -> None:
         self._step(None)
 
     def _step(self, error: BaseException | None) -> None:
         try:
-            awaited = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
+            awaited = self.coroutine.send(None) if error is None else self.coroutine.throw(error)
         except StopIteration:
             return
         except BaseException as crash:  # noqa: BLE001 - the outermost edge of a request
-            self._on_crash(crash)
+            self.on_crash(crash)
             return
         if type(awaited) is Signal:
             if awaited.is_set:  # set between the check and the yield: impossible in one thread, cheap to keep true

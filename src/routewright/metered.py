@@ -74,7 +74,6 @@ BATCH_SHARES = dict.fromkeys(("openai", "azure", "groq", "mistral"), 0.5)
 """Of the usual price, what a token costs in a batch, by the providers' price pages as of 2025-12; elsewhere all."""
 
 
-@dataclass(slots=True)
 class MeteredUsage(Usage):
     """Tokens where the provider told any, and other units beside them."""
 
@@ -105,7 +104,6 @@ class MeteredUsage(Usage):
         outcome.cost_nusd = cost or 0
 
 
-@dataclass(slots=True)
 class SearchedUsage(MeteredUsage):
     """Tokens of an answer for which the provider searched: searches are paid beside them."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from routewright.admission.counters import Counters
 from routewright.types import Allowance
 from routewright.windows import FOREVER_MS, Window
@@ -114,13 +116,10 @@ BudgetRow = tuple[BudgetMeter, int, int, str | None]
 """A meter, the first cell of its row, nano-dollars reserved, and the model that it is for."""
 
 
-class Reservation:
+class Reservation(msgspec.Struct, eq=False):
     """What one admitted call holds until it is settled."""
 
-    __slots__ = ("budgets", "fields", "limits")
-
-    def __init__(self) -> None:
-        self.limits: list[LimitRow] = []
-        self.budgets: list[BudgetRow] = []
-        self.fields = b""
-        """Header lines for the client."""
+    limits: list[LimitRow] = []
+    budgets: list[BudgetRow] = []
+    fields: bytes = b""
+    """Header lines for the client."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import msgspec
@@ -152,7 +151,6 @@ class FormReading:
         return _believed(int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(part) / 10 ** len(part))
 
 
-@dataclass(slots=True)
 class PassedUsage(MeteredUsage):
     """Priced by whichever deployment has a price for the model that answered."""
 
@@ -166,7 +164,7 @@ class PassedUsage(MeteredUsage):
     @classmethod
     def of(cls, usage: MeteredUsage, priced_by: Deployment | None) -> PassedUsage:
         """What was used, at another deployment's price than that of where it went."""
-        return cls(**{each.name: getattr(usage, each.name) for each in fields(usage)}, priced_by=priced_by)
+        return cls(**msgspec.structs.asdict(usage), priced_by=priced_by)
 
 
 class PassReading:

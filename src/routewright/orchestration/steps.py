@@ -108,7 +108,7 @@ class Steps:
         outcome.call = call
         outcome.peer = outer.peer
         outcome.trace = outer.trace
-        decision = outcome.decision = PartDecision(self.decision, group, stage, part_of=outer.call_id)
+        decision = outcome.decision = PartDecision.of(self.decision, group, stage, part_of=outer.call_id)
         part = Part(outcome, decision, Held(self._client))
         try:
             await self._send(call, decision, part.held, outcome)
@@ -217,7 +217,7 @@ class Steps:
         Raises GatewayError where nothing has gone to the client yet; then it may still be given something else.
         """
         outer = self._outcome
-        decision = PartDecision(self.decision, groups[0], stage, part_of="")
+        decision = PartDecision.of(self.decision, groups[0], stage, part_of="")
         decision.groups, decision.candidates = groups, self.decision.candidates
         outer.decision = decision
         before_fields, before_attempts = outer.fields, outer.attempts

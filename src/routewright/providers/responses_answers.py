@@ -6,7 +6,6 @@ Source: OpenAI API reference, "The response object", "Streaming events", as of 2
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -56,7 +55,7 @@ def usage_of(given: Any, by_tools: Any = None) -> Usage | None:
         usage.reasoning_tokens = count(details.get("reasoning_tokens"))
     about = by_tools.get("web_search") if type(by_tools) is dict else None
     searches = count(about.get("num_requests")) if type(about) is dict else 0
-    return SearchedUsage(**asdict(usage), units=Units(queries=searches)) if searches else usage
+    return SearchedUsage(**msgspec.structs.asdict(usage), units=Units(queries=searches)) if searches else usage
 
 
 def failure_of(given: Any, deployment: Deployment) -> GatewayError:

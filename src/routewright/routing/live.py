@@ -379,7 +379,7 @@ def router_path(named: str, folder: Path) -> Path:
 def _online_decision(plan: RoutePlan, rating: Rating, ordered: list[Group], candidates: Candidates) -> Decision:
     assert isinstance(plan, OnlinePlan)
     assert isinstance(rating, OnlineRating)
-    return OnlineDecision(ordered, candidates, rating.propensity, plan.remember)
+    return OnlineDecision(ordered, candidates, propensity=rating.propensity, remember=plan.remember)
 
 
 def _paces(groups: Sequence[Group]) -> list[float]:

@@ -21,15 +21,24 @@ log = logging.getLogger("routewright")
 BY_CHANCE: Final = "drawn by its chance of being best"
 
 
-class OnlineRating(Rating):
+class OnlineRating(Rating, eq=False):
     """A rating with what is needed to learn from its outcome."""
 
-    __slots__ = ("propensity", "x")
+    x: Float32
+    propensity: float
 
-    def __init__(self, rating: Rating, x: Float32, propensity: float) -> None:
-        super().__init__(rating.order, rating.scores, rating.costs_usd, rating.confidence, rating.margin, rating.reason)
-        self.x = x
-        self.propensity = propensity
+    @classmethod
+    def of(cls, rating: Rating, x: Float32, propensity: float) -> OnlineRating:
+        return cls(
+            rating.order,
+            rating.scores,
+            rating.costs_usd,
+            rating.confidence,
+            rating.margin,
+            rating.reason,
+            x,
+            propensity,
+        )
 
 
 class _LookWithVector(tuple[list[float], list[float], str]):
@@ -93,7 +102,7 @@ class OnlinePlan(RoutePlan):
             return rating
         weight, unlike = self._weight(quality), look[2]
         if not self._draws or len(rating.order) == 1 or weight == math.inf or (unlike and unlike in rating.reason):
-            return OnlineRating(rating, look.x, 1.0)
+            return OnlineRating.of(rating, look.x, 1.0)
         return self._drawn(rating, look.x, weight)
 
     def remembers(self, prompt: Prompt) -> bool:
@@ -130,7 +139,7 @@ class OnlinePlan(RoutePlan):
             rating.confidence = score if calibration is None else calibration.one(score)
             rating.order = [first, *[i for i in rating.order if i != first]]
         rating.reason = BY_CHANCE
-        return OnlineRating(rating, x, propensity)
+        return OnlineRating.of(rating, x, propensity)
 
     def remember(self, outcome: Outcome) -> None:
         """Keep a choice that was answered, until somebody rates it."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from routewright.types.callers import Allowance
 
 if TYPE_CHECKING:
@@ -59,8 +61,7 @@ class RouteCandidate:
     supports_json: bool | None = None
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(msgspec.Struct):
     """Tokens of one answer. The whole of a prompt is `prompt_tokens`, of an answer `completion_tokens`; the others say
     how much of it was of a kind that may have a price of its own."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
+import msgspec
 
 from routewright.chunked import ChunkedReader, ChunkError
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError
@@ -32,11 +33,8 @@ class Sink(Protocol):
         """`is_stale`: a connection kept from earlier was closed before it gave one byte of this response."""
 
 
-class _Fields:
-    __slots__ = ("list",)
-
-    def __init__(self) -> None:
-        self.list: list[tuple[bytes, bytes]] = []
+class _Fields(msgspec.Struct, eq=False):
+    list: list[tuple[bytes, bytes]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.list.append((name, value))

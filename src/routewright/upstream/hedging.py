@@ -207,7 +207,7 @@ def _as_part(loser: Outcome, whole: Outcome, group: Group) -> Outcome:
         loser.ended, loser.status = LOST, 499
     decision = whole.decision
     if decision is not None:
-        loser.decision = PartDecision(decision, group, STAGE, part_of=whole.call_id)
+        loser.decision = PartDecision.of(decision, group, STAGE, part_of=whole.call_id)
         model = group.name if loser.deployment is None else loser.deployment.metrics_model
         loser.decision.route = decision.route or model
     return loser

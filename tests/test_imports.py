@@ -70,7 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     "gateway": LEAVES | STATIONS | {"server", "orchestration", "around"},
     "keeping": LEAVES | STATIONS | {"server", "gateway"},
     "carriage": LEAVES | STATIONS | {"server", "gateway", "around"},
-    "objects": LEAVES | STATIONS | {"server", "gateway", "carriage", "keeping"},
+    "objects": LEAVES | STATIONS | {"server", "gateway", "carriage", "keeping", "around"},
     "admin": LEAVES | STATIONS | {"health_checks", "reloading", "server", "management"},
     "app": LEAVES
     | STATIONS

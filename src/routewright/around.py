@@ -112,6 +112,16 @@ class Visit:
         self._has_left = False
 
     @property
+    def names(self) -> list[str]:
+        """Of the guardrails that look at it."""
+        return [rail.name for rail in self._rails]
+
+    @property
+    def of_answers(self) -> list[str]:
+        """Of those that look at its answer."""
+        return [rail.name for rail in self._rails if rail.after]
+
+    @property
     def looks_at_answers(self) -> bool:
         """Whether a guardrail has something to do with the answer."""
         return any(rail.after or rail.restores for rail in self._rails)

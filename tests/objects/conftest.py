@@ -12,6 +12,7 @@ from harness.upstream import Upstream
 from harness.wire import secret
 
 LISTED_KEY, POOR_KEY, GUARDED_KEY, SLOW_KEY = "sk-listed", "sk-poor", "sk-guarded", "sk-slow"
+MASKED_KEY, HEARD_KEY = "sk-masked", "sk-heard"
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +45,14 @@ def owning(upstream: Upstream, accounts: Accounts) -> Iterator[Gateway]:
         {"key": LISTED_KEY, "alias": "listed", "models": ["dear"]},
         {"key": POOR_KEY, "alias": "poor", "max_budget": 0.001},
         {"key": GUARDED_KEY, "alias": "guarded", "guardrails": ["no-secrets"]},
+        {"key": MASKED_KEY, "alias": "masked", "guardrails": ["mask-people"]},
+        {"key": HEARD_KEY, "alias": "heard", "guardrails": ["mask-answers"]},
         {"key": SLOW_KEY, "alias": "slow", "rpm_limit": 2},
     ]
     config["guardrails"] = [
-        {"guardrail_name": "no-secrets", "litellm_params": {"guardrail": "secrets", "mode": "pre_call"}}
+        {"guardrail_name": "no-secrets", "litellm_params": {"guardrail": "secrets", "mode": "pre_call"}},
+        {"guardrail_name": "mask-people", "litellm_params": {"guardrail": "pii", "mode": "pre_call"}},
+        {"guardrail_name": "mask-answers", "litellm_params": {"guardrail": "pii", "mode": "post_call"}},
     ]
     with running(config) as started:
         yield started

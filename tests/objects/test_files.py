@@ -12,7 +12,7 @@ from harness.admin import manage, new_key
 from harness.gateway import MASTER_KEY, TEAM_KEY, Gateway
 from harness.wire import assert_error, secret
 from objects.asking import jsonl, line, upload
-from objects.conftest import GUARDED_KEY, LISTED_KEY, POOR_KEY, SLOW_KEY
+from objects.conftest import LISTED_KEY, POOR_KEY, SLOW_KEY
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +164,6 @@ def test_model_says_in_whose_account_it_lies(owning: Gateway, accounts: Accounts
         ({"model": "claude"}, 400, "unsupported_parameter"),
         ({"target_model_names": "cheap,dear"}, 400, "invalid_value"),
         ({"custom_llm_provider": "azure"}, 400, "invalid_value"),
-        ({"key": GUARDED_KEY, "purpose": "batch"}, 403, "permission_denied"),
         ({"api_base": "http://127.0.0.1:1"}, 400, "field_not_allowed"),
     ],
 )  # fmt: skip

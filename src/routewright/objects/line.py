@@ -36,6 +36,7 @@ from routewright.errors import (
 from routewright.gateway import Gateway
 from routewright.objects.batches import FINAL, BatchCall, Batches
 from routewright.objects.exchange import Collected, ContentReading, ObjectReading, batch_nusd
+from routewright.objects.guarded_lines import GuardedLines, guards_of
 from routewright.objects.lines import BatchLines
 from routewright.objects.named import NamedFiles, account_of, asker
 from routewright.objects.places import Places
@@ -118,7 +119,9 @@ class Objects:
         model, provider = _where(request, {})
         places = self.places
         lines = BatchLines(lambda name: places.group_of(name, caller, "files"))
-        form = FileUpload(request.upload, boundary, self._folder, lines)
+        around = self._gateway.around
+        is_guarded = around.rails is not None or bool(caller.guardrails)
+        form = FileUpload(request.upload, boundary, self._folder, lines, waits_for_lines=is_guarded)
         try:
             client.on_gone = lambda: form.ready.set(None)
             form.start()
@@ -128,8 +131,12 @@ class Objects:
             client.on_gone = None
             if form.error is not None:
                 raise form.error
-            if form.is_batch:
-                self._refuse_unguarded(caller)
+            guarded = GuardedLines(around, lines, request, client)
+            if form.is_batch and is_guarded:
+                outcome.notes = guarded.notes
+                await form.put_lines_through(guarded.check)
+                if guarded.names:
+                    outcome.fields += guarded.fields
             given = {name: form.field(name) for name in WHERE_FIELDS}
             in_form = _where(request, given)
             group = self._group(in_form[0] or model, in_form[1] or provider, caller, lines.group)
@@ -152,6 +159,8 @@ class Objects:
             assert reading is not None
             assert outcome.deployment is not None
             about = lines.about() if form.is_batch else None
+            if about is not None and guarded.names:
+                about["guardrails"] = sorted(guarded.names)
             row = row_of(FILE_KIND, made, body, caller, outcome.deployment, about=about, call=call)
             await self._put([row])
             client.hold_response(200, outcome.fields + reading.fields, body)
@@ -200,7 +209,6 @@ class Objects:
         self, request: HttpRequest, client: Responder, outcome: Outcome, reservations: list[Reservation]
     ) -> None:
         caller = request.caller
-        self._refuse_unguarded(caller)
         body = _asked(request)
         row = await self._named(body, "input_file_id", request, caller)
         about = row["about"] or {}
@@ -218,6 +226,12 @@ class Objects:
         read_headers(call, request.headers)
         call.metadata_tags = tuple(dict.fromkeys((*caller.tags, *call.metadata_tags)))
         outcome.call = call
+        visit = guards_of(self._gateway.around, call, caller, outcome)
+        unseen = set() if visit is None else set(visit.names).difference(about.get("guardrails", ()))
+        if unseen:
+            raise PermissionDenied(
+                f'the guardrail "{min(unseen)}" has not looked at the lines of this file; upload it again'
+            )
         await self._carriage.admit(call, Candidates((group,)), client, outcome, reservations)
         purse = await self._purses.open(deployment, call) if deployment.budgets else None
         held, at_ms = 0, None
@@ -409,12 +423,6 @@ class Objects:
         finally:
             outcome.caller = caller
         return call
-
-    def _refuse_unguarded(self, caller: Caller) -> None:
-        """A batch's requests are not looked at one by one. Raises PermissionDenied."""
-        rails = self._gateway.around.rails
-        if caller.guardrails or (rails is not None and rails.chosen(())):
-            raise PermissionDenied("guardrails look at this key's requests, and not into the lines of a batch")
 
     async def _row(self, request: HttpRequest, kind: str) -> Row:
         """The object that a path names. Raises NotFound."""

@@ -62,9 +62,9 @@ class BatchLines:
         if self.group is None:
             first, newline, _ = self._pending.lstrip(b"\r\n").partition(b"\n")
             if newline or is_last:
-                self._read(first, 1)
+                self.read(first, 1)
             elif len(first) > MAX_LINE_BYTES:
-                raise _too_long(1)
+                raise too_long(1)
         return self.group is not None
 
     def give(self, deployment: Deployment) -> bytes:
@@ -80,7 +80,7 @@ class BatchLines:
             if not line:
                 continue
             self.count += 1
-            given, call = self._read(line, self.count)
+            given, call = self.read(line, self.count)
             self._count(call)
             body = {**deployment.default_params, **call.body}
             for name in deployment.drop_params:
@@ -90,7 +90,7 @@ class BatchLines:
                 body["store"] = False  # as for requests by themselves: nothing is kept there that nobody could find
             out.append(encode({**given, "body": body}) + b"\n")
         if len(rest) > MAX_LINE_BYTES:
-            raise _too_long(self.count + 1)
+            raise too_long(self.count + 1)
         return b"".join(out)
 
     def about(self) -> dict[str, Any]:
@@ -105,7 +105,8 @@ class BatchLines:
             most = call.max_tokens if call.max_tokens is not None else USUAL_OUTPUT_TOKENS
             self.output_tokens += most * call.n_choices
 
-    def _read(self, line: bytes, number: int) -> tuple[dict[str, Any], Call]:
+    def read(self, line: bytes, number: int) -> tuple[dict[str, Any], Call]:
+        """A line, and the request in it. Raises InvalidRequest and its kin, which name the line."""
         try:
             return self._checked(line)
         except GatewayError as error:
@@ -164,5 +165,6 @@ class BatchLines:
                 raise reaches("input")
 
 
-def _too_long(number: int) -> InvalidRequest:
+def too_long(number: int) -> InvalidRequest:
+    """The error for a line with more than MAX_LINE_BYTES."""
     return InvalidRequest(f"line {number} of the file: has more than {MAX_LINE_BYTES} bytes", param="file")

@@ -6,11 +6,13 @@ clients do, nothing lies here; else the file does until the form has come whole,
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from routewright.carriage.held import Held
 from routewright.carriage.onward_form import OnwardForm
-from routewright.errors import InvalidRequest, MissingField, RefusedField
-from routewright.objects.lines import BatchLines
+from routewright.errors import InvalidRequest, MissingField, Overloaded, RefusedField
+from routewright.objects.lines import MAX_LINE_BYTES, BatchLines, too_long
 from routewright.server.upload import Upload
 from routewright.types import Deployment
 from routewright.wire.chat import EXTENSION_FIELDS, REFUSED_FIELDS
@@ -25,9 +27,14 @@ BATCH = "batch"
 class FileUpload(OnwardForm):
     """One file, and what is said of it."""
 
-    def __init__(self, upload: Upload, boundary: bytes, folder: Path, lines: BatchLines) -> None:
+    def __init__(
+        self, upload: Upload, boundary: bytes, folder: Path, lines: BatchLines, *, waits_for_lines: bool = False
+    ) -> None:
+        """`waits_for_lines`: nothing of a batch's goes before all has come, and `put_lines_through` was called."""
         super().__init__(upload, boundary, folder)
+        self._folder = folder
         self._lines = lines
+        self._waits = waits_for_lines
         self._file: Part | None = None
         self._deployment: Deployment | None = None
         self._early: list[bytes] = []
@@ -48,7 +55,7 @@ class FileUpload(OnwardForm):
             self._is_known = True
 
     def _take_file(self, data: bytes, is_last: bool) -> None:
-        if self.is_batch and self._lines.group is None:  # whose model its first line names
+        if self.is_batch and self._lines.group is None and not self._waits:  # whose model its first line names
             self._is_known = self._lines.take(data, is_last)
         else:
             self._came.append(data)
@@ -72,12 +79,39 @@ class FileUpload(OnwardForm):
             raise MissingField("purpose is required", param="purpose")
         if not self.file_bytes:
             raise InvalidRequest("the file is empty", param="file")
-        if self.is_batch and self._lines.group is None:  # what it is for stood behind it
+        if self.is_batch and self._lines.group is None and not self._waits:  # what it is for stood behind it
             self._held.append(b"".join(self._came))
             self._came.clear()
-            while self._lines.group is None and len(self._held):
-                piece = self._held.read()
-                self._lines.take(piece, not len(self._held))
+            self._find_group()
+
+    def _find_group(self) -> None:
+        while self._lines.group is None and len(self._held):
+            piece = self._held.read()
+            self._lines.take(piece, not len(self._held))
+
+    async def put_lines_through(self, check: Callable[[bytes, int], Awaitable[bytes]]) -> None:
+        """Of a batch that has come whole: each line goes on as `check` gives it back. Raises GatewayError."""
+        kept = Held(self._folder)
+        rest, number = b"", 0
+        try:
+            while len(self._held):
+                *lines, rest = (rest + self._held.read()).split(b"\n")
+                if not len(self._held):
+                    lines.append(rest)
+                for line in lines:
+                    if line := line.strip(b"\r "):
+                        number += 1
+                        kept.append(await check(line, number) + b"\n")
+                if len(rest) > MAX_LINE_BYTES:
+                    raise too_long(number + 1)
+        except BaseException as error:
+            kept.close()
+            if isinstance(error, OSError):
+                raise Overloaded("there is no room to hold this file until its lines are looked at") from None
+            raise
+        self._held.close()
+        self._held = kept
+        self._find_group()
 
     # --- what goes ------------------------------------------------------------------------------------------------
 

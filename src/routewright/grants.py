@@ -87,6 +87,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     role: str | None = None
     """None: their claims say nothing, so what is stored of them holds, or `default_role`."""
     default_role: str | None = None
+    session_s: int = 12 * 3600
+    """How long what the provider says is believed."""
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):

@@ -629,6 +629,8 @@ class OidcSettings:
     """Users who are administrators whatever their claims say: PROXY_ADMIN_ID."""
     email_domains: frozenset[str] = frozenset()
     """Lower case; empty: all."""
+    session_s: int = 3600
+    """How long a login is believed before the provider is asked anew; a role that it takes away counts until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

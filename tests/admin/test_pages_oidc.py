@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -198,6 +199,61 @@ def test_role_that_is_taken_away_ends_what_was_begun_with_it(site: Gateway, iden
     reply, _ = log_in(site, identity, claims("nobody"))
     assert reply.status == 403
     assert "nobody" not in str(manage(site, "/user/list"))
+
+
+def whole_browser(reply: Reply) -> dict[str, str]:
+    """All cookies that an answer sets."""
+    lines = [value.partition(";")[0] for name, value in reply.fields if name == "set-cookie"]
+    return {"cookie": "; ".join(line for line in lines if not line.endswith("="))}
+
+
+def test_role_that_the_provider_takes_away_counts_until_its_session_s_end_and_no_longer(
+    site: Gateway, identity: Identity
+) -> None:
+    """The end is brought near in the store; the browser then asks the provider anew by itself, and comes back."""
+    reply, _ = log_in(site, identity, claims("renee", "platform"))
+    who = whole_browser(reply)
+    assert page(site, who, "/ui/keys").status == 200
+    store = sqlite3.connect(site.data_dir / "store.sqlite3", timeout=10)
+    lengths = store.execute("SELECT expires_at_ms - created_at_ms FROM sessions WHERE role != ''").fetchall()
+    assert max(lengths) == (3_600_000,)
+
+    def end_sessions() -> None:
+        with store:
+            store.execute("UPDATE sessions SET expires_at_ms = 1")
+        manage(site, "/user/new", {"user_id": f"noise-{time.time_ns()}", "auto_create_key": False})  # workers forget
+
+    end_sessions()
+    again = page(site, who, "/ui/keys")
+    assert (again.status, again.headers["location"]) == (303, "/ui/sso?next=/ui/keys")
+    for fetched in ({"sec-fetch-mode": "cors"}, {"sec-fetch-mode": "same-origin"}):
+        asked = site.request("GET", "/ui/live", key=None, headers={**who, **fetched})
+        assert asked.headers["location"].startswith("/ui/login"), "no script is led to another site"
+    identity.claims = claims("renee", "staff")
+    asked, cookie = begin(site, "/ui/sso?next=/ui/keys")
+    back = come_back(site, identity.agree(asked), cookie)
+    assert b"url=/ui/keys" in back.body
+    who = whole_browser(back)
+    assert b"viewer</span>" in page(site, who, "/ui/keys").body, "the claims of now"
+    end_sessions()
+    identity.claims = claims("renee", "leavers")
+    asked, cookie = begin(site, page(site, who).headers["location"])
+    assert come_back(site, identity.agree(asked), cookie).status == 403
+    assert page(site, who).status == 303
+    store.close()
+
+
+def test_log_out_is_not_undone_by_the_next_visit(site: Gateway, identity: Identity) -> None:
+    reply, _ = log_in(site, identity, claims("olga", "platform"))
+    who = whole_browser(reply)
+    token = page(site, who, "/ui/keys").body.partition(b'csrf-token" content="')[2][:64].decode()
+    out = site.request("POST", "/ui/logout", key=None, headers={**who, "x-csrf-token": token})
+    assert [line.partition(";")[0] for name, line in out.fields if name == "set-cookie"] == [
+        "routewright_session=", "routewright_way=",
+    ]  # fmt: skip
+    assert page(site, whole_browser(out)).headers["location"] == "/ui/login?next=/ui/audit"
+    by_key = site.request("POST", "/ui/login", key=MASTER_KEY)
+    assert "routewright_way" not in whole_browser(by_key)["cookie"]
 
 
 @pytest.mark.parametrize("end", ["log-out", "role", "key"])

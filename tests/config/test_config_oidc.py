@@ -28,7 +28,8 @@ def test_section_says_it_all() -> None:
         f"{{issuer: {ISSUER}, client_id: us, client_secret: os.environ/S, label: Example, scope: openid groups,"
         " user_id_claim: preferred_username, role_claim: groups, algorithms: [RS256], base_url: 'https://gw.example/',"
         " roles: {proxy_admin_viewer: [staff], proxy_admin: [platform, root]}, default_role: internal_user,"
-        " allowed_email_domains: [Example.com], admin_ids: [ada], logout_url: 'https://login.example/out'}",
+        " allowed_email_domains: [Example.com], admin_ids: [ada], logout_url: 'https://login.example/out',"
+        " session_length: 30m}",
         {"S": "secret"},
     ).oidc
     assert found == OidcSettings(
@@ -46,7 +47,14 @@ def test_section_says_it_all() -> None:
         default_role="internal_user",
         admin_ids=frozenset({"ada"}),
         email_domains=frozenset({"example.com"}),
+        session_s=1800,
     )
+
+
+@pytest.mark.parametrize("length", ["30s", "13h", "1mo", "soon", "'60'"])
+def test_session_is_neither_endless_nor_over_at_once(length: str) -> None:
+    with pytest.raises(ConfigError, match="session_length: expected 1m to 12h"):
+        load(f"{{issuer: {ISSUER}, client_id: us, session_length: {length}}}")
 
 
 def test_litellms_variables_do_with_an_issuer() -> None:

@@ -16,8 +16,10 @@ from routewright.config.extras import has_extra, wanted
 from routewright.config.section import Section, url_fault
 from routewright.settings import LOGIN_ROLES, SIGNATURE_ALGORITHMS, OidcSettings
 from routewright.types import Secret
+from routewright.windows import Window
 
 ISSUER_VARIABLE = "OIDC_ISSUER"
+LEAST_SESSION_S, MOST_SESSION_S = 60, 12 * 3600
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -88,8 +90,23 @@ def _read(of: Section, environ: Mapping[str, str], issuer: str, client_id: str) 
         roles=_roles(of, environ) or nothing.roles,
         default_role=default,
         admin_ids=frozenset(filter(None, (name.strip() for name in admins))),
+        session_s=_session_s(of) or nothing.session_s,
         email_domains=frozenset(filter(None, (name.strip().lower() for name in domains))),
     )
+
+
+def _session_s(of: Section) -> int | None:
+    """`session_length`. A browser asks the provider by itself when it is over, so a short one is no burden."""
+    text = of.text("session_length")
+    if text is None:
+        return None
+    try:
+        seconds = Window(text).seconds
+    except ValueError:
+        seconds = 0
+    if not LEAST_SESSION_S <= seconds <= MOST_SESSION_S:
+        of.error("session_length", "expected 1m to 12h, such as 30m")
+    return seconds
 
 
 def _roles(of: Section, environ: Mapping[str, str]) -> tuple[tuple[str, frozenset[str]], ...]:

@@ -16,11 +16,12 @@ from routewright.errors import Conflict
 from routewright.grants import Login, Person
 from routewright.management.fields import ADMIN
 from routewright.management.grants import NO_MODELS
-from routewright.management.sessions import ROLES, Door, opened, refused
+from routewright.management.sessions import LENGTH_MS, ROLES, Door, opened, refused
 from routewright.store import lineage
 from routewright.store.database import Database, now_ms
 from routewright.store.rows import Row, Writer, find, get
 from routewright.store.schema import keys, sessions, users
+from routewright.windows import FOREVER_MS
 
 ACTOR, ACTOR_ROLE = "identity provider", ""
 SPENT_MS = 3_600_000
@@ -51,7 +52,9 @@ def _begin(connection: Connection, person: Person, state: str, door: Door) -> Lo
     if key["blocked"]:
         refused(connection, door, person.user_id, role, why="key", way=way)
         return Login(refusal="key")
-    return Login(session=opened(connection, door, key["key_hash"], role, person.user_id, way, key["expires_at_ms"]))
+    lasts_ms = min(LENGTH_MS, person.session_s * 1000)
+    until_ms = min(now_ms() + lasts_ms, key["expires_at_ms"] or FOREVER_MS)
+    return Login(session=opened(connection, door, key["key_hash"], role, person.user_id, way, until_ms))
 
 
 def _spend(connection: Connection, state: str) -> bool:

@@ -93,12 +93,13 @@ def begin(database: Database, attempts: LoginAttempts, master_key: str | None, k
 
 
 def opened(
-    connection: Connection, door: Door, key_hash: str, role: str, name: str, way: str, key_expires_at_ms: int | None,
+    connection: Connection, door: Door, key_hash: str, role: str, name: str, way: str, until_ms: int | None,
     is_master: bool = False,
 ) -> Session:  # fmt: skip
-    """A session for whoever has shown who they are; in the audit, with the way they showed it."""
+    """A session for whoever has shown who they are; in the audit, with the way they showed it. `until_ms`: when at the
+    latest what they showed is worth nothing any more."""
     now = now_ms()
-    expires = min(now + LENGTH_MS, key_expires_at_ms or now + LENGTH_MS)
+    expires = min(now + LENGTH_MS, until_ms or now + LENGTH_MS)
     connection.execute(delete(sessions).where(sessions.c.expires_at_ms < now))
     connection.execute(
         insert(sessions).values(

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from routewright import endpoints
 from routewright.admin.ui.desk import Desk, Events, Reply, Route, Visit, json_reply
-from routewright.admin.ui.sessions import cookie_line, csrf_of, token_in
+from routewright.admin.ui.sessions import cookie_line, csrf_of, token_in, way_in, way_line
 from routewright.errors import (
     AuthenticationError,
     FrontError,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 LOGIN, LOGOUT, CHAT = "/ui/login", "/ui/logout", "/ui/chat"
 OTHER_LOGIN = "/login"
 """LiteLLM's."""
-CALLBACK = "/sso/callback"
-SSO = frozenset({"/ui/sso", "/sso/key/generate", CALLBACK})
+SSO_START, CALLBACK = "/ui/sso", "/sso/callback"
+SSO = frozenset({SSO_START, "/sso/key/generate", CALLBACK})
 """Off to an identity provider by ours or LiteLLM's path, and back."""
 MAX_PARAMETERS = 50
 MAX_KEY = 512
@@ -159,13 +159,16 @@ class Pages:
         if self._desk.oidc is not None and request.path in SSO:
             return await self._log_in_elsewhere(self._desk.oidc, request)
         if session is None:
-            return _to(LOGIN + (f"?next={quote(request.path)}" if request.path != "/ui" else ""))
+            # A provider is asked about whoever came from there, without a click: it may have changed its mind.
+            again = self._desk.oidc is not None and _is_visit(request) and way_in(request.headers)
+            return _to(
+                (SSO_START if again else LOGIN) + (f"?next={quote(request.path)}" if request.path != "/ui" else "")
+            )
         if request.path == LOGOUT and request.method == "POST":
             await self._desk.sessions.end(session, request)
-            cookie = cookie_line("", is_secure=self._is_secure)
             oidc = self._desk.oidc
             reply = json_reply({"then": oidc.settings.logout_url} if oidc and oidc.settings.logout_url else {})
-            return replace(reply, headers=(("set-cookie", cookie),))
+            return replace(reply, headers=self._cookies("", request))
         route, name = self._find(request)
         visit = Visit(self._desk, session, token, csrf_of(token), request, _query(request), name)
         return await route.handler(visit)
@@ -205,8 +208,14 @@ class Pages:
             if login.refusal == "role":
                 raise PermissionDenied(_REFUSALS["role"])
             raise AuthenticationError(_REFUSALS["key"])
-        cookie = cookie_line(token, is_secure=self._is_secure)
-        return Reply(b"{}", "application/json", headers=(("set-cookie", cookie),))
+        return Reply(b"{}", "application/json", headers=self._cookies(token, request))
+
+    def _cookies(self, token: str, request: HttpRequest) -> tuple[tuple[str, str], ...]:
+        """Of whoever logs in by a key, or out: the provider is not asked for them any more."""
+        cookies = [cookie_line(token, is_secure=self._is_secure)]
+        if way_in(request.headers):
+            cookies.append(way_line(False, is_secure=self._is_secure))
+        return tuple(("set-cookie", cookie) for cookie in cookies)
 
     async def _log_in_elsewhere(self, oidc: OidcLogin, request: HttpRequest) -> Reply:
         """Off to the identity provider, or back from it."""
@@ -224,7 +233,8 @@ class Pages:
             raise LoginFailed(_REFUSALS[{"key": "blocked", "role": "person"}.get(login.refusal, login.refusal)])
         # A browser on its way back from another site leaves a strict cookie at home, so that the page itself goes on.
         page: Reply = self._book.welcome(after)
-        cookies = [cookie_line(token, is_secure=oidc.is_secure), oidc.over()]
+        is_secure = oidc.is_secure
+        cookies = [cookie_line(token, is_secure=is_secure), way_line(True, is_secure=is_secure), oidc.over()]
         return replace(page, headers=tuple(("set-cookie", cookie) for cookie in cookies))
 
     @property
@@ -246,6 +256,11 @@ def _query(request: HttpRequest) -> dict[str, str]:
         return dict(parse_qsl(request.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS))
     except ValueError:
         raise InvalidRequest("too many parameters in the query") from None
+
+
+def _is_visit(request: HttpRequest) -> bool:
+    """A browser that goes to a page, and no script that asks for a part of one: that can't go to another site."""
+    return request.method == "GET" and request.headers.get(b"sec-fetch-mode", b"navigate") == b"navigate"
 
 
 def _check_token(request: HttpRequest, token: str) -> None:

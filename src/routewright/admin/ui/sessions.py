@@ -20,6 +20,7 @@ from routewright.storage import Storage
 from routewright.types import HttpRequest
 
 COOKIE: Final = "routewright_session"
+WAY_COOKIE: Final = "routewright_way"
 KEPT_S: Final = 60.0
 MAX_KEPT: Final = 10_000
 MAX_TOKEN: Final = 64
@@ -112,6 +113,18 @@ def cookie_line(token: str, *, is_secure: bool) -> str:
     """`Set-Cookie`; an empty token takes the cookie away."""
     age = "" if token else "; Max-Age=0"
     return f"{COOKIE}={token}; Path=/ui; HttpOnly; SameSite=Strict{age}{'; Secure' if is_secure else ''}"
+
+
+def way_in(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether this browser was last logged in at an identity provider, and has not logged out."""
+    return any(part.strip() == WAY_COOKIE.encode() + b"=1" for part in headers.get(b"cookie", b"").split(b";"))
+
+
+def way_line(is_elsewhere: bool, *, is_secure: bool) -> str:
+    """`Set-Cookie` for it. It says nothing and opens nothing, so it may come along from a link in a mail too."""
+    age = "" if is_elsewhere else "; Max-Age=0"
+    value = "1" if is_elsewhere else ""
+    return f"{WAY_COOKIE}={value}; Path=/ui; HttpOnly; SameSite=Lax{age}{'; Secure' if is_secure else ''}"
 
 
 def _hash(token: str) -> str:

@@ -87,6 +87,7 @@ def person(settings: OidcSettings, claims: Mapping[str, Any]) -> Person:
     return Person(
         issuer=settings.issuer, subject=claims["sub"], user_id=user_id, email=email if is_verified else None,
         name=_text(claims, settings.name_claim), role=role, default_role=settings.default_role,
+        session_s=settings.session_s,
     )  # fmt: skip
 
 

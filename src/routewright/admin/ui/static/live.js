@@ -21,6 +21,6 @@ source.addEventListener("message", (event) => {
   inWords(place);
 });
 source.addEventListener("trouble", (event) => show(JSON.parse(event.data).message, "off"));
-source.addEventListener("over", () => { source.close(); location.assign("/ui/login"); });
+source.addEventListener("over", () => { source.close(); location.reload(); });
 source.addEventListener("error", () => show("connecting again", "off"));
 addEventListener("pagehide", () => source.close());

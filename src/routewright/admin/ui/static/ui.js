@@ -9,7 +9,8 @@ async function post(path, body, headers) {
   const reply = await fetch(path, {method: "POST", headers: sent, body: body === undefined ? undefined : JSON.stringify(body)});
   let told = {};
   try { told = await reply.json(); } catch { /* no JSON: the status says it */ }
-  if (reply.status === 401 && path !== "/ui/login") { location.assign("/ui/login"); }
+  // The page leads to the login, or on to the identity provider, and back here.
+  if (reply.status === 401 && path !== "/ui/login") { location.reload(); }
   if (!reply.ok) throw new Error(told.error?.message ?? `The server answered ${reply.status}.`);
   return told;
 }

@@ -31,7 +31,7 @@ BASE = {
     "valkey",
 }
 STATIONS = {"admission", "catalog", "auth", "routing", "upstream", "record", "caching", "guardrails"}
-LEAVES = BASE | {"wire", "providers", "endpoints", "storage"}
+LEAVES = BASE | {"wire", "providers", "endpoints", "storage", "store_process"}
 
 # What each part may import beside itself and `routewright` itself, whose only content is the version.
 ALLOWED: dict[str, set[str]] = {
@@ -42,7 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "endpoints": BASE,
     "config": BASE | {"providers", "guardrails"},
     "store": BASE,
-    "storage": BASE,
+    "storage": BASE | {"store_process"},
+    "store_process": BASE,
     "stored_keys": BASE,
     "spending": BASE | {"storage", "admission"},
     "reloading": BASE,

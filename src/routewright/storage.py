@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
 import stat
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -27,20 +24,16 @@ from routewright import __version__
 from routewright.errors import GatewayError, StorageUnavailable
 from routewright.grants import Change
 from routewright.settings import STORED_MARK
+from routewright.store_process import StoreProcess
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 ASK_TIMEOUT_S = 10.0
 MAX_ASKED = 1000
 """Questions under way; beyond it they are refused, so that a flood of unknown keys holds no memory."""
 RETRY_S = 0.05
-SPAWN_AGAIN_S = 3.0
-"""A process that ended at once found another at work; starting more would only keep that one from its start."""
-YIELD_S = 5.0
-"""Each worker leaves the start of the process to the worker before it for so long."""
-STOP_TIMEOUT_S = 10.0
 NOBODY = 0
 """Number of a question whose answer nobody waits for."""
-SOCKET_NAME, LOCK_NAME = "store.sock", "store.lock"
+SOCKET_NAME = "store.sock"
 MAX_SOCKET_PATH = 100
 log = logging.getLogger("routewright")
 
@@ -237,9 +230,8 @@ class _LineBroke(Exception):
 class Storage:
     """The line. `ask` answers or raises; what changes is told to `on_changed`, and missed changes are made up for."""
 
-    def __init__(self, settings: KeeperSettings, run_dir: Path, worker: int = 0) -> None:
+    def __init__(self, settings: KeeperSettings, run_dir: Path) -> None:
         self._settings = msgspec.structs.replace(settings, adjustable=_stamped(settings.adjustable))
-        self._yields_s = YIELD_S * min(worker, 3)
         self._run_dir = run_dir
         self._fingerprint = settings.fingerprint()
         self.is_wanted = settings.database_url is not None or self._has_mark()
@@ -264,7 +256,8 @@ class Storage:
         self._opened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._children: list[subprocess.Popen[bytes]] = []
+        self.process = StoreProcess(run_dir)
+        """Where this worker starts it."""
         self._looked_s = 0.0
         self._is_closing = False
 
@@ -302,7 +295,7 @@ class Storage:
 
     def on_tick(self, now: float) -> None:
         """A mark that somebody else has made means that there may be keys; a silent database, that they are old."""
-        self._children = [child for child in self._children if child.poll() is None]
+        self.process.reap()
         if not self.is_wanted and now - self._looked_s >= 1.0:
             self._looked_s = now
             if self._has_mark():
@@ -371,29 +364,24 @@ class Storage:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for child in self._children:
-            assert child.stdin is not None
-            with contextlib.suppress(OSError):
-                child.stdin.close()
+        self.process.let_go()
         if writer is None:
             # Started and not yet spoken with, it ends by itself, having nobody to serve.
-            await asyncio.to_thread(_wait_for, self._children)
+            await asyncio.to_thread(self.process.wait)
 
     # --- the connection -------------------------------------------------------------------------------------------
 
     async def _keep_open(self) -> None:
-        wait_s, spawn_from_s = RETRY_S, time.monotonic() + self._yields_s
+        wait_s = RETRY_S
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(str(socket_path(self._run_dir)))
             except OSError:
-                now = time.monotonic()
-                if now >= spawn_from_s and not any(child.poll() is None for child in self._children):
-                    spawn_from_s = now + SPAWN_AGAIN_S
-                    self._spawn()
+                self.process.start(msgspec.json.encode(self._settings))
                 await asyncio.sleep(wait_s)
                 wait_s = min(1.0, wait_s * 1.3)
                 continue
+            self.process.is_there()
             try:
                 await self._listen(reader, writer)
                 wait_s = RETRY_S
@@ -403,7 +391,6 @@ class Storage:
                 log.warning("the line to the store broke: %s", type(error).__name__)
             finally:
                 self._hang_up(writer)
-            spawn_from_s = max(spawn_from_s, time.monotonic() + self._yields_s)
             await asyncio.sleep(wait_s)
 
     def _hang_up(self, writer: asyncio.StreamWriter) -> None:
@@ -460,31 +447,6 @@ class Storage:
         if not writer.is_closing():
             writer.write(frame(Seen(message.up_to)))
 
-    def _spawn(self) -> None:
-        """Start the process. Where one runs already, the new one finds the lock taken and ends."""
-        self._run_dir.mkdir(parents=True, exist_ok=True)
-        try:
-            child = subprocess.Popen(  # noqa: S603 - this very interpreter
-                [sys.executable, "-m", "routewright.keeper", str(self._run_dir)],
-                stdin=subprocess.PIPE,
-                close_fds=True,
-            )
-        except OSError as error:
-            log.error("the store's process can't be started: %s", error.strerror)
-            return
-        assert child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(msgspec.json.encode(self._settings) + b"\n")
-            child.stdin.flush()  # and left open: its end tells the process that its parent has gone
-        self._children.append(child)
-
-
-def _wait_for(children: list[subprocess.Popen[bytes]]) -> None:
-    end_s = time.monotonic() + STOP_TIMEOUT_S
-    for child in children:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(max(0.0, end_s - time.monotonic()))
-
 
 def error_of(name: str, message: str) -> GatewayError:
     """An error that the store's process named."""
@@ -499,28 +461,3 @@ def error_of(name: str, message: str) -> GatewayError:
 
 def _subclasses(kind: type[GatewayError]) -> list[type[GatewayError]]:
     return [kind, *(found for child in kind.__subclasses__() for found in _subclasses(child))]
-
-
-def take_lock(run_dir: Path) -> int | None:
-    """The file descriptor that holds the store's lock; None while another process holds it."""
-    fd = os.open(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return None
-    return fd
-
-
-def wait_until_ended(run_dir: Path) -> None:
-    """Return when no store's process is left, or after a while: what follows a gateway's end may rely on its files."""
-    if not (run_dir / LOCK_NAME).exists():
-        return
-    end_s = time.monotonic() + STOP_TIMEOUT_S
-    while time.monotonic() < end_s:
-        fd = take_lock(run_dir)
-        if fd is not None:
-            os.close(fd)
-            return
-        time.sleep(0.02)
-    log.warning("the store's process is still at work; it ends by itself")

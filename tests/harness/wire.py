@@ -29,6 +29,9 @@ def assert_no_secret(data: bytes, where: str) -> None:
         assert mark not in data, f"a secret in {where}: {data[max(0, data.find(mark) - 300) :][:700]!r}"
 
 
+PATIENCE_S = 30.0
+"""How long a test waits for what is to come, on a machine that does other things too. It is nobody's promise, and costs
+nothing where all is well."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ([\x20-\x7e]*)")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?([\x20-\x7e\x80-\xff\t]*)")
 
@@ -158,7 +161,7 @@ def parse_replies(data: bytes, *, at_eof: bool = True) -> tuple[list[Reply], byt
 class Wire:
     """One blocking connection to a gateway."""
 
-    def __init__(self, port: int, *, timeout_s: float = 10.0, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, *, timeout_s: float = PATIENCE_S, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -276,7 +279,7 @@ def _exchange_batch(
     sockets = []
     try:
         for exchange in exchanges:
-            opened = socket.create_connection(("127.0.0.1", port), timeout=10)
+            opened = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setblocking(False)
             sockets.append(opened)
@@ -299,7 +302,7 @@ def _send_all(opened: socket.socket, data: bytes) -> None:
     """Send, unless the other side has already refused and gone."""
     try:
         opened.setblocking(True)
-        opened.settimeout(5)
+        opened.settimeout(PATIENCE_S)
         opened.sendall(data)
         opened.setblocking(False)
     except (BrokenPipeError, ConnectionResetError):

@@ -17,7 +17,7 @@ from routewright.reloading import in_force
 from routewright.server.handover import Successor, inherited, say_ready, take_sockets, when_ready
 from routewright.server.workers import Supervisor, listening_sockets
 from routewright.settings import Settings
-from routewright.storage import wait_until_ended
+from routewright.store_process import wait_until_ended
 
 log = logging.getLogger("routewright")
 

@@ -59,7 +59,7 @@ from routewright.objects.named import NamedFiles
 from routewright.objects.places import Places
 from routewright.orchestration.make import orchestrations
 from routewright.record.exports import Exports
-from routewright.record.journal import Journal
+from routewright.record.journal import Journal, has_records
 from routewright.record.ledger import Ledger
 from routewright.record.metrics import Metrics, PartMetrics
 from routewright.record.snapshots import Snapshots
@@ -142,7 +142,7 @@ class WorkerProcess:
         rng = random.Random()  # noqa: S311 - spreads load; guards nothing
         self.deadlines = Deadlines(time.monotonic)
         self.metrics = Metrics()
-        self.storage = Storage(keeper_settings(settings), server.data_dir / RUN_FOLDER, worker)
+        self.storage = Storage(keeper_settings(settings), server.data_dir / RUN_FOLDER)
         self.changes = Changes(settings, load, self.storage, counters, self._apply)
         has_one_ledger = settings.database_url is not None
         self.leases = Leases(counters, has_one_ledger=has_one_ledger) if settings.valkey is not None else None
@@ -175,7 +175,7 @@ class WorkerProcess:
         self.routing = self._routers_of(settings, self.catalog)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         folder = server.data_dir / JOURNAL_FOLDER
-        self._needs_ledger = has_budgets(settings) or any(folder.glob("*.jsonl"))
+        self._needs_ledger = has_budgets(settings) or has_records(folder)
         """Someone will ask what was spent, or an earlier start has left records: have its process ready."""
         self.journal = Journal(folder, f"{stamp}-{os.getpid()}-{worker}-{secrets.token_hex(4)}")
         self.ledger = Ledger(self.journal, self.metrics)

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from routewright import logs
-from routewright.storage import KeeperSettings, take_lock
+from routewright.storage import KeeperSettings
+from routewright.store_process import take_lock
 
 
 def main() -> int:

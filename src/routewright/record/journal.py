@@ -283,6 +283,15 @@ def _sync_quietly(fd: int) -> None:
 _decode = msgspec.json.Decoder().decode
 
 
+def has_records(folder: Path) -> bool:
+    """Whether there is a record in any file; those of workers that have just begun hold none."""
+    for path in folder.glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):  # all of it is in the ledger by now
+            if path.stat().st_size:
+                return True
+    return False
+
+
 def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
     """Every record of every worker, each call once; lines that a crash cut short are left out."""
     seen: set[str] = set()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
 
 import pytest
@@ -12,7 +14,7 @@ from harness import dialect
 from harness.gateway import SMALL_KEY, TEAM_KEY, Gateway, eventually
 from harness.models import Model
 from harness.upstream import Flood, Send, Upstream, Wait
-from harness.wire import Wire, assert_error, request_bytes
+from harness.wire import Wire, assert_error, parse_replies, request_bytes
 
 CHAT = "/v1/chat/completions"
 
@@ -313,10 +315,49 @@ def test_client_that_takes_nothing_is_cut_off_and_the_upstream_with_it(hasty: Ga
     with hasty.connect(receive_buffer=4096) as client:
         client.send(chat_request(model=brief.name, stream=True, headers={"x-request-id": "takes-nothing"}))
         eventually(lambda: brief.first.in_use, what="the request to arrive")
-        eventually(lambda: not brief.first.in_use, within_s=8, what="the upstream to be let go")
+        eventually(lambda: not brief.first.in_use, what="the upstream to be let go")
     [record] = eventually(lambda: hasty.records_of("takes-nothing"))
     assert record["ended"] == "client_gone"
     assert record["completion_tokens"] > 0
+
+
+def test_who_takes_no_answer_is_given_no_other_behind_it(hasty: Gateway) -> None:
+    """1b: of a client that goes on asking and takes nothing no more is read than is bounded, and it is cut off."""
+    (serving,) = hasty.serving_processes()
+    before = serving.memory_info().rss
+    with hasty.connect(receive_buffer=4096) as client:
+        client.socket.settimeout(1)
+        sent = 0
+        with contextlib.suppress(OSError):  # no room, or cut off already
+            while sent < 64_000_000:
+                client.send(HEALTH * 1000)
+                sent += len(HEALTH) * 1000
+        assert serving.memory_info().rss - before < 24_000_000
+        eventually(lambda: _is_cut(client), what="its end")
+
+
+def _is_cut(client: Wire) -> bool:
+    try:
+        client.send(HEALTH)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def test_pipelined_requests_are_all_answered_however_late_they_are_read(gateway: Gateway) -> None:
+    """G16: those too that had to wait until there was room for their answers."""
+    last = request_bytes("GET", "/health", headers={"Connection": "close"})
+    with gateway.connect(receive_buffer=4096, timeout_s=30) as client:
+        asking = threading.Thread(target=client.send, args=(HEALTH * 4_999 + last,))
+        asking.start()
+        time.sleep(0.5)
+        received = b"".join(iter(lambda: client.socket.recv(1 << 20), b""))
+        asking.join()
+    replies, rest = parse_replies(received)
+    assert [reply.status for reply in replies] == [200] * 5_000
+    assert rest == b""
 
 
 def test_bodies_in_flight_are_bounded(hasty: Gateway) -> None:

@@ -163,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self._state
-        if state is _State.BUSY or state is _State.ADMIT:
+        if state is _State.BUSY or state is _State.ADMIT or (self._is_paused and state is _State.HEAD):
             self._backlog += data
             if len(self._backlog) > self._worker.limits.max_pipelined_bytes:
                 self._transport.pause_reading()
@@ -196,6 +196,7 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = 0.0
         if self._state is _State.HEAD:
             self.deadline = self._worker.deadlines.now + self._worker.limits.idle_timeout_s
+            self._go_on_reading()
         elif self._state is _State.LINGER:
             self.deadline = self._worker.deadlines.now + LINGER_S
         elif self._state is _State.UPLOAD:
@@ -228,6 +229,9 @@ class HttpConnection(asyncio.Protocol):
         try:
             while data:
                 if self._state is _State.HEAD:
+                    if self._is_paused:  # who does not take an answer is not given another one behind it
+                        self._backlog += data
+                        break
                     data = self._consume_head(data)
                 elif self._state is _State.BODY:
                     data = self._consume_body(data)
@@ -247,6 +251,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(refusal)
         finally:
             self._consuming = False
+        self._read_on()
 
     def _consume_head(self, data: bytes) -> bytes:
         if self._backlog:
@@ -438,11 +443,9 @@ class HttpConnection(asyncio.Protocol):
 
     def _run(self) -> None:
         """The request is whole: hand it to the application, from this very call."""
-        self._state = _State.BUSY
-        self.deadline = 0.0
-        if self._upload is not None:
-            self._state = _State.UPLOAD
-            self.deadline = self._worker.deadlines.now + CHECK_S
+        self._state = _State.BUSY if self._upload is None else _State.UPLOAD
+        if not self._is_paused:
+            self.deadline = 0.0 if self._upload is None else self._worker.deadlines.now + CHECK_S
         self._held = None
         self._streams = False
         Flow(self._worker.application.handle(self._request, self), self._crashed)
@@ -494,6 +497,8 @@ class HttpConnection(asyncio.Protocol):
         else:
             head = status_line(status) + fields + b"transfer-encoding: chunked\r\n\r\n"
         self._transport.write(head + self._framed(first))
+        if self._is_paused and self.on_pause is not None:  # it may have been so before, and is said once
+            self.on_pause(True)
 
     def write(self, data: bytes) -> None:
         if self.is_gone or not data:
@@ -560,14 +565,32 @@ class HttpConnection(asyncio.Protocol):
             worker = self._worker
             idle_s = worker.limits.idle_timeout_s if not worker.is_leaving else LEAVE_IDLE_S
             self.deadline = worker.deadlines.now + idle_s
-        if self._resume_reading:
-            self._resume_reading = False
-            self._transport.resume_reading()
         if self._worker.is_draining and not self._backlog:
             self._close()
-        elif self._backlog and not self._consuming:
+        elif not self._is_paused:
+            self._go_on_reading()
+
+    def _go_on_reading(self) -> None:
+        """Serve what the client has sent behind the request that is answered."""
+        if self._consuming:
+            return  # whoever called goes on with it
+        if self._backlog:
             data, self._backlog = self._backlog, b""
             self._consume(data)
+        else:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read again where that was stopped, unless too much waits still. An upload's reader says so itself."""
+        if (
+            self._resume_reading
+            and self._upload is None
+            and len(self._backlog) <= self._worker.limits.max_pipelined_bytes
+            and not (self._is_paused and self._state is _State.HEAD)
+            and not self._transport.is_closing()
+        ):
+            self._resume_reading = False
+            self._transport.resume_reading()
 
     def _end_upload(self) -> None:
         """The request is answered. A body that has not come whole is not read on: its connection ends."""

@@ -74,6 +74,7 @@ class Attempt(Passage):
         self._total_until_s = now + total
         self._started_s = now
         self._last_byte_s = self._pinged_s = now
+        self._paused_s = self._held_up_s = 0.0
         self.deadline = now + min(first_byte, total)
 
     def start(self, connection: UpstreamConnection, request: bytes) -> None:
@@ -315,7 +316,7 @@ class Attempt(Passage):
 
     def on_deadline(self, now: float) -> None:
         """First byte, idle and total limits; and the comment that keeps a quiet stream open."""
-        if self._state == ENDED:
+        if self._state == ENDED or self._is_clients_time(now):
             return
         if self._state == _WAITING or now >= self._total_until_s or now - self._last_byte_s >= self._idle_limit_s:
             self._fail(UpstreamTimeout("the upstream did not answer in time"))

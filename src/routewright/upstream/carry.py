@@ -89,6 +89,7 @@ class Carry(Passage):
         """The upstream takes no more of the body for now."""
         self._is_sent = sending.body is None
         self._last_byte_s = now
+        self._paused_s = self._held_up_s = 0.0
         total_s = settings.total_timeout_s if timeout_s is None else timeout_s
         self._total_until_s = now + total_s if self._is_sent else 0.0
         self.deadline = now + min(settings.first_byte_timeout_s, total_s) if self._is_sent else now + 1.0
@@ -209,7 +210,7 @@ class Carry(Passage):
             self._outcome.bill(usage)
 
     def on_deadline(self, now: float) -> None:
-        if self._state == ENDED:
+        if self._state == ENDED or self._is_clients_time(now):
             return
         if not self._is_sent:
             # A slow client is the front's business; an upstream that takes nothing is ours.

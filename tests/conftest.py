@@ -24,7 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line has it
 ONES, TWOS, HASTY_ONES = 120, 60, 250
 
 
-TEST_TIMEOUT_S = 60
+TEST_TIMEOUT_S = 120
 
 
 def pytest_configure(config: pytest.Config) -> None:

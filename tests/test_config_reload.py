@@ -108,12 +108,12 @@ def test_bad_file_changes_nothing_and_says_why(live: Gateway, fault: str) -> Non
 def test_edited_file_is_taken_without_being_asked_and_a_bad_edit_is_not(live: Gateway) -> None:
     config = config_of(live)
     write(live, "model_list: [")
-    eventually(lambda: "stays as it was" in live.output(), within_s=15)
+    eventually(lambda: "stays as it was" in live.output())
     assert {found.status for found in tried_everywhere(live, TEAM_KEY)} == {200}
     config["keys"].append({"key": NEW_KEY, "alias": "new"})
     write(live, config)
     eventually(
-        lambda: {found.status for found in tried_everywhere(live, NEW_KEY)} == {200}, within_s=15,
+        lambda: {found.status for found in tried_everywhere(live, NEW_KEY)} == {200},
         what="the edit to be taken by both workers",
     )  # fmt: skip
 
@@ -170,8 +170,8 @@ def test_worker_that_takes_a_dead_one_s_place_has_the_present_configuration(live
     for process in live.serving_processes():
         if "routewright.keeper" not in process.cmdline():
             process.kill()
-    eventually(lambda: _status(live, NEW_KEY) == 200, within_s=10)
-    eventually(lambda: {_status(live, NEW_KEY) for _ in range(10)} == {200}, within_s=10)
+    eventually(lambda: _status(live, NEW_KEY) == 200)
+    eventually(lambda: {_status(live, NEW_KEY) for _ in range(10)} == {200})
 
 
 def _status(gateway: Gateway, key: str) -> int:

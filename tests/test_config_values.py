@@ -50,14 +50,14 @@ def test_fallbacks_of_a_model_are_set_read_and_taken_away_on_every_worker(live: 
     assert 200 not in statuses(live, failing)
     made = manage(live, "/fallback", {"model": failing, "fallback_models": ["gpt-4o"]})
     assert made["message"] == "Fallback configuration created successfully"
-    eventually(lambda: statuses(live, failing) == {200}, within_s=2, what="every worker, though none had a store")
+    eventually(lambda: statuses(live, failing) == {200}, what="every worker, though none had a store")
     again = manage(live, "/v1/fallback", {"model": failing, "fallback_models": ["gpt-4o-mini"]})
     assert again["message"] == "Fallback configuration updated successfully"
     assert manage(live, f"/fallback/{failing}")["fallback_models"] == ["gpt-4o-mini"]
     assert {reply.json["model"] for reply in tried_everywhere(live, TEAM_KEY, model=failing)} == {"gpt-4o-mini"}
     live.kill_everything()
     live.start_again()
-    eventually(lambda: statuses(live, failing) == {200}, within_s=10, what="what was changed, after a restart")
+    eventually(lambda: statuses(live, failing) == {200}, what="what was changed, after a restart")
     delete(live, f"/fallback/{failing}")
     assert 200 not in statuses(live, failing)
     manage(live, f"/fallback/{failing}", status=404)
@@ -150,7 +150,7 @@ def test_other_replicas_obey_and_an_edited_file_keeps_what_was_changed(
         running(config_of(upstream), environment=environment) as other,
     ):
         manage(one, "/fallback", {"model": failing, "fallback_models": ["gpt-4o"]})
-        eventually(lambda: statuses(other, failing, 1) == {200}, within_s=3, what="the change on another replica")
+        eventually(lambda: statuses(other, failing, 1) == {200}, what="the change on another replica")
         config = yaml.safe_load(other.config_file.read_text())
         config["router_settings"]["retry_after"] = 1
         other.config_file.write_text(yaml.safe_dump(config))

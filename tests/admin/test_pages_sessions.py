@@ -149,7 +149,7 @@ def test_session_ends_in_every_worker(site: Gateway, end: Any) -> None:
     _, who = log_in(site, key)
     assert seen(site, who) == {200}
     end(site, key, who)
-    eventually(lambda: seen(site, who) == {303}, within_s=2.0, what="the session is over everywhere")
+    eventually(lambda: seen(site, who) == {303}, what="the session is over everywhere")
     assert seen(site, who) == {303}
     assert site.request("POST", "/ui/do/key_generate", {}, key=None, headers=who).status == 401
 

@@ -76,7 +76,7 @@ def wait_for(gateway: Gateway, count: int) -> None:
         (line,) = [line for line in text.splitlines() if line.startswith("litellm_in_flight_requests ")]
         return float(line.split()[1]) == count + 1
 
-    eventually(are_there, within_s=10)
+    eventually(are_there)
 
 
 def asked(crowd: ThreadPoolExecutor, gateway: Gateway, prompt: str, *forms: dict[str, Any]) -> list[Future[Reply]]:

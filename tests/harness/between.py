@@ -23,6 +23,7 @@ class Between:
         self.lies: tuple[bytes, bytes] | None = None
         """What of the server's words is replaced, by as many bytes."""
         self._open: set[asyncio.StreamWriter] = set()
+        self._made: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -36,9 +37,13 @@ class Between:
         self._ready.set()
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0.01))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for writer in self._made:  # what was left open too
+            writer.transport.abort()
+        self._loop.run_until_complete(asyncio.sleep(0))  # they are gone a turn later
         self._loop.close()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,6 +52,7 @@ class Between:
         except OSError:
             writer.close()
             return
+        self._made += [writer, back]
         self._open |= {writer, back}
         try:
             await asyncio.gather(self._pass(reader, back), self._pass(to, writer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from harness.gateway import TEAM_KEY
-from harness.wire import Reply, parse_reply, request_bytes
+from harness.wire import PATIENCE_S, Reply, parse_reply, request_bytes
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +46,7 @@ class Leaver:
             if self.after_s is not None:
                 await self._read_for(reader, self.after_s)
             while self._wants_more():
-                data = await asyncio.wait_for(reader.read(65536), 20)
+                data = await asyncio.wait_for(reader.read(65536), PATIENCE_S)
                 if not data:
                     break
                 self.received += data
@@ -54,6 +55,8 @@ class Leaver:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         finally:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     def _wants_more(self) -> bool:
         if self.after_text is not None:
@@ -76,13 +79,15 @@ async def ask(port: int, request: bytes) -> Reply:
         writer.write(request)
         received = b""
         while (parsed := parse_reply(received)) is None:
-            data = await asyncio.wait_for(reader.read(65536), 30)
+            data = await asyncio.wait_for(reader.read(65536), PATIENCE_S)
             if not data:
                 raise AssertionError(f"closed inside an answer: {received[-300:]!r}")
             received += data
         return parsed[0]
     finally:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def side_by_side(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int = 64) -> list[R]:

@@ -21,7 +21,7 @@ import yaml
 
 from harness.ports import free_port
 from harness.upstream import Upstream
-from harness.wire import NotHttpError, Reply, Wire, assert_no_secret, request_bytes, secret
+from harness.wire import PATIENCE_S, NotHttpError, Reply, Wire, assert_no_secret, request_bytes, secret
 
 MASTER_KEY = secret("master")
 TEAM_KEY = secret("team")
@@ -30,10 +30,10 @@ SMALL_KEY = secret("small")
 """May use `gpt-4o-mini` alone."""
 TIGHT_KEY = secret("tight")
 """Three requests a minute."""
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 2 * PATIENCE_S
 
 
-def eventually(is_true: Callable[[], Any], *, within_s: float = 5.0, what: str = "") -> Any:
+def eventually(is_true: Callable[[], Any], *, within_s: float = PATIENCE_S, what: str = "") -> Any:
     """Wait until something holds; its value. Fails loudly when it does not come about."""
     end_s = time.monotonic() + within_s
     while True:
@@ -181,7 +181,7 @@ class Gateway:
         *,
         key: str | None = TEAM_KEY,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = 15.0,
+        timeout_s: float = PATIENCE_S,
     ) -> Reply:
         """One request over a connection of its own; `body` is bytes or anything JSON can hold."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -196,7 +196,7 @@ class Gateway:
         *,
         key: str | None = TEAM_KEY,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = 15.0,
+        timeout_s: float = PATIENCE_S,
         **fields: Any,
     ) -> Reply:
         """One chat completion; `stream=True` reads the stream to its end."""
@@ -224,7 +224,7 @@ class Gateway:
     def records_of(self, request_id: str) -> list[dict[str, Any]]:
         return [record for record in self.journal() if record["request_id"] == request_id]
 
-    def record_of(self, reply: Reply, *, within_s: float = 3.0) -> dict[str, Any]:
+    def record_of(self, reply: Reply, *, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """The one record of this answer."""
         request_id = reply.headers["x-request-id"]
         eventually(lambda: self.records_of(request_id), within_s=within_s, what=f"a record of {request_id}")
@@ -291,14 +291,14 @@ class Gateway:
         else:
             self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, timeout_s: float = 15.0) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         return self.process.wait(timeout_s)
 
     def kill_everything(self) -> None:
         """As a power cut would: supervisor, workers and the store's process at once."""
         for process in self.processes():
             process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
     def start_again(self) -> None:
         """With the same data, on the same port."""
@@ -329,7 +329,7 @@ class Gateway:
         for process in reversed(self.successors):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
-                process.wait(15)
+                process.wait(PATIENCE_S)
         self.successors.clear()
 
     def search_for_secrets(self) -> None:

@@ -29,7 +29,7 @@ class EgressProxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        self._ready.wait(10)
+        self._ready.wait(30)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -83,4 +83,4 @@ class EgressProxy:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(5)
+        self._thread.join(30)

@@ -94,7 +94,7 @@ class Taker:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        self._ready.wait(10)
+        self._ready.wait(30)
 
     def __getitem__(self, name: str) -> Door:
         if name not in self._doors:
@@ -103,7 +103,7 @@ class Taker:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(5)
+        self._thread.join(30)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

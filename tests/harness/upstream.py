@@ -359,7 +359,7 @@ class Upstream:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        self._ready.wait(10)
+        self._ready.wait(30)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -375,7 +375,7 @@ class Upstream:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(5)
+        self._thread.join(30)
         if self.script_errors:
             raise AssertionError(f"scripts failed: {self.script_errors[:3]}")
 

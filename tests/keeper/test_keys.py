@@ -107,7 +107,7 @@ def test_regenerated_key_takes_over_and_the_old_one_is_void(stored: Gateway) -> 
 def test_key_expires(stored: Gateway) -> None:
     key = new_key(stored, duration="1s")
     assert stored.chat(key=key).status == 200
-    eventually(lambda: stored.chat(key=key).status == 401, within_s=4)
+    eventually(lambda: stored.chat(key=key).status == 401)
     obeyed_everywhere(stored, key, 401)
     assert_error(stored.chat(key=key), 401, "expired_api_key")
 

@@ -29,7 +29,7 @@ def test_model_is_served_by_every_worker_as_soon_as_it_is_added(stored: Gateway,
 
     update = {"model_info": {"id": made["model_id"]}, "litellm_params": {"api_base": upstream["moved"].api_base}}
     manage(stored, "/model/update", update)
-    eventually(lambda: stored.chat(key=key, model="added").text == "Hello from moved", within_s=1)
+    eventually(lambda: stored.chat(key=key, model="added").text == "Hello from moved")
     manage(stored, "/model/delete", {"id": made["model_id"]})
     obeyed_everywhere(stored, key, 404, model="added")
 

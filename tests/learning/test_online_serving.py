@@ -144,7 +144,7 @@ def test_ratings_teach_every_worker_alike(learning: Gateway) -> None:
     def counts() -> set[int]:
         return {learned(learning, "bandit") for _ in range(16)}
 
-    eventually(lambda: counts() == {earlier + 8}, within_s=20, what="all workers to have learned from all")
+    eventually(lambda: counts() == {earlier + 8}, what="all workers to have learned from all")
     after = [scores(learning, "bandit") for _ in range(16)]
     assert all(each == after[0] for each in after)
     assert after[0] != before
@@ -155,7 +155,7 @@ def test_ratings_outlive_a_killed_process(learning_config: dict[str, Any], tmp_p
     arguments = ("--data-dir", str(tmp_path))
     with running(learning_config, arguments=arguments) as gateway:
         rate_petit(gateway, 4)
-        eventually(lambda: learned(gateway, "bandit") == 4, within_s=20, what="the ratings to be learned")
+        eventually(lambda: learned(gateway, "bandit") == 4, what="the ratings to be learned")
         after = scores(gateway, "bandit")
         for process in gateway.processes():
             process.kill()
@@ -174,7 +174,7 @@ def test_personalized_router_learns_for_the_one_who_rates(learning: Gateway) -> 
         rate(learning, reply.headers["x-request-id"], float(reply.json["model"] != first), key=SMALL_KEY)
         return reply.json["model"]
 
-    eventually(lambda: next_model() != first, within_s=20, what="another model for this caller")
+    eventually(lambda: next_model() != first, what="another model for this caller")
     learning.chat(model="personalized", prompt=PROMPT)
 
 

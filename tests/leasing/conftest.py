@@ -10,13 +10,18 @@ from typing import Any
 
 import pytest
 
+from admin.test_metrics_served import value
 from harness.crowd import ask, side_by_side
-from harness.gateway import Gateway
+from harness.gateway import Gateway, eventually
 from harness.valkey import ValkeyServer
 from harness.wire import Reply, request_bytes
 
 PATIENT = {"ROUTEWRIGHT_VALKEY_TIMEOUT_S": "5"}
 """Counting, on a machine that does other things too: a Valkey that is slow to be scheduled is not away."""
+LATE_S = 2.0
+"""Where it is to be away for a while: long beside what a busy machine takes, since whoever is away alone for a moment
+has its share beside the others' whole, as docs/limits.md says."""
+LATE = {"ROUTEWRIGHT_VALKEY_TIMEOUT_S": str(LATE_S)}
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +29,16 @@ def valkey_server() -> Iterator[ValkeyServer]:
     server = ValkeyServer()
     yield server
     server.close()
+
+
+def wait_until_shared(gateways: Sequence[Gateway], workers: Sequence[int] | None = None) -> None:
+    """Every worker of each gateway leases, and knows how many machines there are."""
+    for place, gateway in enumerate(gateways):
+        wanted = 1 if workers is None else workers[place]
+        eventually(lambda g=gateway, n=wanted: value(g, "routewright_valkey_connected") == n, what="leases from all")
+        eventually(
+            lambda g=gateway: value(g, "routewright_valkey_machines") == len(gateways), what="all machines are known"
+        )
 
 
 def body_of(model: str, **fields: Any) -> bytes:

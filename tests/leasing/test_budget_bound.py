@@ -22,7 +22,7 @@ from harness.postgres import Postgres
 from harness.upstream import Upstream
 from harness.valkey import ValkeyServer
 from harness.wire import request_bytes, secret
-from leasing.conftest import body_of
+from leasing.conftest import body_of, wait_until_shared
 from money.answers import uses_all
 from money.conftest import ANSWER_USD, MAX_TOKENS, priced_config, wait_for_the_ledger
 
@@ -51,9 +51,7 @@ class Replicas:
         return [gateway.output().count(words) for gateway in self.gateways]
 
     def wait_for(self, words: str, before: list[int]) -> None:
-        eventually(
-            lambda: all(now > then for now, then in zip(self.said(words), before, strict=True)), within_s=20, what=words
-        )
+        eventually(lambda: all(now > then for now, then in zip(self.said(words), before, strict=True)), what=words)
 
     def in_the_ledger(self, alias: str) -> tuple[int, int]:
         """Rows of a key, and nano-dollars."""
@@ -83,8 +81,7 @@ def replicas(upstream: Upstream, postgres: Postgres) -> Iterator[Replicas]:
         ):
             for gateway in (one, other):
                 wait_for_the_ledger(gateway)
-            eventually(lambda: server.ask("ZCARD", "routewright:replicas") == GATEWAYS, what="both at the Valkey")
-            time.sleep(1.2)  # and each has heard of the other with its next word
+            wait_until_shared([one, other])
             yield Replicas([one, other], server, database_url)
     finally:
         server.close()
@@ -160,7 +157,7 @@ def test_money_spent_stays_within_the_bound_and_the_ledger_is_exact(
     again = Spending(replicas.gateways, keys, at_once=2)
     try:
         eventually(lambda: all(spending.passed[size] + again.passed[size] >= size and again.refused[size]
-                               for size in SIZES), within_s=20, what="every budget to be spent")  # fmt: skip
+                               for size in SIZES), what="every budget to be spent")  # fmt: skip
     finally:
         again.end()
     assert spending.statuses | again.statuses <= {200, 429}
@@ -169,6 +166,6 @@ def test_money_spent_stays_within_the_bound_and_the_ledger_is_exact(
         print(f"{fault} {number}: budget {size}, spent before {before[size]}, in all {spent}")
         assert spent <= size + size * (GATEWAYS - 1) // GATEWAYS
         alias = f"{fault}-{number}-{size}"
-        eventually(lambda alias=alias, spent=spent: replicas.in_the_ledger(alias)[0] == spent, within_s=10,
+        eventually(lambda alias=alias, spent=spent: replicas.in_the_ledger(alias)[0] == spent,
                    what="the ledger")  # fmt: skip
         assert replicas.in_the_ledger(alias) == (spent, spent * ANSWER_NUSD)

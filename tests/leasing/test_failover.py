@@ -13,7 +13,7 @@ from harness.gateway import Gateway, base_config, deployment, eventually, runnin
 from harness.upstream import Upstream
 from harness.valkey import Sentinels
 from harness.wire import secret
-from leasing.conftest import many, passed
+from leasing.conftest import LATE, many, passed, wait_until_shared
 from money.answers import uses_all
 
 BEFORE, DURING, AFTER = (secret(f"failover-{when}") for when in ("before", "during", "after"))
@@ -40,11 +40,8 @@ def pair(upstream: Upstream, sentinels: Sentinels) -> Iterator[list[Gateway]]:
         {"key": key, "alias": f"failover-{n}", "rpm_limit": HUNDRED} for n, key in enumerate((BEFORE, DURING, AFTER))
     ]
     uses_all(upstream["counted"], gap_s=0)
-    environment = {"ROUTEWRIGHT_VALKEY_TIMEOUT_S": "0.3"}
-    with running(config, environment=environment) as one, running(config, environment=environment) as other:
-        master = sentinels.servers[0]
-        eventually(lambda: master.ask("ZCARD", "routewright:replicas") == 2, what="both at the master")
-        time.sleep(1.2)  # and each has heard of the other with its next word
+    with running(config, environment=LATE) as one, running(config, environment=LATE) as other:
+        wait_until_shared([one, other])
         yield [one, other]
 
 

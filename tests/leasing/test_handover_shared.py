@@ -64,7 +64,7 @@ def test_limits_places_and_money_go_on_as_one(upstream: Upstream, valkey_server:
                 assert passed(many(pair, MINUTE, 20, **PAID)) == 20
                 go_on.set()
                 assert client.reply().text == "Hello"
-            eventually(lambda: old.status() == psutil.STATUS_ZOMBIE, within_s=20, what="the old one's end")
+            eventually(lambda: old.status() == psutil.STATUS_ZOMBIE, what="the old one's end")
         finally:
             go_on.set()
             talker.forget()

@@ -13,7 +13,7 @@ from harness.gateway import Gateway, eventually, running
 from harness.upstream import Upstream
 from harness.valkey import ValkeyServer
 from harness.wire import secret
-from leasing.conftest import many, passed
+from leasing.conftest import LATE, many, passed, wait_until_shared
 from money.answers import uses_all
 from money.conftest import ANSWER_USD, MAX_TOKENS, priced_config, wait_for_the_ledger
 
@@ -39,19 +39,17 @@ def three(upstream: Upstream, server: ValkeyServer) -> Iterator[list[Gateway]]:
         for number, key in enumerate(BUDGETS)
     ]
     uses_all(upstream["paid"], gap_s=0)
-    environment = {"ROUTEWRIGHT_VALKEY_TIMEOUT_S": "0.5"}
     with ExitStack() as stack:
-        gateways = [stack.enter_context(running(config, environment=environment)) for _ in range(3)]
+        gateways = [stack.enter_context(running(config, environment=LATE)) for _ in range(3)]
         for gateway in gateways:
             wait_for_the_ledger(gateway)
-        eventually(lambda: server.ask("ZCARD", "routewright:replicas") == 3, what="three replicas at the Valkey")
-        time.sleep(1.2)  # and each has heard of the others with its next word
+        wait_until_shared(gateways)
         yield gateways
 
 
 def wait_for(gateways: list[Gateway], words: str, before: list[int]) -> None:
     for gateway, times in zip(gateways, before, strict=True):
-        eventually(lambda g=gateway, n=times: g.output().count(words) > n, within_s=15, what=words)  # type: ignore[misc]
+        eventually(lambda g=gateway, n=times: g.output().count(words) > n, what=words)  # type: ignore[misc]
 
 
 def said(gateways: list[Gateway], words: str) -> list[int]:

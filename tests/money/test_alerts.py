@@ -77,7 +77,7 @@ def test_soft_and_hard_budget_are_told_once_each_and_failures_are_tried_again(
         statuses = [gateway.chat("paid", key=SOFT_KEY, max_tokens=MAX_TOKENS).status for _ in range(6)]
         assert statuses == [200, 200, 200, 200, 429, 429]
         assert time.monotonic() - started_s < 10
-        eventually(lambda: len(webhook.bodies) == 2, within_s=20, what="two alerts")
+        eventually(lambda: len(webhook.bodies) == 2, what="two alerts")
     hard, soft = sorted(webhook.bodies, key=lambda body: body["event"])  # told by two workers, so in either order
     assert (soft["event"], hard["event"]) == ("soft_budget_crossed", "budget_crossed")
     assert (soft["event_group"], len(soft["token"])) == ("key", 64)
@@ -106,14 +106,14 @@ def test_webhook_of_a_reloaded_configuration_is_told_by_the_process_that_runs_an
             assert gateway.chat("paid", key=key, max_tokens=MAX_TOKENS, timeout_s=40).status == 200
 
         cross(keys[0])
-        eventually(lambda: len(webhook.bodies) == 1, within_s=20, what="an alert")
+        eventually(lambda: len(webhook.bodies) == 1, what="an alert")
         before = stores_process(gateway)
         config["general_settings"]["alert_to_webhook_url"] = other.url
         gateway.config_file.write_text(yaml.safe_dump({**yaml.safe_load(gateway.config_file.read_text()), **config}))
         told = manage(gateway, "/config/reload", {})
         assert told == {**told, "changed": ["alert_to_webhook_url"], "needs_restart": []}
         cross(keys[1])
-        eventually(lambda: len(other.bodies) == 1, within_s=20, what="an alert at the new address")
+        eventually(lambda: len(other.bodies) == 1, what="an alert at the new address")
         assert stores_process(gateway) == before, "nothing was started anew"
         before.kill()
         cross(keys[2])

@@ -45,7 +45,7 @@ def gateway(request: pytest.FixtureRequest, upstream: Upstream) -> Iterator[Gate
 
 def row_of(gateway: Gateway, reply: Reply, key: str = MASTER_KEY) -> dict[str, Any]:
     path = f"/spend/logs?request_id={reply.headers['x-request-id']}"
-    row: dict[str, Any] = eventually(lambda: manage(gateway, path, key=key), within_s=10, what="the call's row")[0]
+    row: dict[str, Any] = eventually(lambda: manage(gateway, path, key=key), what="the call's row")[0]
     return row
 
 
@@ -130,7 +130,7 @@ def test_nothing_of_them_is_anywhere_else(upstream: Upstream) -> None:
         gateway.request("POST", "/v1/messages", {
             "model": "gpt-4o", "max_tokens": 5, "messages": [{"role": "user", "content": PROMPT.format("x")}],
         })  # fmt: skip
-        eventually(lambda: len(manage(gateway, "/spend/logs?limit=1000")) >= 18, within_s=10, what="the rows")
+        eventually(lambda: len(manage(gateway, "/spend/logs?limit=1000")) >= 18, what="the rows")
         pages = ("/metrics", "/spend/logs?limit=1000", "/audit", "/router/info", "/spend/keys", "/health", "/ui")
         shown = b"".join(gateway.request("GET", page, key=MASTER_KEY).body for page in pages)
         assert CANARY not in shown
@@ -191,6 +191,6 @@ def test_retention_deletes_what_was_said_and_leaves_the_call(upstream: Upstream)
         assert gateway.chat(key=TEAM_KEY).status == 200
         left = "SELECT count(*) FROM spend_texts WHERE call_id = ?"
         call = row_of(gateway, reply)["call_id"]
-        eventually(lambda: database.execute(left, (call,)).fetchone() == (0,), within_s=10, what="the text is gone")
+        eventually(lambda: database.execute(left, (call,)).fetchone() == (0,), what="the text is gone")
         database.close()
         assert row_of(gateway, reply)["messages"] is None

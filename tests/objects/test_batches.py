@@ -180,7 +180,7 @@ def test_open_batches_are_held_and_what_is_left_of_them_comes_back(owning: Gatew
     owning.wait()
     owning.start_again()
     owning.chat("chat")  # so that the store's process runs
-    eventually(lambda: records_of(owning, batches[1]), within_s=15, what="a record, though nobody has asked about it")
+    eventually(lambda: records_of(owning, batches[1]), what="a record, though nobody has asked about it")
     assert "nobody knows it any more" in owning.output()  # and its budget is not held for ever
 
 

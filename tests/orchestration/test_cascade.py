@@ -409,7 +409,7 @@ def test_crowd_that_leaves_at_any_moment_is_recorded_to_the_last_call(
     def is_settled() -> bool:
         return {record["request_id"] for record in own()} == {record["request_id"] for record in records()}
 
-    eventually(is_settled, within_s=20, what="every request's own record")
+    eventually(is_settled, what="every request's own record")
     assert len({record["request_id"] for record in own()}) == len(own())
     assert all(record["attempts"] for record in records() if record["model"])
     assert {record["ended"] for record in own()} <= {"client_gone", "complete"}

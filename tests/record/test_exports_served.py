@@ -196,11 +196,11 @@ def test_level_changes_with_the_file_and_no_restart(talking: Gateway) -> None:
     try:
         talking.config_file.write_text(text.replace("general_settings:\n", "general_settings:\n  log_level: ERROR\n"))
         talking.process.send_signal(signal.SIGHUP)
-        eventually(lambda: talking.chat().status == 200 and _is_quiet(talking), within_s=10)
+        eventually(lambda: talking.chat().status == 200 and _is_quiet(talking))
     finally:
         talking.config_file.write_text(text)
         talking.process.send_signal(signal.SIGHUP)
-    eventually(lambda: talking.chat().status == 200 and not _is_quiet(talking), within_s=10)
+    eventually(lambda: talking.chat().status == 200 and not _is_quiet(talking))
     assert talking.process.pid == process
 
 

@@ -124,7 +124,7 @@ def ask_in_time(gateway: Gateway, make, model: str = "auto"):
         record = gateway.record_of(reply)
         return record if "no vector" not in record["decision"]["reason"] else None
 
-    return eventually(with_vector, within_s=15.0)
+    return eventually(with_vector)
 
 
 def test_a_vector_in_time_decides(gateway, endpoint):

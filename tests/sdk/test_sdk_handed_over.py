@@ -38,7 +38,7 @@ def test_calls_of_the_sdk_go_on_over_a_hand_over(upstream: Upstream) -> None:
         with Wire(gateway.port, timeout_s=40) as slow:
             body = {"model": "handed-slow", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
             slow.send(request_bytes("POST", "/v1/chat/completions", key=TEAM_KEY, body=dialect.to_json(body)))
-            eventually(lambda: b"Hello" in slow.receive(), within_s=20)
+            eventually(lambda: b"Hello" in slow.receive())
 
             statuses: list[int] = []
             is_over = threading.Event()
@@ -46,7 +46,7 @@ def test_calls_of_the_sdk_go_on_over_a_hand_over(upstream: Upstream) -> None:
             asking.start()
             try:
                 gateway.hand_over()
-                eventually(lambda: any(each.pid != first.pid for each in bridges(data)), within_s=20)
+                eventually(lambda: any(each.pid != first.pid for each in bridges(data)))
                 asked = len(statuses)
                 eventually(lambda: len(statuses) >= asked + 3, within_s=30, what="calls after it")
                 assert first.is_running()  # the stream is not over
@@ -54,13 +54,13 @@ def test_calls_of_the_sdk_go_on_over_a_hand_over(upstream: Upstream) -> None:
                 assert b"there" in slow.reply().body
                 eventually(lambda: len(bridges(data)) == 1, within_s=30, what="one process")
                 asked = len(statuses)
-                eventually(lambda: len(statuses) >= asked + 3, within_s=10, what="calls of the second alone")
+                eventually(lambda: len(statuses) >= asked + 3, what="calls of the second alone")
             finally:
                 is_over.set()
                 asking.join(30)
         assert set(statuses) == {200}
         assert bridges(data)[0].pid != first.pid
-    eventually(lambda: not bridges(data), within_s=15, what="no process is left")
+    eventually(lambda: not bridges(data), what="no process is left")
 
 
 def ask(gateway: Gateway, statuses: list[int], is_over: threading.Event) -> None:

@@ -71,7 +71,7 @@ def test_handovers_refuse_nobody_and_cut_no_stream(workers: int, upstream: Upstr
                         reply = client.reply()
                         assert (reply.text, reply.events[-1]) == ("Hello", "[DONE]")
                     streams += len(clients)
-                    eventually(lambda process=old: has_ended(process), within_s=20, what="the old one's end")  # type: ignore[misc]
+                    eventually(lambda process=old: has_ended(process), what="the old one's end")  # type: ignore[misc]
                 finally:
                     go_on.set()
                     for client in clients:
@@ -81,9 +81,7 @@ def test_handovers_refuse_nobody_and_cut_no_stream(workers: int, upstream: Upstr
         assert (told["failed"], told["failures"]) == (0, [])
         if LONG:
             assert told["rate"] > 0.98 * RATE, "it was not what it is to show"
-        eventually(
-            lambda: len(gateway.journal()) == told["answered"] + streams, within_s=10, what="a record of every answer"
-        )
+        eventually(lambda: len(gateway.journal()) == told["answered"] + streams, what="a record of every answer")
         records = gateway.journal()
         assert len({record["call_id"] for record in records}) == len(records)
         assert {record["status"] for record in records} == {200}
@@ -113,7 +111,7 @@ def test_limits_go_on_across_a_handover(workers: int, upstream: Upstream) -> Non
             assert gateway.chat(key="sk-parallel-0123456789").status == 429
             go_on.set()
             assert client.reply().text == "Hello"
-        eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
+        eventually(lambda: has_ended(old), what="the old one's end")
         assert gateway.chat(key="sk-parallel-0123456789").status == 200
     talker.forget()
 
@@ -125,12 +123,12 @@ def test_successor_that_does_not_come_up_changes_nothing(workers: int, upstream:
         whole = gateway.config_file.read_text()
         gateway.config_file.write_text(whole + "\nno_such_section: 1\n")
         os.kill(gateway.process.pid, signal.SIGUSR2)
-        eventually(lambda: "the new process does not serve" in gateway.output(), within_s=20, what="it to give up")
+        eventually(lambda: "the new process does not serve" in gateway.output(), what="it to give up")
         assert gateway.chat().status == 200
         gateway.config_file.write_text(whole)
         old = gateway.hand_over()
         assert gateway.chat().status == 200
-        eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
+        eventually(lambda: has_ended(old), what="the old one's end")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -140,12 +138,12 @@ def test_stop_during_a_handover_stops_the_successor_too(workers: int, upstream: 
         old = psutil.Process(gateway.process.pid)
         os.kill(old.pid, signal.SIGUSR2)
         os.kill(old.pid, signal.SIGUSR2)
-        eventually(lambda: "handing over to process" in gateway.output(), within_s=20, what="a successor")
+        eventually(lambda: "handing over to process" in gateway.output(), what="a successor")
         assert gateway.output().count("handing over to process") == 1
         successor = psutil.Process(int(re.findall(r"handing over to process (\d+)", gateway.output())[0]))
         os.kill(old.pid, signal.SIGTERM)
-        eventually(lambda: has_ended(successor), within_s=20, what="the successor's end")
-        eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
+        eventually(lambda: has_ended(successor), what="the successor's end")
+        eventually(lambda: has_ended(old), what="the old one's end")
         with pytest.raises(OSError):
             gateway.chat()
 
@@ -177,7 +175,7 @@ def test_what_a_killed_predecessor_held_is_given_back(upstream: Upstream) -> Non
             old = gateway.hand_over()
             assert gateway.chat(key=key).status == 429
             old.kill()
-            eventually(lambda: gateway.chat(key=key).status == 200, within_s=15, what="the place to be free")
+            eventually(lambda: gateway.chat(key=key).status == 200, what="the place to be free")
     finally:
         go_on.set()
         talker.forget()
@@ -217,8 +215,8 @@ def test_upgrade_serves_the_new_version_from_its_store_s_process_to_its_front(
         now.symlink_to(tmp_path / "0.0.2")
         old = gateway.hand_over()
         assert gateway.chat(key=key).status == 200
-        eventually(lambda: has_ended(old), within_s=20, what="the old one's end")
-        eventually(lambda: has_ended(before), within_s=20, what="the end of the old store's process")
+        eventually(lambda: has_ended(old), what="the old one's end")
+        eventually(lambda: has_ended(before), what="the end of the old store's process")
         assert gateway.request("GET", "/health").json["version"] == "0.0.2"
         fresh = gateway.request("POST", "/key/generate", {}, key=MASTER_KEY).json["key"]
         assert [gateway.chat(key=each).status for each in (key, fresh)] == [200, 200]

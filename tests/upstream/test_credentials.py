@@ -332,7 +332,7 @@ def test_identities_that_azure_gives(upstream: Upstream, tmp_path: Path) -> None
                 assert asked["client_assertion_type"] == ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
                 assert "client_secret" not in asked
                 (tmp_path / "token").write_text("second.proof\n")
-                eventually(lambda: "second.proof" in upstream["tenant-7"].last.body.decode(), within_s=15)
+                eventually(lambda: "second.proof" in upstream["tenant-7"].last.body.decode())
             assert "proof" not in started.output()
     asked_app, asked_machine = upstream["app-identity"].last, upstream["machine-identity"].last
     assert asked_app.headers["x-identity-header"] == secret("header")

@@ -123,7 +123,7 @@ def test_client_that_leaves_between_two_attempts_is_recorded_at_once(gateway: Ga
         request_id = f"between-{with_reset}"
         request = chat_bytes(one.name, "x", request_id, num_retries=1)
         asyncio.run(Leaver(request, after_s=0.2, with_reset=with_reset).go(gateway.port))
-        [record] = eventually(partial(gateway.records_of, request_id), within_s=4, what=f"a record of {request_id}")
+        [record] = eventually(partial(gateway.records_of, request_id), within_s=7, what=f"a record of {request_id}")
         assert record["ended"] == "client_gone"
     assert one.first.hits == 2
 

@@ -20,6 +20,10 @@ import psutil
 
 HERE = Path(__file__).resolve().parent
 KEY = "sk-bench-0123456789"
+
+# An installation has its bytecode: where Python is told to keep none, each start would measure the compiler.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ["PYTHONPYCACHEPREFIX"] = str(HERE / "out" / "bytecode")
 NGINX_CONFIG = """
 worker_processes 1;
 daemon off;
@@ -111,7 +115,8 @@ class Server:
         return sum(psutil.Process(self.process.pid).cpu_times()[:2])
 
     def memory_mb(self) -> float:
-        return sum(process.memory_info().rss for process in self.processes()) / 1e6
+        """Of all its processes; on Linux a page that several share is counted once (PSS)."""
+        return sum(_memory_bytes(process) for process in self.processes()) / 1e6
 
     def is_answering(self, path: str) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
@@ -122,6 +127,11 @@ class Server:
             return False
         finally:
             connection.close()
+
+
+def _memory_bytes(process: psutil.Process) -> int:
+    full = process.memory_full_info()
+    return getattr(full, "pss", full.rss)
 
 
 def start(name: str, port: int, command: Sequence[str], pinned: list[int] | None, **options: object) -> Server:

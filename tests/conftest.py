@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
+
+# Where Python is told to keep no bytecode, every gateway of some hundreds would compile anew all that it imports.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode")
+    sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]
 
 # As the product does: two threads that wait for each other on a busy machine take many times as long as one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -396,6 +396,8 @@ class EmbeddingsSettings:
     api_key: Secret | None = None
     timeout_s: float = 10.0
     """Of one call. A request to a route does not wait for it so long; a router that is fitted does."""
+    provider: str = "openai"
+    price: Price = field(default_factory=Price, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

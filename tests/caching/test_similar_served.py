@@ -202,3 +202,24 @@ def test_endpoint_of_embeddings_that_fails_costs_a_request_nothing(upstream: Ups
             assert not is_hit(gateway.chat("gpt-4o", f"Who founded {name}?", cache={"no-cache": True}))
             assert not is_hit(gateway.chat("gpt-4o", f"who founded {name}", cache={"no-store": True}))
         assert is_hit(gateway.chat("gpt-4o", f"Who founded {name}?"))
+
+
+def test_what_is_asked_of_an_endpoint_of_embeddings_is_on_record(upstream: Upstream, name: str) -> None:
+    """Whether its answer comes in time, and is good for anything, or not."""
+    vectors = {"data": [{"index": 0, "embedding": [0.5, -0.25, 1.0]}], "usage": {"prompt_tokens": 7}}
+    config = config_of(upstream, embedder="remote")
+    config["embeddings"] = {"api_base": upstream["vectors"].api_base, "model": "e", "input_cost_per_token": 1e-6}
+    with running(config) as gateway:
+        for body in (vectors, {**vectors, "data": []}):
+            upstream["vectors"].answers(body=body)
+            gateway.chat("gpt-4o", f"Who founded {name}, {len(body['data'])}?")
+
+        def made() -> list[dict[str, Any]]:
+            return [row for row in gateway.journal() if row["key_alias"] == "embeddings"]
+
+        eventually(lambda: sum(row["units"]["requests"] for row in made()) == 2, what="both calls")
+        assert sum(row["cost_nusd"] for row in made()) == 2 * 7 * 1000
+        assert {row["is_priced"] for row in made()} == {True}
+        assert {(row["endpoint"], row["model"], row["usage_estimated"]) for row in made()} == {
+            ("embeddings", "e", False)
+        }

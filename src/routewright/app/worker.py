@@ -35,6 +35,7 @@ from routewright.admission.purses import Purses
 from routewright.app.caches import make_cache
 from routewright.app.changes import Changes, Load, Models
 from routewright.app.derived import adjustable, cache_type, callbacks, has_budgets, keeper_settings, server_tls, told_by
+from routewright.app.encodings import put_on_record
 from routewright.app.ending import Ending
 from routewright.app.front import Application
 from routewright.app.overrides import ConfigDesk
@@ -137,7 +138,7 @@ class WorkerProcess:
         self._slot = counters.slot(worker)
         self._on_ready = on_ready
         server = settings.server
-        new_id = id_source()
+        new_id = self._new_id = id_source()
         writes = Writes()
         rng = random.Random()  # noqa: S311 - spreads load; guards nothing
         self.deadlines = Deadlines(time.monotonic)
@@ -558,6 +559,7 @@ class WorkerProcess:
         self.routing.close()
         if self.gateway.around.cache is not None:
             self.gateway.around.cache.close()
+        put_on_record(self.parts, self._new_id)
         self.journal.close()
         self._counters.note_end(self._slot)
         self.feedback.save()
@@ -610,6 +612,7 @@ class WorkerProcess:
         self.customers.on_tick(now)
         self.alerts.on_tick(now)
         self.batches.on_tick(now)
+        put_on_record(self.parts, self._new_id)
         if self._counters.are_shared:
             self.journal.flush()
         self.admission.spent.on_tick(is_all_written=not self.journal.is_failing)

@@ -74,7 +74,11 @@ def _found(
         named = next((each for each in deployments if each.model_name == model), None)
         if named is not None and PROVIDERS[named.provider].name in _SAYS_OPENAI:
             return "remote", EmbeddingsSettings(
-                api_base=named.api_base.rstrip("/"), model=named.upstream_model, api_key=named.api_key
+                api_base=named.api_base.rstrip("/"),
+                model=named.upstream_model,
+                api_key=named.api_key,
+                provider=named.provider,
+                price=named.price,
             )
         params.warn(key, f'"{shown(model)}" is no model of this list with OpenAI\'s embeddings: {_usual()} is used')
     if embeddings is not None:

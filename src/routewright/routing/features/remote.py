@@ -28,9 +28,10 @@ from routewright.routing.features.cheap import cut
 from routewright.routing.features.contract import NoVector, Supplies
 from routewright.routing.features.encoded import EncodedFeatures
 from routewright.routing.features.encoder import Codes, Encoder, Remembering, to_codes
+from routewright.routing.features.used import TALLY
 from routewright.routing.router import Float32
 from routewright.settings import EmbeddingsSettings
-from routewright.types import Prompt
+from routewright.types import CHARS_PER_TOKEN, Prompt
 
 _TEXTS_IN_A_CALL: Final = 32
 _MAX_WIDTH: Final = 8192
@@ -49,13 +50,26 @@ class _Answer(msgspec.Struct):
     data: list[_Row]
 
 
+class _Told(msgspec.Struct):
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+
+
+class _Usage(msgspec.Struct):
+    usage: _Told | None = None
+
+
 _decoder: Final = msgspec.json.Decoder(_Answer)
+_usage_decoder: Final = msgspec.json.Decoder(_Usage)
+_MOST_TOKENS: Final = 10_000_000
+"""That are believed of one call."""
 
 
 class Endpoint(Encoder):
     """Asks for embeddings over one kept connection a thread."""
 
     def __init__(self, settings: EmbeddingsSettings) -> None:
+        self._settings = settings
         parts = urlsplit(settings.api_base)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError('"embeddings.api_base" must be an http or https address')
@@ -85,11 +99,11 @@ class Endpoint(Encoder):
         try:
             if connection is not None:  # kept alive: it may have been closed meanwhile, which is no failure
                 try:
-                    return self._parse(self._ask(connection, body), len(texts))
+                    return self._parse(self._ask(connection, body), clean)
                 except (OSError, HTTPException):
                     connection.close()
             connection = self._own.connection = self._connect()
-            return self._parse(self._ask(connection, body), len(texts))
+            return self._parse(self._ask(connection, body), clean)
         except (OSError, HTTPException) as error:
             self.close()
             raise NoVector(f"the embeddings endpoint can't be reached: {type(error).__name__}") from None
@@ -125,7 +139,22 @@ class Endpoint(Encoder):
                 raise NoVector(f"the embeddings endpoint took longer than {self._timeout_s:g} s")
         return bytes(content)
 
-    def _parse(self, content: bytes, n: int) -> list[Codes]:
+    def _count(self, content: bytes, texts: Sequence[str]) -> None:
+        """What was answered is paid for, whatever the answer is good for."""
+        try:
+            told = _usage_decoder.decode(content).usage or _Told()
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            told = _Told()
+        tokens = told.prompt_tokens or told.total_tokens
+        if 0 < tokens <= _MOST_TOKENS:
+            TALLY.add(self._settings, tokens, is_estimated=False)
+        else:
+            length = sum([len(text.encode("utf-8")) for text in texts])
+            TALLY.add(self._settings, length // CHARS_PER_TOKEN + len(texts), is_estimated=True)
+
+    def _parse(self, content: bytes, texts: Sequence[str]) -> list[Codes]:
+        self._count(content, texts)
+        n = len(texts)
         try:
             answer = _decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -9,11 +9,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.test_manifests import CHART, SHAPES
+from deploy.test_manifests import CHART, SHAPES, validate
 from harness.helm import rendered
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,9 +57,8 @@ def test_helm_renders_what_the_tests_renderer_does_and_kubernetes_takes_it(
 
     assert by_name(made) == by_name(rendered(CHART, SHAPES[shape]))
     for each in made:
-        if not each["apiVersion"].startswith("external-secrets.io/"):
-            for version in (OLDEST, NEWEST):
-                kubernetes_validate.validate(each, version, strict=True)
+        for version in (OLDEST, NEWEST):
+            validate(each, version)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -77,3 +75,9 @@ def test_helm_packs_the_chart_and_would_install_the_package(helm: str, tmp_path:
     assert "kind: StatefulSet" in said
     assert "NOTES:" in said
     assert "{{" not in said
+
+
+def test_helm_refuses_a_value_that_is_misspelt(helm: str, tmp_path: Path) -> None:
+    values = values_file(tmp_path, {"autscaling": {"enabled": False}})
+    with pytest.raises(AssertionError, match="autscaling"):
+        run(helm, tmp_path, "template", "gw", CHART, "--values", values)

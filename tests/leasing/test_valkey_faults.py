@@ -163,6 +163,7 @@ def test_places_of_a_killed_replica_are_free_within_its_lease(pair: Pair, upstre
     kill(one, clients, upstream)
     assert other.chat("counted", key=key, max_tokens=10).status == 429
     eventually(lambda: other.chat("counted", key=key, max_tokens=10).status == 200, what="a place")
+    one.start_again()
 
 
 def test_metrics_tell_how_a_machine_stands_with_the_valkey(shared: Pair) -> None:

@@ -24,10 +24,15 @@ local field = {}
 local all = redis.call('HGETALL', budget)
 for at = 1, #all, 2 do field[all[at]] = all[at + 1] end
 local function get(name) return tonumber(field[name] or 0) end
-local function set(name, value)
-  field[name] = text(value)
-  redis.call('HSET', budget, name, field[name])
+local changed = {}
+local function keep(name, value)
+  if field[name] ~= value then
+    field[name] = value
+    changed[#changed + 1] = name
+    changed[#changed + 1] = value
+  end
 end
+local function set(name, value) keep(name, text(value)) end
 
 if get('n:' .. holder) >= number then return {-1} end
 
@@ -72,7 +77,7 @@ end
 local is_new, is_first = #all == 0, field['n:' .. holder] == nil
 local earlier = spent()
 set('n:' .. holder, number)
-redis.call('HSET', budget, 'l:' .. holder, ARGV[5])
+keep('l:' .. holder, ARGV[5])
 set('v:' .. holder, tonumber(ARGV[6]))
 set('b:' .. ARGV[5], math.max(get('b:' .. ARGV[5]), tonumber(ARGV[6])))
 set('s:' .. holder, tonumber(ARGV[7]))
@@ -103,5 +108,6 @@ elseif left >= least then
   given = left - (left - least) % math.max(1, tonumber(ARGV[13]))
 end
 set('h:' .. holder, held + given)
+redis.call('HSET', budget, unpack(changed))  -- all at once; the number of the question has changed in any case
 redis.call('PEXPIRE', budget, tonumber(ARGV[16]))
 return {total, given, left - given}

@@ -28,6 +28,10 @@ from routewright.store_process import StoreProcess
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 ASK_TIMEOUT_S = 10.0
+SILENT_S = 6.0
+"""A process that reaches its database speaks every two seconds at least; one that does not for so long hangs."""
+SILENT_TIMEOUT_S = 1.0
+"""Nobody waits for longer for one that says nothing anyway."""
 MAX_ASKED = 1000
 """Questions under way; beyond it they are refused, so that a flood of unknown keys holds no memory."""
 RETRY_S = 0.05
@@ -242,6 +246,7 @@ class Storage:
         """It has answered since this worker started, so what is in memory is whole."""
         self.touched_s = 0.0
         """Monotonic time of its last sign of life."""
+        self._is_silent = False
         self.followed: dict[str, int] = {}
         """How much of each journal file was in the ledger then."""
         self.on_changed: list[Callable[[list[Change]], Awaitable[None]]] = []
@@ -300,6 +305,9 @@ class Storage:
             self._looked_s = now
             if self._has_mark():
                 self.want()
+        if self.is_connected and now - self.touched_s > SILENT_S:
+            self.is_connected, self._is_silent = False, True
+            log.error("the store's process says nothing any more; what is in memory goes on without it")
         if self.was_connected and now - self.touched_s > self.grace_s:
             self.on_gone()
 
@@ -340,6 +348,8 @@ class Storage:
         writer = self._writer
         if writer is None:
             raise StorageUnavailable("the store can't be reached now; try again")
+        if self._is_silent:
+            end_s = min(end_s, time.monotonic() + SILENT_TIMEOUT_S)
         self._numbers += 1
         number = self._numbers
         answer: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
@@ -396,7 +406,7 @@ class Storage:
     def _hang_up(self, writer: asyncio.StreamWriter) -> None:
         self._writer = None
         self._opened.clear()
-        self.is_connected = False
+        self.is_connected = self._is_silent = False
         writer.close()
         for answer in list(self._waiting.values()):
             if not answer.done():
@@ -415,7 +425,7 @@ class Storage:
             if isinstance(message, Answer):
                 self._take(message)
             elif isinstance(message, Touch):
-                self.is_connected = message.is_connected
+                self.is_connected, self._is_silent = message.is_connected, False
                 self.followed = message.followed
                 if message.is_connected:
                     self.was_connected = True

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -91,6 +94,36 @@ def test_connections_that_are_killed_all_the_time_cost_no_answer(on_postgres: Ga
         stop.set()
         thread.join(10)
     eventually(lambda: on_postgres.request("POST", "/key/generate", {}, key=MASTER_KEY).status == 200)
+
+
+@pytest.mark.skipif(not os.environ.get("ROUTEWRIGHT_LONG"), reason="takes the seconds after which it is called silent")
+def test_store_s_process_that_hangs_is_said_to_be_away_and_waited_for_no_more(upstream: Upstream) -> None:
+    """F27 of the process: it is stopped and neither ends nor answers. Warm keys go on; who has to ask is told soon that
+    it is away, though the line to it stands; and afterwards all is as before."""
+    with running(base_config(upstream)) as gateway:
+        warm, cold, other = (new_key(gateway) for _ in range(3))
+        assert gateway.chat(key=warm).status == 200
+        eventually(lambda: readiness(gateway)["db"] == "connected")
+        (process,) = gateway.store_processes()
+        process.suspend()
+        try:
+            eventually(lambda: readiness(gateway)["db"] == "Not connected", within_s=15, what="it to be noticed")
+            assert {gateway.chat(key=warm).status for _ in range(20)} == {200}
+            before_s = time.monotonic()
+            for _ in range(3):
+                assert_error(gateway.chat(key=cold), 503, "storage_unavailable")
+            assert time.monotonic() - before_s < 6, "each waits as for one that is only slow"
+        finally:
+            process.resume()
+        eventually(lambda: readiness(gateway)["db"] == "connected", within_s=15, what="it to be heard again")
+        assert [gateway.chat(key=key).status for key in (cold, other, warm)] == [200] * 3
+
+
+def readiness(gateway: Gateway) -> dict[str, Any]:
+    reply = gateway.request("GET", "/health/readiness", key=None)
+    assert reply.status == 200
+    found: dict[str, Any] = reply.json
+    return found
 
 
 def test_lock_on_the_keys_holds_nobody_up_who_is_known(on_postgres: Gateway, own_postgres: Postgres) -> None:

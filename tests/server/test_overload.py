@@ -175,6 +175,7 @@ def test_no_descriptor_is_left(upstream: Upstream) -> None:
                 except ConnectionError:
                     continue  # there was no room for it, and it was told so
             eventually(lambda: worker.num_fds() > DESCRIPTORS // 2, what="its descriptors to be used")
+            assert worker.num_fds() < DESCRIPTORS - 8, "none is left for the journal and the store"
             before_s = sum(worker.cpu_times()[:2])
             time.sleep(1)
             assert sum(worker.cpu_times()[:2]) - before_s < 0.5, "it spins"

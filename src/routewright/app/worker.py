@@ -574,9 +574,11 @@ class WorkerProcess:
 
     def _share_descriptors(self, limit: int) -> None:
         """Clients and upstreams together never have all of them: the journal and the store get theirs."""
-        front = self.front
+        front, upstreams = self.front, self.upstream.pools.descriptors
         front.max_connections = max(16, limit - RESERVED_FDS)
-        self.upstream.pools.most_open = lambda: limit - RESERVED_FDS // 2 - len(front.connections)
+        most = limit - RESERVED_FDS // 2
+        front.most_beside = lambda: most - upstreams.in_use
+        upstreams.most = lambda: most - len(front.connections)
 
     def _on_hangup(self) -> None:
         """SIGHUP: read everything again that a file says."""

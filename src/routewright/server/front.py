@@ -55,6 +55,8 @@ class Worker:
         self.is_leaving = False
         """Each connection ends with the answer to its next request, at the latest `LEAVE_IDLE_S` after it has none."""
         self.max_connections = 1 << 30
+        self.most_beside: Callable[[], int] = lambda: 1 << 30
+        """Clients that there may be beside what else has descriptors now."""
 
     def connection(self) -> HttpConnection:
         return HttpConnection(self)

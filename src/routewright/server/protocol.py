@@ -138,7 +138,12 @@ class HttpConnection(asyncio.Protocol):
         worker.per_address[self._peer] = held
         worker.connections.add(self)
         worker.deadlines.add(self)
-        if held > worker.limits.max_connections_per_address or len(worker.connections) > worker.max_connections:
+        count = len(worker.connections)
+        if (
+            held > worker.limits.max_connections_per_address
+            or count > worker.max_connections
+            or count > worker.most_beside()
+        ):
             self._state = _State.CLOSED
             self._transport.abort()
             return

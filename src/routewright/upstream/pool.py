@@ -37,6 +37,17 @@ def tls_context(ssl_verify: bool | str) -> ssl.SSLContext:
     return context
 
 
+class Descriptors:
+    """Those that connections to all upstreams have together."""
+
+    __slots__ = ("in_use", "most")
+
+    def __init__(self) -> None:
+        self.in_use = 0
+        self.most: Callable[[], int] = lambda: 1 << 30
+        """How many they may have now."""
+
+
 class Pool:
     """All connections to one origin."""
 
@@ -49,11 +60,13 @@ class Pool:
         tls: Callable[[], ssl.SSLContext],
         addresses: Addresses,
         local_path: Path | None = None,
-        has_descriptor: Callable[[], bool] = lambda: True,
+        descriptors: Descriptors | None = None,
+        give_up_idle: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`has_descriptor`: whether the process has one left for another connection."""
+        """`give_up_idle`: close a connection that nobody uses, to whatever upstream; False where there is none."""
         self._local_path = local_path
-        self._has_descriptor = has_descriptor
+        self._descriptors = descriptors or Descriptors()
+        self._give_up_idle = give_up_idle
         self.origin = origin
         self._settings = settings
         self._deadlines = deadlines
@@ -61,7 +74,7 @@ class Pool:
         self._tls = tls
         self._addresses = addresses
         self._idle: list[UpstreamConnection] = []
-        self.open = 0
+        self._open = 0
 
     def take(self) -> UpstreamConnection | None:
         """The connection used last, if one is idle and young enough."""
@@ -82,18 +95,19 @@ class Pool:
         Needs a task of its own, which `wait_for` asks for and the straight line runs without.
         """
         self.check_room()
-        self.open += 1
+        self._count(1)
         try:
             return await self._connect()
         except BaseException:
-            self.open -= 1
+            self._count(-1)
             raise
 
     def check_room(self) -> None:
         """Raises UpstreamFull where no further connection may be made now."""
-        if self.open >= self._settings.max_connections_per_origin:
+        if self._open >= self._settings.max_connections_per_origin:
             raise UpstreamFull("all connections to this upstream are in use")
-        if not self._has_descriptor():
+        descriptors = self._descriptors
+        if descriptors.in_use >= descriptors.most() and not self._give_up_idle():
             raise UpstreamFull("this server has no room for another connection to an upstream")
 
     async def _connect(self) -> UpstreamConnection:
@@ -192,7 +206,11 @@ class Pool:
         self._idle.append(connection)
 
     def _forget(self, connection: UpstreamConnection) -> None:
-        self.open -= 1
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self._open += change
+        self._descriptors.in_use += change
 
     def keep_for_others(self, made: asyncio.Task[UpstreamConnection]) -> None:
         """A connection that nobody waits for any more; why there is none interests nobody either."""
@@ -241,8 +259,7 @@ class Pools:
         self._addresses = Addresses(settings.name_fresh_s)
         self.local_path: Path | None = None
         """Socket of the process that holds the LiteLLM SDK."""
-        self.most_open: Callable[[], int] = lambda: 1 << 30
-        """How many connections there may be to all of them together."""
+        self.descriptors = Descriptors()
         self._tls_context: ssl.SSLContext | None = None
         self._swept_s = 0.0
         deadlines.every_tick(self._sweep)
@@ -252,14 +269,11 @@ class Pools:
         if pool is None:
             pool = self._pools[origin] = Pool(
                 origin, self._settings, self._deadlines, self._writes, self.tls, self._addresses, self.local_path,
-                self._has_descriptor,
+                self.descriptors, self._give_up_idle,
             )  # fmt: skip
         return pool
 
-    def _has_descriptor(self) -> bool:
-        """Where there is none, a connection that is idle gives its own up."""
-        if sum(pool.open for pool in self._pools.values()) < self.most_open():
-            return True
+    def _give_up_idle(self) -> bool:
         return any(pool.close_one() for pool in self._pools.values())
 
     def tls(self) -> ssl.SSLContext:

@@ -107,16 +107,20 @@ def test_answer_that_is_fetched_later_is_counted_at_its_most(media: Gateway, tak
     assert (record["completion_tokens"], record["usage_estimated"], record["is_priced"]) == (500, True, True)
 
 
-def test_kind_of_body_changes_nothing(media: Gateway, taker: Taker) -> None:
+def test_neither_kind_of_body_nor_another_spelling_of_the_path_changes_anything(media: Gateway, taker: Taker) -> None:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1_000_000}
-    for kind in ("text/plain", "application/x-json"):
-        reply = media.request("POST", "/openai/v1/chat/completions", body, key="sk-one-picture",
-                              headers={"Content-Type": kind})  # fmt: skip
-        assert reply.status == 429, reply.body
+    for path in ("chat/completions", "chat/complet%69ons", "Chat/Completions/", "chat/completions;a=b"):
+        for kind in ("text/plain", "application/json"):
+            headers = {"Content-Type": kind}
+            reply = media.request("POST", f"/openai/v1/{path}", body, key="sk-one-picture", headers=headers)
+            assert reply.status == 429, (path, reply.body)
+    picture = {"model": "dall-e-3", "prompt": "x", "n": 2}
+    for path in ("images/generat%69ons", "Images/Generations"):
+        assert media.request("POST", f"/openai/v1/{path}", picture, key="sk-one-picture").status == 429
     assert not taker["account"].requests
 
 
-@pytest.mark.parametrize("path", ["/openai/v1/batches", "/openai/v1/batches/"])
+@pytest.mark.parametrize("path", ["/openai/v1/batches", "/openai/v1/batches/", "/openai/v1/b%61tches"])
 def test_batch_that_nobody_would_count_is_not_for_keys_with_budgets(media: Gateway, taker: Taker, path: str) -> None:
     reply = media.request("POST", path, {"input_file_id": "file-1"}, key="sk-one-picture")
     assert (reply.status, "/v1/batches" in reply.error["message"]) == (403, True)

@@ -297,3 +297,31 @@ def test_models_of_other_kinds_are_not_among_those_that_auto_chooses_from(media:
     assert modes["ears"] == "audio_transcription"
     assert modes["judge"] == "moderation"
     assert modes["cohere-rank"] == "rerank"
+
+
+# --- clients that leave ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_client_that_leaves_before_its_picture_is_made_pays_for_it(
+    media: Gateway, upstream: Upstream, is_streamed: bool
+) -> None:
+    """Its provider makes it all the same; and of a stream the client has the last sketch of it by then."""
+    if is_streamed:
+        partial = dialect.event({"type": "image_generation.partial_image", "b64_json": "aGk="})
+        head = dialect.head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        upstream["picture"].stalls(head + dialect.http_chunk(partial))
+    else:
+        upstream["picture"].hangs()
+    hits, request_id = upstream["picture"].hits, f"left-{is_streamed}"
+    body = to_json({"model": "picture", "prompt": "a cat", "stream": is_streamed})
+    with media.connect() as client:
+        head_fields = {"X-Request-Id": request_id, "Content-Type": "application/json"}
+        client.send(request_bytes("POST", "/v1/images/generations", key=TEAM_KEY, headers=head_fields, body=body))
+        if is_streamed:
+            assert b"200" in client.socket.recv(4096)
+        eventually(lambda: upstream["picture"].hits == hits + 1, what="the request")
+        client.reset()
+    eventually(lambda: media.records_of(request_id), what="a record")
+    (record,) = media.records_of(request_id)
+    assert (record["ended"], record["cost_nusd"], record["is_priced"]) == ("client_gone", 40_000_000, True)

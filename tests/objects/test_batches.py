@@ -129,6 +129,19 @@ def test_answers_that_tell_no_usage_are_counted_by_their_length(owning: Gateway,
     assert record["completion_tokens"] > 5 + 2 * 20
 
 
+def test_batch_whose_output_was_deleted_before_it_was_read_is_counted_at_its_most(
+    owning: Gateway, accounts: Accounts
+) -> None:
+    one = accounts["one"]
+    batch_id = begin(owning)
+    one.finish(batch_id, [usage(10, 5)])
+    del one.files[one.batches[batch_id]["output_file_id"]]
+    assert owning.request("GET", f"/v1/batches/{batch_id}").json["status"] == "completed"
+    eventually(lambda: records_of(owning, batch_id), what="a record")
+    (record,) = records_of(owning, batch_id)
+    assert (record["cost_nusd"], record["usage_estimated"]) == (2 * ONE_LINE_NUSD, True)
+
+
 def test_file_that_is_no_batchs_and_fields_that_are_none(owning: Gateway, accounts: Accounts) -> None:
     other = upload(owning, b"x", purpose="user_data").json["id"]
     reply = start_batch(owning, other)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from routewright.carriage.peek import MOST_CONTEXT_TOKENS, model_in
+from routewright.carriage.peek import MOST_CONTEXT_TOKENS, meant, model_in
 from routewright.carriage.readings import PICTURES, RANKING, SPEECH, TRANSCRIPT, VERDICTS
 from routewright.errors import InvalidRequest
 from routewright.gateway import PARSERS
@@ -31,18 +31,18 @@ UNKNOWN = "?"
 _ENDS = {"/images/generations": "images", "/images/edits": "image_edits", "/images/variations": "image_variations",
          "/audio/speech": "speech", "/rerank": "rerank", "/moderations": "moderations",
          "/audio/transcriptions": "transcriptions", "/audio/translations": "translations"}  # fmt: skip
-_BATCHES = re.compile(r"/(?:batches|batch/jobs|embed-jobs)/?\Z|:(?:batchGenerate|asyncBatch)[A-Za-z]*\Z")
+_BATCHES = re.compile(r"/(?:batches|batch/jobs|embed-jobs)\Z|:(?:batchgenerate|asyncbatch)[a-z]*\Z")
 
 
 def endpoint_of(path: str) -> str:
     """Which of our own endpoints a path upstream is like; empty for none of these."""
-    path = path.rstrip("/")
+    path = meant(path)
     return next((endpoint for end, endpoint in _ENDS.items() if path.endswith(end)), "")
 
 
 def makes_batch(path: str) -> bool:
     """Whether a POST there begins something that is paid for later, by an answer that does not pass here."""
-    return _BATCHES.search(path) is not None
+    return _BATCHES.search(meant(path)) is not None
 
 
 def asked_media(

@@ -35,10 +35,11 @@ _PICTURES = frozenset({"data", "url", "bytes", "file_data", "image_url"})
 _PROMPTS = frozenset({"messages", "message", "input", "inputs", "prompt", "contents", "inputText", "texts"})
 _IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]{1,256})")
 _TALKS = re.compile(
-    r"/(?:chat/completions|completions|responses|messages|chat|generate|converse(?:-stream)?|invoke(?:-with-response-stream)?)/?\Z"
-    r"|:(?:stream)?generateContent\Z", re.IGNORECASE,
-)  # fmt: skip
-_EMBEDS = re.compile(r"/(?:embeddings|embed)/?\Z|:(?:batchEmbedContents|embedContent)\Z")
+    r"/(?:completions|responses|messages|chat|generate|converse(?:-stream)?|invoke(?:-with-response-stream)?)\Z"
+    r"|:(?:stream)?generatecontent\Z"
+)
+_EMBEDS = re.compile(r"/(?:embeddings|embed)\Z|:(?:batchembedcontents|embedcontent)\Z")
+_PARAMETERS = re.compile(r";[^/]*")
 _decode = msgspec.json.Decoder().decode
 
 
@@ -79,8 +80,15 @@ class Asked:
     """Its answer is fetched later, by another request."""
 
 
+def meant(path: str) -> str:
+    """A path as a server may take it: some decode letters that need no escape, take any case, and leave out parameters
+    of its parts."""
+    return _PARAMETERS.sub("", unquote(path)).lower().rstrip("/")
+
+
 def asks_model(path: str) -> bool:
     """Whether a path is one for text or vectors."""
+    path = meant(path)
     return _EMBEDS.search(path) is not None or _TALKS.search(path) is not None
 
 
@@ -94,7 +102,7 @@ def asked_of(path: str, body: bytes, *, is_whole: bool, length: int | None) -> A
     """None for what is no request for text or vectors. `length`: of the whole body, as far as it was told."""
     if not asks_model(path):
         return None
-    embeds = _EMBEDS.search(path) is not None
+    embeds = _EMBEDS.search(meant(path)) is not None
     model = model_in(path)
     if not is_whole:
         chars = length if length is not None else MOST_CONTEXT_TOKENS * CHARS_PER_TOKEN

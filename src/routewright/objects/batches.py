@@ -238,10 +238,13 @@ class Batches:
             await self._send("GET", deployment, f"/files/{output}/content", reading, NoClient(), row)
             if not reading.is_whole:
                 raise UpstreamError("the output of a batch broke off")
-        except GatewayError:
-            await self._tell("owned_give_up", row["object_id"])
-            raise
-        await self._record(row, reading.used, held_nusd)
+            used = reading.used
+        except GatewayError as error:
+            if error.status != 404:
+                await self._tell("owned_give_up", row["object_id"])
+                raise
+            used = BatchUsage.lost(row["about"] or {})
+        await self._record(row, used, held_nusd)
 
     async def _record(self, row: Row, used: BatchUsage, held_nusd: int) -> None:
         outcome = _outcome(row, "batch")

@@ -182,6 +182,13 @@ class OutputReading(ObjectReading):
 class BatchUsage(MeteredUsage):
     """Tokens of all answers of a batch together, at what a batch costs."""
 
+    @classmethod
+    def lost(cls, about: Mapping[str, Any]) -> BatchUsage:
+        """Of a batch whose output somebody has deleted before it was read: all that its lines may have used."""
+        used = cls(int(about.get("prompt_tokens", 0)), int(about.get("output_tokens", 0)), is_estimated=True)
+        used.units = Units(requests=int(about.get("lines", 0)))
+        return used
+
     def add_line(self, line: bytes) -> None:
         """One line of the output. An answer that does not say what it used is counted by its length."""
         try:

@@ -104,6 +104,15 @@ def estimated(call: Call, output_tokens: int = 0) -> MeteredUsage:
     return MeteredUsage(call.prompt_tokens_estimate, output_tokens, is_estimated=True, units=units)
 
 
+def unanswered(call: MeteredCall) -> MeteredUsage:
+    """Of a call whose client has left before its answer: its provider makes what was asked for all the same."""
+    if call.units.images:
+        return picture_usage(None, call, call.units.images)
+    usage = estimated(call, call.max_tokens or 0)
+    usage.audio_output_tokens = usage.completion_tokens
+    return usage
+
+
 class Images(Json):
     """Pictures, whole or in events that show one while it is made."""
 

@@ -11,7 +11,9 @@ import time
 from routewright.dialect import Exchange, Stream
 from routewright.errors import GatewayError, UpstreamBadResponse, UpstreamError, UpstreamTimeout
 from routewright.flow import Signal
+from routewright.metered import MeteredCall
 from routewright.providers.head import is_sound, provider_fields, sound_fields
+from routewright.providers.media import unanswered
 from routewright.providers.mock import Mocked
 from routewright.settings import UpstreamSettings
 from routewright.types import Call, Deployment, Outcome, Responder, Usage
@@ -309,8 +311,11 @@ class Attempt(Passage):
             self._client.hold(stream.failure(error, outcome.request_id), close=True)
 
     def _bill_part(self) -> None:
-        if self._stream is not None:
-            self._outcome.bill(self._stream.counted_usage(self._call))
+        stream, call = self._stream, self._call
+        if isinstance(call, MeteredCall) and (stream is None or not stream.finish_seen):
+            self._outcome.bill(unanswered(call))
+        elif stream is not None:
+            self._outcome.bill(stream.counted_usage(call))
         else:
             self._outcome.bill(Usage(self._call.prompt_tokens_estimate, 0, is_estimated=True))
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from routewright.accounts.opening import NoLedger, opened
 from routewright.errors import StorageUnavailable
-from routewright.store.database import Database
+from routewright.store.database import Database, SchemaTooNew
 from routewright.store.reports import all_rows
 from routewright.store.schema import spend
 
@@ -46,7 +46,7 @@ def export(
         with opened(data_dir, environ, database_url) as database:
             columns = [*COLUMNS, *(TEXTS if with_texts else ())]
             count = write(out, columns, _rows(database, columns, from_ms, to_ms, with_texts=with_texts))
-    except (NoLedger, StorageUnavailable, OSError) as error:
+    except (NoLedger, SchemaTooNew, StorageUnavailable, OSError) as error:
         console.print(str(error))
         return 1
     except ModuleNotFoundError:

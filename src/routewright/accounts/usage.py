@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from routewright.accounts.opening import NoLedger, opened
 from routewright.errors import StorageUnavailable
 from routewright.store import reports
+from routewright.store.database import SchemaTooNew
 from routewright.store.schema import keys, spend
 
 NUSD_PER_USD = 1e9
@@ -60,7 +61,7 @@ def print_usage(data_dir: Path, environ: Mapping[str, str], *, database_url: str
     try:
         with opened(data_dir, environ, database_url) as database:
             rows = database.read(totals)
-    except (NoLedger, StorageUnavailable) as error:
+    except (NoLedger, SchemaTooNew, StorageUnavailable) as error:
         Console(stderr=True).print(str(error))
         return 1
     if as_json:

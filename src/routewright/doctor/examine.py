@@ -125,7 +125,7 @@ def _origins(settings: Settings) -> dict[Origin, list[str]]:
 
 
 def _of_store(settings: Settings, data_dir: Path) -> Iterator[Finding]:
-    from routewright.store.database import FLOOR, HEAD, Database, current_revision, sqlite_url
+    from routewright.store.database import FLOOR, HEAD, Database, current_revision, may_serve, sqlite_url, too_new
     from routewright.store.ledger import read_positions
 
     is_postgres = settings.database_url is not None
@@ -142,6 +142,7 @@ def _of_store(settings: Settings, data_dir: Path) -> Iterator[Finding]:
     try:
         revision = database.read(current_revision)
         followed = database.read(read_positions) if revision is not None else {}
+        is_too_new = revision is not None and revision > HEAD and not database.read(may_serve)
     except GatewayError as error:
         yield problem("store", f"{what}: {error.message}",
                       "requests of keys that are in memory go on without it; new ones get 503")  # fmt: skip
@@ -151,9 +152,11 @@ def _of_store(settings: Settings, data_dir: Path) -> Iterator[Finding]:
     yield from of_ledger(lag_of(data_dir / JOURNAL_FOLDER, followed), int(time.time() * 1000))
     if revision is None:
         yield good("store", f"{what}: empty; its tables are made at the first start")
+    elif is_too_new:
+        yield problem("store", f"{what}: {too_new(revision)}", "until then stored keys get 503, and no record is a row")
     elif revision > HEAD:
         yield warning("store", f"{what}: its tables are of version {revision}, this program's are {HEAD}",
-                      "a newer version has been here; it says itself whether this one may go on")  # fmt: skip
+                      "a newer version has been here, which has only added to them: this one may go on")  # fmt: skip
     elif revision < FLOOR:
         yield good("store", f"{what}: tables of version {revision} are brought to {HEAD} at the next start")
     else:

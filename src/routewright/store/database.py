@@ -159,7 +159,9 @@ class Database:
                 revision = current_revision(connection)
                 if revision is None:
                     _create(connection)
-                elif revision > HEAD and _may_serve(connection):
+                elif revision > HEAD:
+                    if not may_serve(connection):
+                        raise SchemaTooNew(too_new(revision))
                     log.warning("the database's tables were made by a newer version, and are served as they are")
                 elif revision != HEAD:
                     _upgrade(connection)
@@ -209,7 +211,7 @@ def _create(connection: Connection) -> None:
     connection.execute(schema_floor.insert().values(oldest=FLOOR))
 
 
-def _may_serve(connection: Connection) -> bool:
+def may_serve(connection: Connection) -> bool:
     """Tables of a newer version, which has only added to ours: while a gateway is upgraded both versions run."""
     if not inspect(connection).has_table(schema_floor.name):
         return False
@@ -217,20 +219,23 @@ def _may_serve(connection: Connection) -> bool:
     return oldest is not None and oldest <= HEAD
 
 
+def too_new(revision: str) -> str:
+    """Why nothing is done with tables of a newer version that has not only added to ours, and what helps."""
+    return (
+        f"the database's tables are of version {revision}, this program knows {HEAD} and can't work on them: run the "
+        "version of routewright that was here last, or bring back the backup from before its upgrade"
+    )
+
+
 def _upgrade(connection: Connection) -> None:
     # Alembic costs half a second, which a first start and one with tables up to date need not pay.
-    from alembic import command, config, util
+    from alembic import command, config
 
     settings = config.Config()
     settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     settings.set_main_option("path_separator", "os")
     settings.attributes["connection"] = connection
-    try:
-        command.upgrade(settings, HEAD)
-    except util.CommandError as error:
-        raise SchemaTooNew(
-            "the database's tables were made by a newer version of routewright; run that version"
-        ) from error
+    command.upgrade(settings, HEAD)
 
 
 def record_change(connection: Connection, kind: str, object_id: str, *, is_kept: bool = True) -> None:

@@ -5,7 +5,7 @@ A provider lets whoever has the credential use any of it, and all callers of a g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from routewright.errors import InvalidRequest
@@ -48,6 +48,22 @@ def files_in(value: Any, where: str) -> tuple[str, ...]:
         if name in FILES:
             found += file_ids(inner, place)
     return found
+
+
+def rename_files(value: Any, names: Mapping[str, str]) -> None:
+    """Name files by other ids, in place, anywhere inside a decoded value."""
+    if type(value) is dict:
+        for name, inner in value.items():
+            if name == "file_id" and type(inner) is str:
+                value[name] = names.get(inner, inner)
+            elif name == "file_ids" and type(inner) is list:
+                value[name] = [names.get(each, each) for each in inner]
+            elif name not in _SAID and type(inner) in (dict, list):
+                rename_files(inner, names)
+    elif type(value) is list:
+        for inner in value:
+            if type(inner) in (dict, list):
+                rename_files(inner, names)
 
 
 def reaches(where: str) -> InvalidRequest:

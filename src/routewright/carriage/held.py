@@ -50,6 +50,10 @@ class Held:
         self._read_at += len(piece)
         return piece
 
+    def rewind(self) -> None:
+        """Read it all again."""
+        self._read_at = 0
+
     def close(self) -> None:
         self._memory = bytearray()
         if self._file is not None:

@@ -30,6 +30,8 @@ class Onward(ABC):
         """Whoever it goes to takes no more for now."""
         self._is_drained = False
         """Nothing is held any more: what comes goes on at once."""
+        self.is_kept = False
+        """What was held stays there, so that it can go to several."""
         self._is_known = False
         """Enough has come to say where it goes."""
         self.is_whole = False
@@ -91,6 +93,12 @@ class Onward(ABC):
 
     # --- what goes: a `Body` --------------------------------------------------------------------------------------
 
+    def rewind(self) -> None:
+        """All of it is to go once more, to somebody else. It has come whole, and is kept."""
+        self._held.rewind()
+        self._sink = self._sink_failure = None
+        self._is_paused = self._is_drained = False
+
     def open(self, on_data: Callable[[bytes, bool], None], on_failure: Callable[[GatewayError], None]) -> None:
         """From now on it goes on; it may have been paused already, by what stands before it."""
         if self.error is not None:
@@ -117,7 +125,8 @@ class Onward(ABC):
                 piece = self._held.read()
                 if not piece:
                     self._is_drained = True
-                    self._held.close()
+                    if not self.is_kept:
+                        self._held.close()
                 self._send(piece)
         except GatewayError as error:
             self._failed(error)

@@ -23,7 +23,7 @@ from routewright.flow import Flow, Signal
 from routewright.metered import MeteredCall, Units
 from routewright.objects.exchange import BatchUsage, Collected, NoClient, ObjectReading, OutputReading, batch_nusd
 from routewright.objects.places import Places
-from routewright.objects.rows import BATCH_KIND, FILE_KIND, PATHS, TUNING_KIND, Row
+from routewright.objects.rows import BATCH_KIND, COPY_KIND, FILE_KIND, PATHS, TUNING_KIND, Row
 from routewright.providers.objects import object_head
 from routewright.record.ledger import Ledger
 from routewright.storage import Storage
@@ -152,7 +152,7 @@ class Batches:
     async def _undo(self, row: Row) -> None:
         path = f"{PATHS[row['kind']]}/{row['object_id']}"
         deployment = self._places().of(row)
-        method, path = ("DELETE", path) if row["kind"] == FILE_KIND else ("POST", f"{path}/cancel")
+        method, path = ("DELETE", path) if row["kind"] in (FILE_KIND, COPY_KIND) else ("POST", f"{path}/cancel")
         await self._send(method, deployment, path, ObjectReading(deployment), NoClient(), row)
 
     async def _send(

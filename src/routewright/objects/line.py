@@ -8,7 +8,7 @@ Source: OpenAI API reference, "Files", "Batch", "Fine-tuning"; LiteLLM's documen
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,20 @@ from routewright.objects.guarded_lines import GuardedLines, guards_of
 from routewright.objects.lines import BatchLines
 from routewright.objects.named import NamedFiles, account_of, asker
 from routewright.objects.places import Places
-from routewright.objects.rows import BATCH_KIND, FILE_KIND, PATHS, TUNING_KIND, Row, id_in, parts_of, row_of
-from routewright.objects.upload import WHERE_FIELDS, FileUpload
+from routewright.objects.rows import (
+    BATCH_KIND,
+    COPY_KIND,
+    FILE_KIND,
+    PATHS,
+    TUNING_KIND,
+    Row,
+    copies_of,
+    id_in,
+    link,
+    parts_of,
+    row_of,
+)
+from routewright.objects.upload import WHERE_FIELDS, FileUpload, names_in
 from routewright.providers.objects import object_head, serves_objects
 from routewright.server.lines import field_lines
 from routewright.storage import Storage
@@ -62,6 +74,8 @@ MOST_REFRESHED = 20
 LISTS = {"files": FILE_KIND, "batches": BATCH_KIND, "fine_tuning_jobs": TUNING_KIND}
 _NAMES = {FILE_KIND: "file", BATCH_KIND: "batch", TUNING_KIND: "fine-tuning job"}
 _MAX_ID = 256
+MOST_TARGETS = 5
+"""Accounts that one file goes to."""
 _DROPPED = EXTENSION_FIELDS.union(WHERE_FIELDS)
 
 
@@ -116,12 +130,18 @@ class Objects:
         if request.upload is None:
             raise InvalidRequest("the form is empty")
         await self._tell("owned_find", (asker(caller), []))  # who can't put it down makes nothing
-        model, provider = _where(request, {})
+        targets = _targets(request)
+        model, provider = _where(request, {}) if len(targets) < 2 else (None, None)
         places = self.places
-        lines = BatchLines(lambda name: places.group_of(name, caller, "files"))
+
+        def read_lines() -> BatchLines:
+            return BatchLines(lambda name: places.group_of(name, caller, "files"))
+
+        lines = read_lines()
         around = self._gateway.around
         is_guarded = around.rails is not None or bool(caller.guardrails)
-        form = FileUpload(request.upload, boundary, self._folder, lines, waits_for_lines=is_guarded)
+        form = FileUpload(request.upload, boundary, self._folder, lines, waits_for_lines=is_guarded,
+                          is_for_several=len(targets) > 1)  # fmt: skip
         try:
             client.on_gone = lambda: form.ready.set(None)
             form.start()
@@ -137,35 +157,72 @@ class Objects:
                 await form.put_lines_through(guarded.check)
                 if guarded.names:
                     outcome.fields += guarded.fields
-            given = {name: form.field(name) for name in WHERE_FIELDS}
-            in_form = _where(request, given)
-            group = self._group(in_form[0] or model, in_form[1] or provider, caller, lines.group)
-            call = await self._admit_free(request, client, outcome, reservations, group, "files")
-            reading: ObjectReading | None = None
-
-            def prepare(deployment: Deployment) -> Sending:
-                nonlocal reading
-                _check_serves(deployment)
-                form.is_for(deployment)
-                reading = ObjectReading(deployment)
-                head = object_head(deployment, "POST", "/files") + form.content_type
-                return Sending(head + b"transfer-encoding: chunked\r\n\r\n", form, True, reading)
-
-            collected = Collected(client, lambda: not form.is_whole)
-            await self._carrier.carry(call, [group], prepare, collected, outcome, is_paid=False)
-            if outcome.ended == "client_gone":
-                return
-            body, made = collected.object()
-            assert reading is not None
-            assert outcome.deployment is not None
-            about = lines.about() if form.is_batch else None
-            if about is not None and guarded.names:
-                about["guardrails"] = sorted(guarded.names)
-            row = row_of(FILE_KIND, made, body, caller, outcome.deployment, about=about, call=call)
-            await self._put([row])
-            client.hold_response(200, outcome.fields + reading.fields, body)
+            targets = form.targets or targets
+            if len(targets) > 1:
+                groups = self._groups(targets, caller, lines.group)
+            else:
+                given = {name: form.field(name) for name in WHERE_FIELDS if name != "target_model_names"}
+                in_form = _where(request, {**given, "target_model_names": targets[0] if targets else None})
+                groups = [self._group(in_form[0] or model, in_form[1] or provider, caller, lines.group)]
+            call = await self._admit_free(request, client, outcome, reservations, groups[0], "files")
+            rows: list[Row] = []
+            answer = b""
+            for place, group in enumerate(groups):
+                if place:
+                    form.send_again(read_lines())
+                try:
+                    reading, body, made = await self._send_file(form, group, call, client, outcome)
+                except Gone:
+                    return
+                except GatewayError:
+                    for row in rows:
+                        self._batches.undo(row)
+                    raise
+                about = lines.about() if form.is_batch else None
+                if about is not None and guarded.names:
+                    about["guardrails"] = sorted(guarded.names)
+                assert outcome.deployment is not None
+                rows.append(row_of(FILE_KIND, made, body, caller, outcome.deployment, about=about, call=call))
+                answer = answer or outcome.fields + reading.fields
+            link(rows)
+            await self._put(rows)
+            client.hold_response(200, answer, rows[0]["body"].encode())
         finally:
             form.close()
+
+    async def _send_file(
+        self, form: FileUpload, group: Group, call: Call, client: Responder, outcome: Outcome
+    ) -> tuple[ObjectReading, bytes, dict[str, Any]]:
+        """To the first account of a group that takes it. Raises GatewayError, Gone."""
+        reading: ObjectReading | None = None
+
+        def prepare(deployment: Deployment) -> Sending:
+            nonlocal reading
+            _check_serves(deployment)
+            form.is_for(deployment)
+            reading = ObjectReading(deployment)
+            head = object_head(deployment, "POST", "/files") + form.content_type
+            return Sending(head + b"transfer-encoding: chunked\r\n\r\n", form, True, reading)
+
+        collected = Collected(client, lambda: not form.is_whole)
+        await self._carrier.carry(call, [group], prepare, collected, outcome, is_paid=False)
+        if outcome.ended == "client_gone":
+            raise Gone
+        body, made = collected.object()
+        assert reading is not None
+        return reading, body, made
+
+    def _groups(self, names: Sequence[str], caller: Caller, of_lines: Group | None) -> list[Group]:
+        """Each of several models in whose accounts a file is to lie. Raises InvalidRequest and its kin."""
+        if len(names) > MOST_TARGETS:
+            raise InvalidRequest(f"a file goes to {MOST_TARGETS} models at most", param="target_model_names")
+        groups = [self.places.group_of(name, caller, "files") for name in names]
+        if of_lines is not None and all(group is not of_lines for group in groups):
+            raise InvalidRequest(
+                f'the first line of the file names "{of_lines.name}", which is none of target_model_names',
+                param="model",
+            )
+        return groups
 
     def _group(self, model: str | None, provider: str | None, caller: Caller, of_lines: Group | None) -> Group:
         """Where a file goes: by the name that was given, by its lines', or to the account that is meant for it."""
@@ -212,6 +269,9 @@ class Objects:
         body = _asked(request)
         row = await self._named(body, "input_file_id", request, caller)
         about = row["about"] or {}
+        if about.get("copies"):
+            row = self._copy_for(row, request)
+            body["input_file_id"] = row["object_id"]
         if "lines" not in about:
             raise InvalidRequest("this file was not uploaded here with purpose batch", param="input_file_id")
         deployment = self.places.of(row)
@@ -251,6 +311,18 @@ class Objects:
             ended_at_ms=at_ms,  # as the row says, so that no question counts it here and there
         )  # fmt: skip
         client.hold_response(200, outcome.fields + reading.fields, seen)
+
+    def _copy_for(self, row: Row, request: HttpRequest) -> Row:
+        """A file that lies in several accounts, in the one of the model that a batch is for. Raises InvalidRequest."""
+        given = decode_object(request.body)
+        named = {name: value for name in WHERE_FIELDS if type(value := given.get(name)) is str}
+        model, _ = _where(request, named)
+        copies = copies_of(row)
+        found = row if model is None else next((copy for copy in copies if copy["model"] == model), None)
+        if found is None:
+            served = ", ".join([str(copy["model"]) for copy in copies])
+            raise InvalidRequest(f"this file was sent to the accounts of {served}; name one of these", param="model")
+        return found
 
     # --- fine-tuning ----------------------------------------------------------------------------------------------
 
@@ -317,6 +389,9 @@ class Objects:
             return
         seen, found = collected.object()
         if request.method == "DELETE":
+            for copy in copies_of(row)[1:]:
+                self._batches.undo(copy)
+                await self._tell("owned_forget", copy["object_id"])
             await self._tell("owned_forget", object_id)
         elif suffix in ("", "/cancel", "/pause", "/resume"):
             await self._saw(row, found, seen)
@@ -440,7 +515,7 @@ class Objects:
         if len(object_id) <= _MAX_ID:
             answer = await self._tell("owned_find", (asker(caller), [object_id]))
             rows = msgspec.msgpack.decode(answer, type=list[Row])
-        if not rows or rows[0]["kind"] != kind:
+        if not rows or rows[0]["kind"] not in ((FILE_KIND, COPY_KIND) if kind == FILE_KIND else (kind,)):
             raise NotFound(f"no {_NAMES[kind]} of this id is here", param=field)
         return rows[0]
 
@@ -448,7 +523,9 @@ class Objects:
         try:
             await self._tell("owned_put", rows)
         except StorageUnavailable:
-            self._batches.undo(rows[0])
+            for row in rows:
+                if row is rows[0] or row["kind"] == COPY_KIND:
+                    self._batches.undo(row)
             ids = ", ".join(row["object_id"] for row in rows)
             raise StorageUnavailable(
                 f"made at the provider as {ids} and not put down as yours, so undone: the store can't be reached"
@@ -495,6 +572,11 @@ def _where(request: HttpRequest, given: Mapping[str, str | None]) -> tuple[str |
         if "," in model:
             raise InvalidRequest("a file lies in one account: name one model", param="target_model_names")
     return model or None, provider or None
+
+
+def _targets(request: HttpRequest) -> list[str]:
+    """Several models' names in the query."""
+    return names_in(_query(request).get("target_model_names", ""))
 
 
 def _query(request: HttpRequest) -> dict[str, str]:

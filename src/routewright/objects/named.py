@@ -12,15 +12,17 @@ from typing import Any
 
 import msgspec
 
-from routewright.account_names import MAX_FILES
+from routewright.account_names import MAX_FILES, rename_files
+from routewright.admission.needs import groups_of
 from routewright.carriage.targets import credential_lines
 from routewright.errors import GatewayError, InvalidRequest, NotFound, clean_text
 from routewright.keeping import owner_of
 from routewright.objects.places import Places
-from routewright.objects.rows import FILE_KIND, Row
+from routewright.objects.rows import COPY_KIND, FILE_KIND, Row, copies_of
 from routewright.storage import Storage
 from routewright.types import Call, Caller, Candidates, Deployment, Group
 
+KINDS = (FILE_KIND, COPY_KIND)
 ASK_S = 20.0
 """The store's process may have to start first."""
 
@@ -46,7 +48,7 @@ class NamedFiles:
         # In a task of its own: what waits for the store asks for the current task.
         asking = self._storage.ask("owned_find", (asker(caller), wanted), timeout_s=ASK_S)
         answer = await asyncio.get_running_loop().create_task(asking)
-        rows = [row for row in msgspec.msgpack.decode(answer, type=list[Row]) if row["kind"] == FILE_KIND]
+        rows = [row for row in msgspec.msgpack.decode(answer, type=list[Row]) if row["kind"] in KINDS]
         missing = set(wanted).difference([row["object_id"] for row in rows])
         if missing and not caller.is_master:
             raise not_found(min(missing))
@@ -57,11 +59,11 @@ class NamedFiles:
         rows = await self.owned(call.files, caller)
         if not rows:
             return
-        places = [self._places().of(row) for row in rows]
-        accounts = {account_of(place) for place in places}
-        if len(accounts) > 1:
-            raise InvalidRequest("the files of this request lie in several accounts; no model can read them all")
-        (account,) = accounts
+        account, ids = self._account(rows, candidates)
+        names = {row["object_id"]: ids[at] for at, row in enumerate(rows) if ids[at] != row["object_id"]}
+        if names:
+            rename_files(call.body, names)
+            call.files = tuple([names.get(each, each) for each in call.files])
 
         def part(group: Group) -> Group:
             those = [each for each in group.deployments if account_of(each) == account]
@@ -82,6 +84,20 @@ class NamedFiles:
         for name in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
             parts = [part(group) for group in getattr(candidates, name)]
             setattr(candidates, name, [each for each in parts if each.refusal is None])
+
+    def _account(self, rows: Sequence[Row], candidates: Candidates) -> tuple[tuple[Any, ...], list[str]]:
+        """(an account in which all of the files lie, their ids there): one that a candidate reaches, where there is
+        one. Raises InvalidRequest where they lie in several."""
+        places = self._places()
+        found: list[dict[tuple[Any, ...], str]] = []
+        for row in rows:
+            found.append({account_of(places.of(copy)): copy["object_id"] for copy in reversed(copies_of(row))})
+        shared = [account for account in reversed(found[0]) if all(account in each for each in found)]
+        if not shared:
+            raise InvalidRequest("the files of this request lie in several accounts; no model can read them all")
+        reached = [account_of(each) for group in groups_of(candidates) for each in group.deployments]
+        account = next((each for each in reached if each in shared), shared[0])
+        return account, [each[account] for each in found]
 
 
 def not_found(file_id: str) -> NotFound:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routewright.errors import UpstreamBadResponse
@@ -13,7 +13,9 @@ from routewright.types import Call, Caller, Deployment
 from routewright.wire.json import encode
 
 FILE_KIND, BATCH_KIND, TUNING_KIND = "file", "batch", "fine_tuning_job"
-PATHS = {FILE_KIND: "/files", BATCH_KIND: "/batches", TUNING_KIND: "/fine_tuning/jobs"}
+COPY_KIND = "file_copy"
+"""The same file in one more account; a list does not have it."""
+PATHS = {FILE_KIND: "/files", COPY_KIND: "/files", BATCH_KIND: "/batches", TUNING_KIND: "/fine_tuning/jobs"}
 MAX_BODY_BYTES = 256 * 1024
 """Of an object as it is told; a description of one that is longer is none."""
 _ID = re.compile(r"[A-Za-z0-9._\-:]{1,256}")
@@ -69,6 +71,23 @@ def row_of(
         "held_nusd": 0,
         "claimed_until_ms": 0,
     }
+
+
+def copies_of(row: Row) -> list[Row]:
+    """A file as it lies in each account that it was sent to, the first one first."""
+    about = row["about"] or {}
+    return [row, *[{**row, **copy, "kind": COPY_KIND} for copy in about.get("copies", ())]]
+
+
+def link(rows: Sequence[Row]) -> None:
+    """Let the first file's id stand for all of these, which are the same in other accounts."""
+    first, *others = rows
+    if not others:
+        return
+    copies = [{name: row[name] for name in ("object_id", "deployment_id", "model", "provider")} for row in others]
+    first["about"] = {**(first["about"] or {}), "copies": copies}
+    for row in others:
+        row["kind"], row["about"] = COPY_KIND, {"copy_of": first["object_id"]}
 
 
 def parts_of(row: Row, found: Mapping[str, Any]) -> list[Row]:

@@ -24,17 +24,26 @@ _OURS = EXTENSION_FIELDS.union(WHERE_FIELDS)
 BATCH = "batch"
 
 
+def names_in(text: str) -> list[str]:
+    """Of a list with commas, perhaps written as JSON."""
+    names = [name.strip(" []\"'") for name in text.split(",")]
+    return list(dict.fromkeys([name for name in names if name]))
+
+
 class FileUpload(OnwardForm):
     """One file, and what is said of it."""
 
     def __init__(
-        self, upload: Upload, boundary: bytes, folder: Path, lines: BatchLines, *, waits_for_lines: bool = False
-    ) -> None:
-        """`waits_for_lines`: nothing of a batch's goes before all has come, and `put_lines_through` was called."""
+        self, upload: Upload, boundary: bytes, folder: Path, lines: BatchLines, *, waits_for_lines: bool = False,
+        is_for_several: bool = False,
+    ) -> None:  # fmt: skip
+        """`waits_for_lines`: nothing of a batch's goes before all has come, and `put_lines_through` was called.
+        `is_for_several`: it is known before its form that it goes to several accounts, one after the other."""
         super().__init__(upload, boundary, folder)
         self._folder = folder
         self._lines = lines
         self._waits = waits_for_lines
+        self.is_kept = is_for_several
         self._file: Part | None = None
         self._deployment: Deployment | None = None
         self._early: list[bytes] = []
@@ -45,17 +54,25 @@ class FileUpload(OnwardForm):
     def is_batch(self) -> bool:
         return self.field("purpose") == BATCH
 
+    @property
+    def targets(self) -> list[str]:
+        """Names of models in whose accounts it is to lie."""
+        given = [*self.fields.get("target_model_names", ()), *self.fields.get("target_model_names[]", ())]
+        return names_in(",".join(given))
+
     # --- what comes -----------------------------------------------------------------------------------------------
 
     def _begin_file(self, part: Part) -> None:
         if part.name != "file" or self._file is not None:
             raise InvalidRequest("the form may hold one file, and it is called file", param=part.name)
         self._file = part
-        if self.field("purpose") is not None and not self.is_batch:
+        self.is_kept = self.is_kept or len(self.targets) > 1
+        if self.field("purpose") is not None and not self.is_batch and not self.is_kept:
             self._is_known = True
 
     def _take_file(self, data: bytes, is_last: bool) -> None:
-        if self.is_batch and self._lines.group is None and not self._waits:  # whose model its first line names
+        if self.is_batch and self._lines.group is None and not self._waits and not self.is_kept:
+            # Whose model its first line names.
             self._is_known = self._lines.take(data, is_last)
         else:
             self._came.append(data)
@@ -64,7 +81,7 @@ class FileUpload(OnwardForm):
         if name in REFUSED_FIELDS and name not in WHERE_FIELDS:
             raise RefusedField(f"{name} can't be set by a request; the gateway's configuration sets it", param=name)
         plain = name.removesuffix("[]")
-        if (plain in WHERE_FIELDS or name == "purpose") and name in self.fields:
+        if (name in WHERE_FIELDS or name == "purpose") and name in self.fields:
             raise InvalidRequest(f"{name} is given twice", param=name)
         if self._is_known and (plain in WHERE_FIELDS or name == "purpose"):
             raise InvalidRequest(f"{name} has to stand before the file, or purpose behind it", param=name)
@@ -79,6 +96,7 @@ class FileUpload(OnwardForm):
             raise MissingField("purpose is required", param="purpose")
         if not self.file_bytes:
             raise InvalidRequest("the file is empty", param="file")
+        self.is_kept = self.is_kept or len(self.targets) > 1
         if self.is_batch and self._lines.group is None and not self._waits:  # what it is for stood behind it
             self._held.append(b"".join(self._came))
             self._came.clear()
@@ -112,6 +130,11 @@ class FileUpload(OnwardForm):
         self._held.close()
         self._held = kept
         self._find_group()
+
+    def send_again(self, lines: BatchLines) -> None:
+        """The same to another account; `lines`: to be read from the first of them."""
+        self._lines = lines
+        self.rewind()
 
     # --- what goes ------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ SAY = [{"role": "user", "content": "Say hello"}]
 
 @pytest.fixture
 def client(gateway: Gateway):
-    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=30) as made:
         yield made
 
 

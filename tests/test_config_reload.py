@@ -147,7 +147,7 @@ def test_nobody_is_dropped_and_no_request_fails(live: Gateway, upstream: Upstrea
     finally:
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
     assert failures == []
 
 

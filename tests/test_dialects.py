@@ -60,14 +60,14 @@ def claude(upstream: Upstream) -> Iterator[Deployment]:
 def messages(many: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[sdk.Anthropic]:
     """Anthropic's own client."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with sdk.Anthropic(base_url=many.url, api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+    with sdk.Anthropic(base_url=many.url, api_key=TEAM_KEY, max_retries=0, timeout=30) as made:
         yield made
 
 
 @pytest.fixture
 def client(many: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with openai.OpenAI(base_url=f"{many.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+    with openai.OpenAI(base_url=f"{many.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=30) as made:
         yield made
 
 
@@ -456,7 +456,7 @@ def google(many: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[genai.Cli
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    options = genai.types.HttpOptions(base_url=many.url, timeout=15_000)
+    options = genai.types.HttpOptions(base_url=many.url, timeout=30_000)
     client = genai.Client(api_key=TEAM_KEY, http_options=options)
     yield client
     client.close()

@@ -128,7 +128,7 @@ def test_slow_collector_gets_every_line_once(monkeypatch: pytest.MonkeyPatch) ->
         thread.start()
         log.send(records)
         os.dup2(1, 2)  # the last that could write
-        thread.join(10)
+        thread.join(60)
     lines = bytes(got).lstrip(b"x").splitlines()
     assert [json.loads(line)["number"] for line in lines] == list(range(500))
 

@@ -92,7 +92,7 @@ def under_load(gateway: Gateway) -> Iterator[Callable[[], int]]:
         yield lambda: answered
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(60)
     assert not failures, failures[:3]
     assert answered > 20
 

@@ -56,7 +56,7 @@ def pro(upstream: Upstream) -> Iterator[Deployment]:
 @pytest.fixture
 def client(pro_served: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with openai.OpenAI(base_url=f"{pro_served.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+    with openai.OpenAI(base_url=f"{pro_served.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=30) as made:
         yield made
 
 
@@ -214,7 +214,7 @@ def test_anthropic_client(pro_served: Gateway, pro: Deployment, monkeypatch: pyt
     pro.sends_packets(told.end(usage=responses.usage(100, 40, cached=80)))
     asked: Any = {"model": "pro", "max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2048},
                   "tools": [{"name": "weather", "input_schema": FUNCTION["parameters"]}]}  # fmt: skip
-    with sdk.Anthropic(base_url=pro_served.url, api_key=TEAM_KEY, max_retries=0, timeout=15) as client:
+    with sdk.Anthropic(base_url=pro_served.url, api_key=TEAM_KEY, max_retries=0, timeout=30) as client:
         with client.messages.stream(messages=SAY, **asked) as stream:
             message = stream.get_final_message()
         assert [block.type for block in message.content] == ["thinking", "text", "tool_use"]

@@ -41,7 +41,7 @@ def weather(city: str) -> str:
 
 @pytest.fixture
 def client(spoken: Gateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{spoken.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+    with openai.OpenAI(base_url=f"{spoken.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=30) as made:
         yield made
 
 
@@ -99,7 +99,7 @@ def test_openai_responses(model: str, is_streamed: bool, client: openai.OpenAI) 
 
 @pytest.fixture
 def messages(spoken: Gateway) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=spoken.url, api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+    with anthropic.Anthropic(base_url=spoken.url, api_key=TEAM_KEY, max_retries=0, timeout=30) as made:
         yield made
 
 
@@ -139,7 +139,7 @@ def test_anthropic_tool_runner(model: str, messages: anthropic.Anthropic) -> Non
 
 @pytest.fixture
 def google(spoken: Gateway) -> Iterator[genai.Client]:
-    made = genai.Client(api_key=TEAM_KEY, http_options=genai.types.HttpOptions(base_url=spoken.url, timeout=15_000))
+    made = genai.Client(api_key=TEAM_KEY, http_options=genai.types.HttpOptions(base_url=spoken.url, timeout=30_000))
     yield made
     made.close()
 

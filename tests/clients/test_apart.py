@@ -167,6 +167,6 @@ def test_client(source: str, spoken: Gateway, upstream: Upstream, tmp_path: Path
     }
     command = [clients_python(), "-c", BEGIN + source]
     ended = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=55, check=False, cwd=tmp_path
+        command, env=environment, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path
     )
     assert ended.returncode == 0, ended.stderr[-3000:]

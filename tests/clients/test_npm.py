@@ -266,7 +266,7 @@ def run(source: str, project: Path, gateway: Gateway, **more: str) -> None:
     script.write_text(source)
     environment = {**os.environ, "GATEWAY": gateway.url, "GATEWAY_KEY": TEAM_KEY, **more}
     command = ["node", str(script)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (ended.returncode, ended.stdout.strip()) == (0, "all good"), ended.stderr[-3000:]
 
 

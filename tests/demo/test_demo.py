@@ -40,7 +40,7 @@ def demo(folder: Path, port: int) -> Iterator[list[str]]:
         assert "Your turn" in lines[-1], "".join(lines)
         yield lines
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.wait()
@@ -102,7 +102,7 @@ def test_taken_port_is_said_before_anything_starts() -> None:
         port = taken.getsockname()[1]
         ended = subprocess.run(
             [sys.executable, "-m", "routewright", "demo", "--once", "--port", str(port)],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
     assert ended.returncode == 2
     assert f"port {port} is taken" in ended.stdout

@@ -28,7 +28,7 @@ class Between:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        self._ready.wait(10)
+        self._ready.wait(30)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -81,7 +81,7 @@ class Between:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 @contextmanager

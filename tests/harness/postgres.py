@@ -92,7 +92,7 @@ class Postgres:
         """End at once, as a power cut would: clients see their connections break."""
         assert self._process is not None
         self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(20)
+        self._process.wait(30)
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:

@@ -74,4 +74,4 @@ class Receiver:
         self._may_answer.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(30)
+        self._thread.join(60)

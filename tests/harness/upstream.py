@@ -375,7 +375,7 @@ class Upstream:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
+        self._thread.join(60)
         if self.script_errors:
             raise AssertionError(f"scripts failed: {self.script_errors[:3]}")
 

@@ -92,7 +92,7 @@ class ValkeyServer:
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(30)
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:

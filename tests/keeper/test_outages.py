@@ -92,7 +92,7 @@ def test_connections_that_are_killed_all_the_time_cost_no_answer(on_postgres: Ga
                 assert on_postgres.chat(key=reply.json["key"]).status in (200, 503)
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
     eventually(lambda: on_postgres.request("POST", "/key/generate", {}, key=MASTER_KEY).status == 200)
 
 

@@ -70,7 +70,7 @@ def test_portion_taken_in_a_busy_second_is_not_kept_through_slow_ones(valkey_ser
                 one.calls(50)
                 await nobody_waits(one)
                 one.answer()
-            ends_s = time.monotonic() + 12
+            ends_s = time.monotonic() + 60
             hoard = 0
             while one.passed + other.passed < budget and time.monotonic() < ends_s:
                 other.calls(100)

@@ -14,7 +14,7 @@ from harness.upstream import Upstream
 
 def keys(data_dir: Path, *words: str, status: int = 0) -> Any:
     command = [sys.executable, "-m", "routewright", "keys", *words, "--data-dir", str(data_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == status, done.stderr
     return json.loads(done.stdout) if status == 0 else done.stderr
 

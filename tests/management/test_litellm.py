@@ -114,7 +114,7 @@ def litellm(postgres: Postgres) -> Iterator[str]:
 
 def run_import(source: str, data_dir: Path, *more: str, env: Mapping[str, str] | None = None) -> list[str]:
     command = [sys.executable, "-m", "routewright", "import-litellm", source, "--data-dir", str(data_dir), *more]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -188,7 +188,7 @@ def test_stored_models_come_with_their_credentials_and_others_are_named(litellm:
 def test_what_is_no_litellm_database_is_told(postgres: Postgres, tmp_path: Path) -> None:
     address = postgres.new_database()
     command = [sys.executable, "-m", "routewright", "import-litellm", address, "--data-dir", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1
     assert "no database of LiteLLM" in done.stderr
     postgres.drop(address)

@@ -131,7 +131,7 @@ def test_id_that_is_none_is_refused(keeping: Gateway, previous: Any) -> None:
 
 def test_openais_client_keeps_a_conversation(keeping: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with openai.OpenAI(base_url=f"{keeping.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=15) as client:
+    with openai.OpenAI(base_url=f"{keeping.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=30) as client:
         first = client.responses.create(model="gpt-4o", input="Hello", store=True)
         second = client.responses.create(model="gpt-4o", input="More", previous_response_id=first.id, store=True)
         assert client.responses.retrieve(second.id).output_text == second.output_text == "Hello from gpt-4o"

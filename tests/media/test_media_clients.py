@@ -17,7 +17,7 @@ from harness.upstream import Send, Upstream
 @pytest.fixture
 def client(media: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with openai.OpenAI(base_url=f"{media.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+    with openai.OpenAI(base_url=f"{media.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=30) as made:
         yield made
 
 
@@ -57,7 +57,7 @@ def test_files_and_batches_of_an_account(media: Gateway, taker: Taker, monkeypat
     """The first deployment of OpenAI's stands for its account; what passes through passes whole."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     account = taker["account"]
-    with openai.OpenAI(base_url=f"{media.url}/openai/v1", api_key=TEAM_KEY, max_retries=0, timeout=15) as client:
+    with openai.OpenAI(base_url=f"{media.url}/openai/v1", api_key=TEAM_KEY, max_retries=0, timeout=30) as client:
         about = {"id": "file-1", "object": "file", "bytes": 9, "created_at": 1, "filename": "in.jsonl",
                  "purpose": "batch", "status": "processed"}  # fmt: skip
         account.answers(about)

@@ -20,7 +20,7 @@ WARM_KEY = secret("warm")
 
 def wait_for_the_ledger(gateway: Gateway) -> None:
     """Its process is there and answers. On a busy machine its start takes a while, and no test is about that."""
-    eventually(lambda: gateway.chat("gpt-4o", key=WARM_KEY, timeout_s=40).status == 200, within_s=40)
+    eventually(lambda: gateway.chat("gpt-4o", key=WARM_KEY, timeout_s=100).status == 200, within_s=100)
 
 
 def priced_config(upstream: Upstream, **sections: Any) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_webhook_of_a_reloaded_configuration_is_told_by_the_process_that_runs_an
         wait_for_the_ledger(gateway)
 
         def cross(key: str) -> None:
-            assert gateway.chat("paid", key=key, max_tokens=MAX_TOKENS, timeout_s=40).status == 200
+            assert gateway.chat("paid", key=key, max_tokens=MAX_TOKENS, timeout_s=100).status == 200
 
         cross(keys[0])
         eventually(lambda: len(webhook.bodies) == 1, what="an alert")

@@ -25,7 +25,7 @@ def test_webhook_of_the_next_process_is_told(upstream: Upstream) -> None:
         changed["general_settings"]["alert_to_webhook_url"] = new.url
         gateway.config_file.write_text(yaml.safe_dump(changed))
         gateway.hand_over()
-        assert gateway.chat("paid", key=key, max_tokens=MAX_TOKENS, timeout_s=40).status == 200
+        assert gateway.chat("paid", key=key, max_tokens=MAX_TOKENS, timeout_s=100).status == 200
         eventually(lambda: len(new.bodies) == 1, what="an alert at the new address")
         assert before.is_running(), "it serves the new process too"
     for webhook in (old, new):

@@ -198,7 +198,7 @@ def spend_to_the_last_token(gateway: Gateway) -> None:
         return (round(BOUND_USD * 1e9) - sum(mine)) // TOKEN_NUSD
 
     def is_spent() -> bool:
-        return gateway.chat("paid", key=BOUND_KEY, max_tokens=left(), timeout_s=40).status == 200
+        return gateway.chat("paid", key=BOUND_KEY, max_tokens=left(), timeout_s=100).status == 200
 
     eventually(is_spent, within_s=30, what="a reservation of all that is left")
     assert_error(gateway.chat("paid", key=BOUND_KEY, max_tokens=1), 429, "budget_exceeded")

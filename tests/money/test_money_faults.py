@@ -67,7 +67,7 @@ class Clients:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(60)
 
 
 def spent_rows(connect: Any) -> int:

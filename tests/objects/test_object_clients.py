@@ -27,7 +27,7 @@ MEGABYTE = 1 << 20
 @pytest.fixture
 def client(owning: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with openai.OpenAI(base_url=f"{owning.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=15) as made:
+    with openai.OpenAI(base_url=f"{owning.url}/v1", api_key=TEAM_KEY, max_retries=0, timeout=30) as made:
         yield made
 
 
@@ -107,7 +107,7 @@ def test_openai_npm(owning: Gateway, tmp_path: Path) -> None:
     lines = jsonl(line(1), line(2)).decode()
     environment = {**os.environ, "GATEWAY": owning.url, "GATEWAY_KEY": TEAM_KEY, "LINES": lines}
     command = ["node", str(script)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (ended.returncode, ended.stdout.strip()) == (0, "all good"), ended.stderr[-2000:]
 
 
@@ -145,7 +145,7 @@ def test_large_batch_passes_line_by_line_in_bounded_memory(taking: tuple[Gateway
         taker["x"].answers({"id": f"file-{purpose_comes}{lines}", "object": "file", "purpose": "batch"})
         length = len(start) + lines * len(one) + len(tail)
         before_mb = most_mb = memory_mb(gateway)
-        with gateway.connect(timeout_s=50) as client:
+        with gateway.connect(timeout_s=100) as client:
             fields = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Content-Length": str(length)}
             client.send(request_bytes("POST", "/v1/files", key=TEAM_KEY, headers=fields) + start)
             for place in range(lines):

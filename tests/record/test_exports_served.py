@@ -20,7 +20,7 @@ from harness.gateway import TEAM_KEY, Gateway, base_config, deployment, eventual
 from harness.receiver import Receiver
 from harness.steady import Steady
 from harness.upstream import Upstream
-from harness.wire import request_bytes
+from harness.wire import PATIENCE_S, request_bytes
 from routewright.record.outbox import LONGEST_PAUSE_S
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -277,7 +277,7 @@ def test_dead_receivers_cost_no_request_and_no_memory(upstream: Upstream, tmp_pa
             names = ("otel", "hook", "bucket") if IS_LONG else ("otel", "hook")  # objects wait for ten seconds for more
             took = eventually(
                 lambda: _all_told(gateway, names, told["answered"]),
-                within_s=5 + 2 * LONGEST_PAUSE_S,
+                within_s=PATIENCE_S + 2 * LONGEST_PAUSE_S,
                 what="all to be told",
             )
             print(f"\nMB at every 10th of the time {[round(each, 1) for each in resident[11::12]]}; {took}; {told}")
@@ -287,7 +287,7 @@ def test_dead_receivers_cost_no_request_and_no_memory(upstream: Upstream, tmp_pa
             if IS_LONG:
                 assert max(resident[60:]) - max(resident[20:60]) < 3, resident
             gateway.terminate()
-            assert gateway.wait(10) == 0
+            assert gateway.wait(30) == 0
             assert IS_LONG or len(_objects(folder)) == told["answered"]
             ids = [record["call_id"] for post in hook.posts for record in post.json]
             assert len(set(ids)) == len(ids), "told twice"

@@ -115,7 +115,7 @@ def test_end_sends_what_waits_and_waits_no_longer_than_it_was_told(somebody: Som
     quick.close(5.0)
     assert somebody.lines == [b"last words"]
     stuck_until = threading.Event()
-    stuck = Outbox("stuck", lambda batch: stuck_until.wait(20) and None)
+    stuck = Outbox("stuck", lambda batch: stuck_until.wait(30) and None)
     stuck.offer([b"never"])
     began = time.monotonic()
     stuck.close(0.1)

@@ -38,7 +38,7 @@ class Slow(Features):
 
     def transform(self, prompts: Any) -> Any:
         self.turns.append([prompt.text for prompt in prompts])
-        assert self.is_let.wait(20)
+        assert self.is_let.wait(30)
         if any(prompt.text == "no" for prompt in prompts):
             raise NoVector("it said no")
         return np.array([[len(prompt.text.split())] for prompt in prompts], dtype=np.float32)

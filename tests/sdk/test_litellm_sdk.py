@@ -53,7 +53,7 @@ def heroku(tail: Gateway, upstream: Upstream) -> Iterator[Deployment]:
 
 
 def test_the_start_says_so_and_the_first_request_waits_for_it(tail: Gateway, heroku: Deployment) -> None:
-    reply = tail.chat("heroku", timeout_s=50)
+    reply = tail.chat("heroku", timeout_s=100)
     assert reply.json["choices"][0]["message"]["content"] == "Hello from heroku"
     assert (reply.json["model"], reply.json["usage"]["total_tokens"]) == ("heroku", 12)
     assert "starting the LiteLLM SDK in a process of its own, for heroku, lenient, retried, triton" in tail.output()
@@ -166,7 +166,7 @@ def test_the_sdk_s_process_is_started_again_when_it_dies(tail: Gateway, heroku: 
     [bridge] = [each for each in tail.processes() if "bridge.py" in " ".join(each.cmdline())]
     bridge.kill()
     eventually(lambda: "the LiteLLM SDK's process ended with -9" in tail.output())
-    assert tail.chat("heroku", timeout_s=55).status == 200
+    assert tail.chat("heroku", timeout_s=100).status == 200
 
 
 def test_every_provider_of_litellm_s_is_known_by_name() -> None:
@@ -174,7 +174,7 @@ def test_every_provider_of_litellm_s_is_known_by_name() -> None:
     code = "from litellm.types.utils import LlmProviders; print(*(each.value for each in LlmProviders))"
     environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
     told = subprocess.run(
-        [clients_python(), "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=50
+        [clients_python(), "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=100
     )
     others = {"a2a_agent", "aws_textract", "azure_speech", "dotprompt", "humanloop", "langfuse", "litellm_agent",
               "milvus", "mongodb", "nvidia_riva", "opensearch", "pg_vector", "prism", "reducto", "s3_vectors", "soniox",

@@ -32,10 +32,10 @@ def test_calls_of_the_sdk_go_on_over_a_hand_over(upstream: Upstream) -> None:
     packets = dialect.chunked_stream(dialect.chat_events(["Hello", " there"]))
     upstream["handed-slow"].plays(Send(b"".join(packets[:3])), Until(told), Send(b"".join(packets[3:])))
     with running(config, environment={"ROUTEWRIGHT_LITELLM_PYTHON": clients_python()}) as gateway:
-        assert gateway.chat("handed", timeout_s=50).status == 200
+        assert gateway.chat("handed", timeout_s=100).status == 200
         data = str(gateway.data_dir)
         [first] = bridges(data)
-        with Wire(gateway.port, timeout_s=40) as slow:
+        with Wire(gateway.port, timeout_s=100) as slow:
             body = {"model": "handed-slow", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
             slow.send(request_bytes("POST", "/v1/chat/completions", key=TEAM_KEY, body=dialect.to_json(body)))
             eventually(lambda: b"Hello" in slow.receive())
@@ -57,7 +57,7 @@ def test_calls_of_the_sdk_go_on_over_a_hand_over(upstream: Upstream) -> None:
                 eventually(lambda: len(statuses) >= asked + 3, what="calls of the second alone")
             finally:
                 is_over.set()
-                asking.join(30)
+                asking.join(60)
         assert set(statuses) == {200}
         assert bridges(data)[0].pid != first.pid
     eventually(lambda: not bridges(data), what="no process is left")

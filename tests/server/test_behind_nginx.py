@@ -62,7 +62,7 @@ def nginx_port(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> It
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def accepts(port: int) -> bool:

@@ -187,7 +187,7 @@ def test_service_manager_is_told(workers: int, upstream: Upstream, tmp_path: Pat
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.bind(str(address))
-        line.settimeout(20)
+        line.settimeout(30)
         with running(base_config(upstream), workers=workers, environment={"NOTIFY_SOCKET": str(address)}) as gateway:
             assert line.recv(1000) == b"READY=1"
             gateway.hand_over()

@@ -46,7 +46,7 @@ IN_AN_EMPTY_NETWORK = textwrap.dedent(
                     {"authorization": "Bearer " + os.environ["TEST_TEAM_KEY"], "content-type": "application/json"},
                 )
                 try:
-                    urllib.request.urlopen(ask, timeout=20)
+                    urllib.request.urlopen(ask, timeout=60)
                 except urllib.error.HTTPError as error:
                     print(json.load(error)["error"]["code"])
                 break
@@ -54,7 +54,7 @@ IN_AN_EMPTY_NETWORK = textwrap.dedent(
                 time.sleep(0.05)
     finally:
         process.terminate()
-        print(process.wait(20))
+        print(process.wait(30))
     """
 )
 

@@ -80,7 +80,7 @@ def test_plain_text_and_silence_on_the_tls_port_end(secure: TlsGateway) -> None:
     """1b: the handshake has a time limit; what is no TLS is closed."""
     for sent in (b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", b"", b"\x16\x03\x01"):
         with socket.create_connection(("127.0.0.1", secure.port), 10) as plain:
-            plain.settimeout(15)
+            plain.settimeout(30)
             if sent:
                 plain.sendall(sent)
             try:

@@ -54,7 +54,7 @@ def test_many_starting_at_once_migrate_once(address: str) -> None:
     """Several workers and replicas find an empty database at the same time."""
     processes = [subprocess.Popen([sys.executable, "-c", MIGRATE, address], stderr=subprocess.PIPE) for _ in range(3)]
     for process in processes:
-        _, errors = process.communicate(timeout=50)
+        _, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors.decode()
     database = Database(address)
     assert database.read(current_revision) == HEAD
@@ -142,9 +142,9 @@ def test_changes_written_at_once_are_seen_in_the_order_of_their_ids(database: Da
     for thread in (reader, *writers):
         thread.start()
     for thread in writers:
-        thread.join(30)
+        thread.join(60)
     stop.set()
-    reader.join(30)
+    reader.join(60)
     assert not missed
     assert database.read(lambda connection: connection.scalar(select(func.count()).select_from(changes))) == 45
 

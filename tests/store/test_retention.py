@@ -43,7 +43,7 @@ def test_thread_deletes_by_itself_and_ends_when_told(database: Database) -> None
     insert(database, record(ended_at_ms=now_ms() - 5 * DAY_MS), record(ended_at_ms=now_ms()))
     retention = Retention(database, DAY_MS, every_s=0.05)
     retention.start()
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 60
     while count(database) != 1 and time.monotonic() < end_s:
         time.sleep(0.02)
     retention.stop()
@@ -66,7 +66,7 @@ def test_retention_that_is_changed_is_obeyed_at_once(database: Database) -> None
     adjusting.take(Adjustable(spend_kept_ms=1, read_at_ms=4))  # of a configuration that is on its way out
     for kept_days, left in ((9, 2), (2, 1)):
         adjusting.take(Adjustable(spend_kept_ms=kept_days * DAY_MS, read_at_ms=6))
-        end_s = time.monotonic() + 10
+        end_s = time.monotonic() + 60
         while count(database) != left and time.monotonic() < end_s:
             time.sleep(0.02)
         assert count(database) == left

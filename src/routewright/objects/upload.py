@@ -24,7 +24,7 @@ _OURS = EXTENSION_FIELDS.union(WHERE_FIELDS)
 BATCH = "batch"
 
 
-def names_in(text: str) -> list[str]:
+def listed_names(text: str) -> list[str]:
     """Of a list with commas, perhaps written as JSON."""
     names = [name.strip(" []\"'") for name in text.split(",")]
     return list(dict.fromkeys([name for name in names if name]))
@@ -58,7 +58,7 @@ class FileUpload(OnwardForm):
     def targets(self) -> list[str]:
         """Names of models in whose accounts it is to lie."""
         given = [*self.fields.get("target_model_names", ()), *self.fields.get("target_model_names[]", ())]
-        return names_in(",".join(given))
+        return listed_names(",".join(given))
 
     # --- what comes -----------------------------------------------------------------------------------------------
 

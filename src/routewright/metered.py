@@ -121,12 +121,10 @@ def _more(tokens: int, of: int, usd_per_token: float | None, usual_nusd: float) 
     return 0 if usd_per_token is None else round(min(tokens, of) * (usd_per_token * NUSD_PER_USD - usual_nusd))
 
 
-class MeteredCall(Call):
+class MeteredCall(Call, eq=False):
     """A call that may be paid by other units."""
 
-    __slots__ = ("units",)
-
-    units: Units
+    units: Units = NO_UNITS
     """What it asks for at most, as far as it says."""
 
     def worst_nusd(self, group: Group) -> int:

@@ -82,8 +82,8 @@ class Counters:
             raise ValueError("the rows have another layout")
         self._hash_key = bytes(self.cells[_HASH_KEY : _HASH_KEY + 2])
         """Nobody can choose a name whose row is another's."""
-        self._lock_fd: int | None = self.fd if workers > 1 or inherited is not None else None
-        """None: there is one process, which needs no lock."""
+        self.are_shared = workers > 1 or inherited is not None
+        """Another process may count here too; one that is alone needs no lock."""
         self._generation = self._take_generation()
 
     def _take_generation(self) -> int:
@@ -105,14 +105,9 @@ class Counters:
         """Of the workers of this gateway."""
         return range(self.slot(0), self.slot(0) + self.workers)
 
-    @property
-    def are_shared(self) -> bool:
-        """Another process may count here too."""
-        return self._lock_fd is not None
-
     def share(self) -> None:
         """From now on another process counts here too."""
-        self._lock_fd = self.fd
+        self.are_shared = True
 
     @property
     def name(self) -> str:
@@ -120,12 +115,12 @@ class Counters:
         return f"{self.cells[_NAME]:016x}"
 
     def lock(self) -> None:
-        if self._lock_fd is not None:
-            fcntl.lockf(self._lock_fd, fcntl.LOCK_EX, 1)
+        if self.are_shared:
+            fcntl.lockf(self.fd, fcntl.LOCK_EX, 1)
 
     def unlock(self) -> None:
-        if self._lock_fd is not None:
-            fcntl.lockf(self._lock_fd, fcntl.LOCK_UN, 1)
+        if self.are_shared:
+            fcntl.lockf(self.fd, fcntl.LOCK_UN, 1)
 
     def tag(self, *names: str) -> int:
         """The number that a row is known by, never 0; names are scope and owner, and for money the window."""

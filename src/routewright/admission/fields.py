@@ -30,26 +30,21 @@ _HOLDERS = {
 def limit_fields(cells: Sequence[int], rows: Sequence[LimitRow], now_ms: int, wall_s: float) -> bytes:
     """The reference's three for the tightest limit, OpenAI's for the tightest of requests and of tokens, and LiteLLM's
     for each owner where there are several."""
-    if len(rows) == 1:
-        limit, base, started, _, _ = rows[0]
-        requests, tokens = limit, limit
-        requests_base = tokens_base = base
-        requests_started = tokens_started = started
-        has_requests, has_tokens = limit.rpm is not None, limit.tpm is not None
-    else:
-        has_requests = has_tokens = False
-        least_requests = least_tokens = 0
-        for limit, base, started, _, _ in rows:
-            if limit.rpm is not None:
-                left = limit.rpm - cells[base + FIRST]
-                if not has_requests or left < least_requests:
-                    has_requests, least_requests = True, left
-                    requests, requests_base, requests_started = limit, base, started
-            if limit.tpm is not None:
-                left = limit.tpm - cells[base + SECOND]
-                if not has_tokens or left < least_tokens:
-                    has_tokens, least_tokens = True, left
-                    tokens, tokens_base, tokens_started = limit, base, started
+    if len(rows) == 1 and rows[0][0].lone_fields:
+        return _fields_of_lone(cells, rows[0], now_ms, wall_s)
+    has_requests = has_tokens = False
+    least_requests = least_tokens = 0
+    for limit, base, started, _, _ in rows:
+        if limit.rpm is not None:
+            left = limit.rpm - cells[base + FIRST]
+            if not has_requests or left < least_requests:
+                has_requests, least_requests = True, left
+                requests, requests_base, requests_started = limit, base, started
+        if limit.tpm is not None:
+            left = limit.tpm - cells[base + SECOND]
+            if not has_tokens or left < least_tokens:
+                has_tokens, least_tokens = True, left
+                tokens, tokens_base, tokens_started = limit, base, started
     fields = b""
     if has_requests:
         most = requests.rpm or 0
@@ -87,6 +82,24 @@ def limit_fields(cells: Sequence[int], rows: Sequence[LimitRow], now_ms: int, wa
     if len(rows) > 1:
         fields += b"".join([_owner_fields(limit, base, cells) for limit, base, *_ in rows])
     return fields
+
+
+def _fields_of_lone(cells: Sequence[int], row: LimitRow, now_ms: int, wall_s: float) -> bytes:
+    limit, base, started, _, _ = row
+    left_ms = started + WINDOW_MS - now_ms
+    left_s = -(-left_ms // 1000)
+    reset = ceil(wall_s + left_ms / 1000)
+    rpm, tpm = limit.rpm, limit.tpm
+    requests = tokens = 0
+    if rpm is not None and cells[base + FIRST] < rpm:
+        requests = rpm - cells[base + FIRST]
+    if tpm is None:
+        return limit.lone_fields % (requests, reset, requests, left_s)
+    if cells[base + SECOND] < tpm:
+        tokens = tpm - cells[base + SECOND]
+    if rpm is None:
+        return limit.lone_fields % (tokens, reset, tokens, left_s)
+    return limit.lone_fields % (requests, reset, requests, left_s, tokens, left_s)
 
 
 def _places(limit: LimitMeter, base: int, cells: Sequence[int]) -> int:

@@ -89,9 +89,12 @@ class Admission:
             return self._without
         limits = meters.limits
         reservation = Reservation()
+        rows = reservation.limits
         now_ms = int(self._monotonic() * 1000)
         counters, cells = self._counters, self._cells
-        counters.lock()
+        is_shared = counters.are_shared
+        if is_shared:
+            counters.lock()
         try:
             if self._leases is not None and not self._is_covered(meters, call, candidates, now_ms):
                 return None
@@ -120,14 +123,14 @@ class Admission:
                     limit.parallel is not None and cells[base + HELD] >= limit.parallel
                 ):
                     raise self._rates.refusal(limits, now_ms, call)
-                reservation.limits.append((limit, base, started, tokens, None))
+                rows.append((limit, base, started, tokens, None))
             if (meters.budgets or meters.by_model) and not (
                 self.money.fits_at_once(meters, call, candidates, now_ms, reservation)
                 or self.money.fit(meters, call, candidates, now_ms, reservation)
             ):
                 return None
             own = self._held
-            for limit, base, _, tokens, _ in reservation.limits:
+            for limit, base, _, tokens, _ in rows:
                 cells[base + FIRST] += 1
                 if tokens:
                     cells[base + SECOND] += tokens
@@ -138,9 +141,10 @@ class Admission:
                 cells[base + own] += cost_nusd
                 cells[base + HELD] += cost_nusd
         finally:
-            counters.unlock()
-        if reservation.limits:
-            reservation.fields = self._rates.fields(reservation.limits, now_ms, self._wall()) + reservation.fields
+            if is_shared:
+                counters.unlock()
+        if rows:
+            reservation.fields = self._rates.fields(rows, now_ms, self._wall()) + reservation.fields
         return reservation
 
     def settle(
@@ -157,14 +161,16 @@ class Admission:
             return
         model = deployment.model_name if deployment is not None else None
         budgets = reservation.budgets
-        if not budgets:
+        counters, cells, held, leases = self._counters, self._cells, self._held, self._leases
+        is_shared = counters.are_shared
+        if is_shared and not budgets:
             for limit, _, _, reserved, of_model in reservation.limits:
                 if limit.parallel is not None or of_model is not None or (limit.tpm is not None and tokens != reserved):
                     break
             else:
                 return
-        counters, cells, held, leases = self._counters, self._cells, self._held, self._leases
-        counters.lock()
+        if is_shared:
+            counters.lock()
         try:
             for limit, base, started, reserved, of_model in reservation.limits:
                 if cells[base] != limit.tag:
@@ -212,7 +218,8 @@ class Admission:
                     if leases is not None and leases.is_hoarded(base):
                         leases.on_low(budget)
         finally:
-            counters.unlock()
+            if is_shared:
+                counters.unlock()
 
     def recount(self, caller: Caller, call: Call, model: str, cost_nusd: int, held_nusd: int, held_at_ms: int) -> None:
         """A call whose answer came long after it, such as a batch: what it cost, in place of what it was settled at

@@ -19,7 +19,7 @@ IS_KNOWN = 1
 class LimitMeter:
     """Requests and tokens a minute and parallel requests of one owner."""
 
-    __slots__ = ("base", "fields", "owner", "parallel", "rpm", "scope", "tag", "tpm")
+    __slots__ = ("base", "fields", "lone_fields", "owner", "parallel", "rpm", "scope", "tag", "tpm")
 
     def __init__(self, allowance: Allowance, counters: Counters) -> None:
         self.scope, self.owner = allowance.scope, allowance.owner
@@ -38,6 +38,21 @@ class LimitMeter:
             ]
         ).encode("ascii")  # fmt: skip
         """LiteLLM's header lines for this owner, with a place for what remains of each limit."""
+        self.lone_fields = _lone_fields(self.rpm, self.tpm)
+        """Header lines where nothing else is limited, with places for what remains and when the window ends."""
+
+
+def _lone_fields(rpm: int | None, tpm: int | None) -> bytes:
+    """The reference's three, for requests or else tokens, then OpenAI's for each kind; empty where both are free."""
+    kinds = [(kind, most) for kind, most in (("requests", rpm), ("tokens", tpm)) if most is not None]
+    lines = [
+        f"x-ratelimit-limit-{kind}: {most}\r\nx-ratelimit-remaining-{kind}: %d\r\nx-ratelimit-reset-{kind}: %ds\r\n"
+        for kind, most in kinds
+    ]
+    if kinds:
+        most = kinds[0][1]
+        lines.insert(0, f"X-RateLimit-Limit: {most}\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n")
+    return "".join(lines).encode("ascii")
 
 
 class BudgetMeter:

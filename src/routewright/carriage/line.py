@@ -309,7 +309,7 @@ def _is_json(request: HttpRequest) -> bool:
 
 def passed_call(target: Target, targets: Targets, asked: Asked | None, media: MeteredCall | None) -> PassedCall:
     """What is reserved for a request that passes through: its own price, or that of the model that it names."""
-    call = filled(PassedCall(), "pass_through", {"model": target.deployment.model_name}, None)
+    call = filled(PassedCall, "pass_through", {"model": target.deployment.model_name}, None)
     call.units = Units(requests=1)
     call.prompt_tokens_estimate = call.max_tokens = 0
     call.priced_by = None

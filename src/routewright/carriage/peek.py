@@ -156,14 +156,12 @@ def _tokens_in(value: Any) -> int:
     return min(chars // CHARS_PER_TOKEN + extra + 1, MOST_CONTEXT_TOKENS)
 
 
-class PassedCall(MeteredCall):
+class PassedCall(MeteredCall, eq=False):
     """Reserves what a request to a model may cost, by the price of the deployment that its model belongs to."""
 
-    __slots__ = ("is_media", "priced_by")
-
-    priced_by: Deployment | None
+    priced_by: Deployment | None = None
     """None: what passes is paid by the request, or has no price."""
-    is_media: bool
+    is_media: bool = False
     """What is asked for is no text, and paid by `units`, or by tokens of its own."""
 
     def worst_nusd(self, group: Group) -> int:

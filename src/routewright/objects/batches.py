@@ -43,13 +43,13 @@ ASK_S = 10.0
 log = logging.getLogger("routewright")
 
 
-class BatchCall(MeteredCall):
+class BatchCall(MeteredCall, eq=False):
     """Reserves what all lines of a batch may cost together."""
 
     @classmethod
     def of(cls, model: str, about: Mapping[str, Any]) -> BatchCall:
         """`about`: what the lines of the file came to."""
-        call = filled(cls(), "batches", {"model": model}, None)
+        call = filled(cls, "batches", {"model": model}, None)
         call.prompt_tokens_estimate = int(about.get("prompt_tokens", 0))
         call.max_tokens = int(about.get("output_tokens", 0))
         call.units = Units(requests=int(about.get("lines", 0)))

@@ -206,9 +206,10 @@ def read_answer(body: bytes, call: Call, deployment: Deployment) -> tuple[bytes,
     if usage is None:
         return _with_own_count(body, answer, call, deployment)
     if type(answer.model) is str and body.count(_MODEL_NAME) == 1:
-        theirs = b'"model":' + _encode(answer.model)
-        if theirs in body:
-            return body.replace(theirs, b'"model":' + deployment.model_field), usage
+        name = _encode(answer.model)
+        for theirs in (b'"model":' + name, b'"model": ' + name):
+            if theirs in body:
+                return body.replace(theirs, b'"model":' + deployment.model_field), usage
         found = _MODEL_FIELD.search(body)
         if found is not None:
             return b'%b"model":%b%b' % (body[: found.start()], deployment.model_field, body[found.end() :]), usage

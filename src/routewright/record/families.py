@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import add
 
 MAX_SERIES = 2000
@@ -80,6 +80,18 @@ class Histogram:
             total += count
             out.append((bound, total))
         return out
+
+
+def observe_all(numbers: list[float], bounds: Sequence[float], values: Sequence[float]) -> None:
+    """`Histogram.observe` of many, with the numbers of their label set."""
+    ordered = sorted(values)
+    below = 0
+    for at, bound in enumerate(bounds):
+        upto = bisect_right(ordered, bound)
+        numbers[at] += upto - below
+        below = upto
+    numbers[len(bounds)] += len(ordered) - below
+    numbers[-1] += sum(ordered)
 
 
 Family = Counter | Gauge | Histogram

@@ -58,7 +58,7 @@ class DecisionRecord(msgspec.Struct, omit_defaults=True):
     """The first few candidates in their order: model, expected score, expected cost in nano-dollars."""
 
 
-class Record(msgspec.Struct, kw_only=True):
+class Record(msgspec.Struct):
     """One request, however it ended. `call_id` is its exactly-once key; no caller can choose it."""
 
     call_id: str

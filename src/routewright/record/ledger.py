@@ -12,7 +12,7 @@ from routewright.errors import clean_text
 from routewright.metered import MeteredUsage
 from routewright.record.journal import DecisionRecord, Journal, MeteredRecord, Record
 from routewright.record.tracing import TraceRecord
-from routewright.types import NUSD_PER_USD, Decision, Deployment, OnlineDecision, Outcome, PartDecision, Usage
+from routewright.types import NUSD_PER_USD, Decision, OnlineDecision, Outcome, PartDecision, Usage
 
 MOST_RATED, MOST_ATTEMPTS = 5, 10
 """What a record keeps of a decision and of failures: enough to see why, and no more, since there is one a request."""
@@ -43,50 +43,67 @@ class Ledger:
         decision = outcome.decision
         if outcome.ended == "client_gone" and not outcome.status:
             outcome.status = 499  # nginx's number for a client that left before an answer
-        latency_s = now_s - outcome.started_s
+        caller, started_s = outcome.caller, outcome.started_s
+        latency_s = now_s - started_s
         choice = _decision_record(outcome, usage) if decision is not None and decision.route else None
         ended_at_ms = outcome.ended_at_ms or int(time.time() * 1000)
+        model = deployment_id = provider = user = None
+        price_version, is_priced, is_stream = "", outcome.is_priced, False
+        model_asked = ""
+        tags: tuple[str, ...] = ()
+        if deployment is not None:
+            model, deployment_id, provider = deployment.model_name, deployment.id, deployment.provider
+            price_version = deployment.price_version
+            if is_priced is None:
+                is_priced = deployment.is_priced
+        if call is not None:
+            # The client's word; cleaned where it named nothing of ours, since people paste keys into the wrong field.
+            model_asked = call.model if decision is not None else clean_text(call.model)
+            is_stream, user, tags = call.is_stream, call.user, call.metadata_tags
+        # In the order of the fields: by name each would be looked for among forty.
         record = Record(
-            call_id=outcome.call_id,
-            request_id=outcome.request_id,
-            started_at=ended_at_ms / 1000 - latency_s,
-            ended_at_ms=ended_at_ms,
-            endpoint=outcome.endpoint,
-            key_hash=outcome.caller.key_hash,
-            key_alias=outcome.caller.alias,
-            user_id=outcome.caller.user_id,
-            team_id=outcome.caller.team_id,
-            organization_id=outcome.caller.organization_id,
-            model_asked=_model_asked(outcome),
-            model=deployment.model_name if deployment is not None else None,
-            deployment=deployment.id if deployment is not None else None,
-            provider=deployment.provider if deployment is not None else None,
-            status=outcome.status,
-            error_code=outcome.error,
-            ended=outcome.ended,
-            is_stream=call.is_stream if call is not None else False,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            usage_estimated=usage.is_estimated,
-            cost_nusd=outcome.cost_nusd,
-            is_priced=_is_priced(outcome, deployment),
-            latency_ms=_milliseconds(latency_s),
-            ttft_ms=_milliseconds(outcome.first_byte_s - outcome.started_s) if outcome.first_byte_s else None,
-            attempts=outcome.attempts,
-            fallbacks=outcome.fallbacks,
-            cache_creation_tokens=usage.cache_creation_tokens,
-            audio_input_tokens=usage.audio_input_tokens,
-            audio_output_tokens=usage.audio_output_tokens,
-            price_version=deployment.price_version if deployment is not None else "",
-            user=call.user if call is not None else None,
-            peer=outcome.peer or None,
-            tags=call.metadata_tags if call is not None else (),
-            decision=choice,
-            trace=msgspec.UNSET if outcome.trace is None else _trace(outcome),
-            failed_attempts=msgspec.UNSET if outcome.failed_attempts is None else _attempts(outcome.failed_attempts),
+            outcome.call_id,
+            outcome.request_id,
+            ended_at_ms / 1000 - latency_s,
+            ended_at_ms,
+            outcome.endpoint,
+            caller.key_hash,
+            caller.alias,
+            model_asked,
+            model,
+            deployment_id,
+            provider,
+            outcome.status,
+            outcome.error,
+            outcome.ended,
+            is_stream,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            usage.reasoning_tokens,
+            usage.is_estimated,
+            outcome.cost_nusd,
+            bool(is_priced),
+            _milliseconds(latency_s),
+            _milliseconds(outcome.first_byte_s - started_s) if outcome.first_byte_s else None,
+            outcome.attempts,
+            outcome.fallbacks,
+            usage.cache_creation_tokens,
+            usage.audio_input_tokens,
+            usage.audio_output_tokens,
+            price_version,
+            caller.user_id,
+            caller.team_id,
+            caller.organization_id,
+            user,
+            outcome.peer or None,
+            tags,
+            choice,
         )
+        if outcome.trace is not None:
+            record.trace = _trace(outcome)
+        if outcome.failed_attempts is not None:
+            record.failed_attempts = _attempts(outcome.failed_attempts)
         if outcome.notes is not None:
             record.notes = outcome.notes
         if type(usage) is not Usage:
@@ -101,12 +118,6 @@ def _with_units(record: Record, usage: Usage) -> Record:
     return MeteredRecord(**msgspec.structs.asdict(record), units=usage.units.known())
 
 
-def _is_priced(outcome: Outcome, deployment: Deployment | None) -> bool:
-    if outcome.is_priced is not None:
-        return outcome.is_priced
-    return deployment is not None and deployment.is_priced
-
-
 def _trace(outcome: Outcome) -> TraceRecord | msgspec.UnsetType:
     """What was noted of a sampled trace; a part's attempts stand in its request's record."""
     trace = outcome.trace
@@ -116,13 +127,6 @@ def _trace(outcome: Outcome) -> TraceRecord | msgspec.UnsetType:
 def _milliseconds(seconds: float) -> float:
     """Whole microseconds, as milliseconds."""
     return int(seconds * 1e6) / 1e3
-
-
-def _model_asked(outcome: Outcome) -> str:
-    """The client's word; cleaned where it named nothing of ours, since people paste keys into the wrong field."""
-    if outcome.call is None:
-        return ""
-    return outcome.call.model if outcome.decision is not None else clean_text(outcome.call.model)
 
 
 def _decision_record(outcome: Outcome, usage: Usage) -> DecisionRecord | None:

@@ -46,6 +46,7 @@ class Head:
         "headers",
         "is_chunked",
         "is_http_1_0",
+        "is_plain_json",
         "keeps_alive",
         "method",
         "path",
@@ -60,6 +61,8 @@ class Head:
         self.content_length = 0
         self.is_chunked = False
         self.is_http_1_0 = False
+        self.is_plain_json = False
+        """What it announces was looked at, and is taken."""
         self.keeps_alive = False
         self.expects_continue = False
 
@@ -219,14 +222,22 @@ class HeadMemo:
     byte by byte passed every check, and its digits are checked anew.
     """
 
-    __slots__ = ("_heads", "_limits")
+    __slots__ = ("_after", "_before", "_heads", "_last", "_limits")
 
     def __init__(self, limits: FrontLimits) -> None:
         self._limits = limits
         self._heads: dict[tuple[bytes, bytes], Head] = {}
+        self._before = self._after = b""
+        """What stands around the length in the head that was found last: mostly it is this one again."""
+        self._last = NO_HEAD
 
     def read(self, raw: bytes) -> tuple[Head, int]:
         """The head, which other requests may share, and its Content-Length. Raises FrontError as `parse_head`."""
+        before, after = self._before, self._after
+        if before and raw.startswith(before) and raw.endswith(after):
+            digits = raw[len(before) : -len(after)]
+            if digits.isdigit() and len(digits) <= MAX_LENGTH_DIGITS:
+                return self._last, int(digits)
         at = raw.find(_LENGTH_FIELD)
         if at < 0:
             at = raw.find(_LENGTH_FIELD_LOWER)
@@ -239,6 +250,7 @@ class HeadMemo:
         key = (raw[:at], raw[end:])
         known = self._heads.get(key)
         if known is not None and digits.isdigit() and len(digits) <= MAX_LENGTH_DIGITS:
+            (self._before, self._after), self._last = key, known
             return known, int(digits)
         head = parse_head(raw, self._limits)
         if _ONE_TIME_FIELDS.isdisjoint(head.headers):

@@ -62,6 +62,10 @@ class _State(Enum):
     CLOSED = auto()
 
 
+_HEAD, _ADMIT, _BODY, _UPLOAD, _BUSY, _LINGER, _CLOSED = _State
+"""By names of the module: looked up once, where a request asks a dozen times."""
+
+
 class HttpConnection(asyncio.Protocol):
     """See the module's first lines; the public part is `types.Responder`."""
 
@@ -99,7 +103,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._backlog = b""
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -144,7 +148,7 @@ class HttpConnection(asyncio.Protocol):
             or count > worker.max_connections
             or count > worker.most_beside()
         ):
-            self._state = _State.CLOSED
+            self._state = _CLOSED
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
@@ -160,31 +164,31 @@ class HttpConnection(asyncio.Protocol):
         else:
             worker.per_address.pop(self._peer, None)
         self._forget_body()
-        was_busy = self._state is _State.BUSY or self._state is _State.UPLOAD
-        self._state = _State.CLOSED
+        was_busy = self._state is _BUSY or self._state is _UPLOAD
+        self._state = _CLOSED
         self.is_gone = True
         if was_busy and self.on_gone is not None:
             self.on_gone()
 
     def data_received(self, data: bytes) -> None:
         state = self._state
-        if state is _State.BUSY or state is _State.ADMIT or (self._is_paused and state is _State.HEAD):
+        if state is _BUSY or state is _ADMIT or (self._is_paused and state is _HEAD):
             self._backlog += data
             if len(self._backlog) > self._worker.limits.max_pipelined_bytes:
                 self._transport.pause_reading()
                 self._resume_reading = True
-        elif state is _State.LINGER:
+        elif state is _LINGER:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
                 self._close()
-        elif state is not _State.CLOSED:
+        elif state is not _CLOSED:
             self._consume(data)
 
     def eof_received(self) -> bool:
-        if self._state in (_State.BUSY, _State.ADMIT) and not self._request.endpoint.is_proxied:
+        if self._state in (_BUSY, _ADMIT) and not self._request.endpoint.is_proxied:
             self._closes = True  # a short answer still reaches a client that has only finished sending
             return True
-        if self._state is _State.BUSY or self._state is _State.UPLOAD:
+        if self._state is _BUSY or self._state is _UPLOAD:
             self.is_gone = True
             if self.on_gone is not None:
                 self.on_gone()
@@ -199,12 +203,12 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_paused = False
         self.deadline = 0.0
-        if self._state is _State.HEAD:
+        if self._state is _HEAD:
             self.deadline = self._worker.deadlines.now + self._worker.limits.idle_timeout_s
             self._go_on_reading()
-        elif self._state is _State.LINGER:
+        elif self._state is _LINGER:
             self.deadline = self._worker.deadlines.now + LINGER_S
-        elif self._state is _State.UPLOAD:
+        elif self._state is _UPLOAD:
             self.deadline = self._worker.deadlines.now + CHECK_S
         if self.on_pause is not None:
             self.on_pause(False)
@@ -213,17 +217,17 @@ class HttpConnection(asyncio.Protocol):
         state = self._state
         if self._is_paused:
             self._transport.abort()  # the client takes nothing; connection_lost tells who is waiting
-        elif state is _State.HEAD:
+        elif state is _HEAD:
             if self._backlog:
                 self._refuse(FrontError(408, "request_timeout", "the request head did not arrive in time"))
             else:
                 self._close()
-        elif state is _State.BODY:
+        elif state is _BODY:
             self._check_body_pace(now)
-        elif state is _State.UPLOAD and self._upload is not None:
+        elif state is _UPLOAD and self._upload is not None:
             self.deadline = now + CHECK_S
             self._upload.check_pace()
-        elif state is _State.LINGER:
+        elif state is _LINGER:
             self._close()
 
     # --- requests in ----------------------------------------------------------------------------------------------
@@ -233,16 +237,16 @@ class HttpConnection(asyncio.Protocol):
         self._consuming = True
         try:
             while data:
-                if self._state is _State.HEAD:
+                if self._state is _HEAD:
                     if self._is_paused:  # who does not take an answer is not given another one behind it
                         self._backlog += data
                         break
                     data = self._consume_head(data)
-                elif self._state is _State.BODY:
+                elif self._state is _BODY:
                     data = self._consume_body(data)
-                elif self._state is _State.UPLOAD:
+                elif self._state is _UPLOAD:
                     data = self._consume_upload(data)
-                elif self._state is _State.BUSY or self._state is _State.ADMIT:
+                elif self._state is _BUSY or self._state is _ADMIT:
                     self._backlog = data
                     break
                 else:
@@ -317,14 +321,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _wait_for(self, pending: asyncio.Future[GatewayError | None]) -> None:
         """The key is being asked for. What the client sends meanwhile waits, unparsed and bounded."""
-        self._state = _State.ADMIT
+        self._state = _ADMIT
         self.deadline = 0.0
         pending.add_done_callback(self._admitted)
 
     def _admitted(self, pending: asyncio.Future[GatewayError | None]) -> None:
-        if self._state is not _State.ADMIT:
+        if self._state is not _ADMIT:
             return  # the client has left
-        self._state = _State.HEAD
+        self._state = _HEAD
         try:
             error = pending.result()
             if error is not None:
@@ -342,10 +346,10 @@ class HttpConnection(asyncio.Protocol):
             refusal.close = True
             self._refuse(refusal)
         # An upload is read when its reader wants it; what has come of it by now is its own.
-        if self._resume_reading and self._state not in (_State.BUSY, _State.UPLOAD):
+        if self._resume_reading and self._state not in (_BUSY, _UPLOAD):
             self._resume_reading = False
             self._transport.resume_reading()
-        if self._backlog and self._state in (_State.BODY, _State.HEAD, _State.UPLOAD):
+        if self._backlog and self._state in (_BODY, _HEAD, _UPLOAD):
             data, self._backlog = self._backlog, b""
             self._consume(data)
 
@@ -359,8 +363,9 @@ class HttpConnection(asyncio.Protocol):
             self._run()
             return
         limits = worker.limits
-        if self._request.endpoint.takes_body:
+        if self._request.endpoint.takes_body and not head.is_plain_json:
             check_media(head)
+            head.is_plain_json = True
         if self._content_length > limits.max_body_bytes:
             raise FrontError(413, "request_too_large", f"the body may have at most {limits.max_body_bytes} bytes")
         is_kept = self._request.endpoint.takes_body
@@ -368,7 +373,7 @@ class HttpConnection(asyncio.Protocol):
             raise Overloaded("too many request bytes in flight")
         if head.expects_continue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._state = _State.BODY
+        self._state = _BODY
         self._body_bytes = 0
         self._chunked = ChunkedReader() if head.is_chunked else None
         self._body_started_s = worker.deadlines.now
@@ -400,8 +405,8 @@ class HttpConnection(asyncio.Protocol):
         upload = self._upload
         assert upload is not None
         rest = upload.feed(data)
-        if upload.is_complete and self._state is _State.UPLOAD:
-            self._state = _State.BUSY
+        if upload.is_complete and self._state is _UPLOAD:
+            self._state = _BUSY
             self.deadline = 0.0
             if self._resume_reading:
                 self._resume_reading = False
@@ -410,6 +415,16 @@ class HttpConnection(asyncio.Protocol):
 
     def _consume_body(self, data: bytes) -> bytes:
         worker = self._worker
+        if len(data) == self._content_length and not self._body_bytes and self._request.endpoint.takes_body:
+            # All of it in one piece, as nearly always; how long it is was looked at with the head.
+            self._body_bytes = self._content_length
+            self._is_counted = True
+            worker.bytes_in_flight += self._content_length
+            if worker.bytes_in_flight > worker.limits.max_in_flight_bytes:
+                raise Overloaded("too many request bytes in flight")
+            self._request.body = data
+            self._run()
+            return b""
         if self._chunked is None:
             missing = self._content_length - self._body_bytes
             piece, rest = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
@@ -448,7 +463,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _run(self) -> None:
         """The request is whole: hand it to the application, from this very call."""
-        self._state = _State.BUSY if self._upload is None else _State.UPLOAD
+        self._state = _BUSY if self._upload is None else _UPLOAD
         if not self._is_paused:
             self.deadline = 0.0 if self._upload is None else self._worker.deadlines.now + CHECK_S
         self._held = None
@@ -457,7 +472,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _crashed(self, error: BaseException) -> None:
         log.error("request %s failed", self._request.request_id, exc_info=error)
-        if self._state is not _State.BUSY and self._state is not _State.UPLOAD:
+        if self._state is not _BUSY and self._state is not _UPLOAD:
             return
         if self._streams or self.is_gone:
             self._close()
@@ -472,7 +487,7 @@ class HttpConnection(asyncio.Protocol):
         if self._request is _NO_REQUEST:
             self._request = HttpRequest()
             self._request.request_id = self._worker.new_id()
-        self._state = _State.BUSY
+        self._state = _BUSY
         self._worker.application.refused(self._request.request_id, error)
         self._answer_error(error)
 
@@ -548,7 +563,7 @@ class HttpConnection(asyncio.Protocol):
         self._forget_body()
         if self._upload is not None:
             self._end_upload()
-        if self._state is not _State.BUSY:
+        if self._state is not _BUSY:
             return
         self._held = None
         if self.is_gone:
@@ -563,7 +578,7 @@ class HttpConnection(asyncio.Protocol):
         if self._closes:
             self._start_lingering()
             return
-        self._state = _State.HEAD
+        self._state = _HEAD
         # What is said of the next request must not carry this one's id, method or length.
         self._head, self._content_length, self._request = NO_HEAD, 0, _NO_REQUEST
         if not self._is_paused:
@@ -591,7 +606,7 @@ class HttpConnection(asyncio.Protocol):
             self._resume_reading
             and self._upload is None
             and len(self._backlog) <= self._worker.limits.max_pipelined_bytes
-            and not (self._is_paused and self._state is _State.HEAD)
+            and not (self._is_paused and self._state is _HEAD)
             and not self._transport.is_closing()
         ):
             self._resume_reading = False
@@ -602,8 +617,8 @@ class HttpConnection(asyncio.Protocol):
         upload, self._upload = self._upload, None
         assert upload is not None
         upload.close()
-        if self._state is _State.UPLOAD:
-            self._state = _State.BUSY
+        if self._state is _UPLOAD:
+            self._state = _BUSY
             if not upload.is_complete:
                 self._closes = True
 
@@ -616,12 +631,12 @@ class HttpConnection(asyncio.Protocol):
 
     def end_if_idle(self) -> None:
         """Close a connection that has no request on it."""
-        if self._state is _State.HEAD and not self._backlog:
+        if self._state is _HEAD and not self._backlog:
             self._close()
 
     def end_if_idle_for(self, seconds: float) -> None:
         """Close a connection that has had no request on it for so long from now on."""
-        if self._state is _State.HEAD and not self._backlog and not self._is_paused:
+        if self._state is _HEAD and not self._backlog and not self._is_paused:
             self.deadline = min(self.deadline, self._worker.deadlines.now + seconds)
 
     def cut(self) -> None:
@@ -630,14 +645,14 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        return self._state is _State.BUSY or self._state is _State.UPLOAD
+        return self._state is _BUSY or self._state is _UPLOAD
 
     def _start_lingering(self) -> None:
         """Let the client read the answer before a reset could take it away: half-close, then drain for a moment."""
         if self._resume_reading:
             self._resume_reading = False
             self._transport.resume_reading()
-        self._state = _State.LINGER
+        self._state = _LINGER
         self._lingered = 0
         self._backlog = b""
         if not self._is_paused:
@@ -649,7 +664,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         self.write_now()
-        self._state = _State.CLOSED
+        self._state = _CLOSED
         self.deadline = 0.0
         self._transport.close()
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from routewright.dialect import ClientDialect
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
 CHARS_PER_TOKEN = 4
 """Bytes of UTF-8, rather. English averages 4.2 a token with current tokenizers, Chinese 3 to 4; an estimate, marked as
 such where it is billed."""
+
+
+NOTHING_FORWARDED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -58,42 +64,8 @@ class Mock:
     """How the model itself is to fail, so that its fallbacks answer: a name in `errors.KINDS`, or `ContextWindow`."""
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One inference request after parsing: what every station needs, and the body as it will go upstream."""
-
-    __slots__ = (
-        "allowed_region",
-        "body",
-        "caps",
-        "client",
-        "content_policy_fallbacks",
-        "context_window_fallbacks",
-        "drop_params",
-        "endpoint",
-        "fallbacks",
-        "files",
-        "forwarded",
-        "has_images",
-        "has_tools",
-        "is_stream",
-        "max_tokens",
-        "metadata_tags",
-        "mock",
-        "model",
-        "n_choices",
-        "num_retries",
-        "prompt_tokens_estimate",
-        "quality",
-        "session_id",
-        "stream_timeout_s",
-        "task",
-        "timeout_s",
-        "user",
-        "wants_json",
-        "wants_usage",
-        "wishes",
-        "without_fallbacks",
-    )
 
     endpoint: str
     """`chat`, `completions`, `embeddings` or one of another dialect's, by the table of endpoints."""
@@ -102,39 +74,39 @@ class Call:
     """As the client wrote it."""
     body: dict[str, Any]
     """In the client's dialect, checked and without our extensions; `model` still the client's word."""
-    forwarded: Mapping[str, str]
+    forwarded: Mapping[str, str] = NOTHING_FORWARDED
     """Headers of the client's that an upstream of its own dialect may read: a short list, named in lower case."""
-    drop_params: bool | None
+    drop_params: bool | None = None
     """Leave out what can't be carried over to another dialect, rather than refuse it; None: the deployment's word."""
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
     """Ids of files in a provider's account that it names: whether they are the caller's is not known here."""
-    is_stream: bool
-    wants_usage: bool
+    is_stream: bool = False
+    wants_usage: bool = False
     """The client asked for `stream_options.include_usage`."""
-    max_tokens: int | None
-    n_choices: int
-    prompt_tokens_estimate: int
-    quality: float | None
-    caps: Caps | None
-    task: str
-    has_tools: bool
-    has_images: bool
-    wants_json: bool
-    timeout_s: float | None
-    stream_timeout_s: float | None
+    max_tokens: int | None = None
+    n_choices: int = 1
+    prompt_tokens_estimate: int = 0
+    quality: float | None = None
+    caps: Caps | None = None
+    task: str = ""
+    has_tools: bool = False
+    has_images: bool = False
+    wants_json: bool = False
+    timeout_s: float | None = None
+    stream_timeout_s: float | None = None
     """To the first byte of a stream."""
-    num_retries: int | None
-    fallbacks: list[str] | None
+    num_retries: int | None = None
+    fallbacks: list[str] | None = None
     """The request's own, in place of the configured; here and below None: it names none."""
-    context_window_fallbacks: list[str] | None
-    content_policy_fallbacks: list[str] | None
-    without_fallbacks: bool
-    allowed_region: str | None
+    context_window_fallbacks: list[str] | None = None
+    content_policy_fallbacks: list[str] | None = None
+    without_fallbacks: bool = False
+    allowed_region: str | None = None
     """Where it may be answered: a region's name, `eu` or `us`."""
-    session_id: str | None
+    session_id: str | None = None
     """The conversation that it belongs to, in the caller's words."""
-    mock: Mock | None
-    user: str | None
-    metadata_tags: tuple[str, ...]
-    wishes: Mapping[str, Any] | None
+    mock: Mock | None = None
+    user: str | None = None
+    metadata_tags: tuple[str, ...] = ()
+    wishes: Mapping[str, Any] | None = None
     """`cache`, `caching` and `guardrails` as the client wrote them; None where it wrote none."""

@@ -226,12 +226,11 @@ class UpstreamConnection(asyncio.Protocol):
             if end < len(data):
                 self._read_head(data[end:])
             return
-        headers: dict[bytes, bytes] = {}
-        for name, value in fields.list:
-            name = name.lower()
-            if name in (b"content-length", b"transfer-encoding") and name in headers:
+        headers = {name.lower(): value.strip(b" \t") for name, value in fields.list}
+        if len(headers) != len(fields.list):
+            names = [name.lower() for name, _ in fields.list]
+            if names.count(b"content-length") > 1 or names.count(b"transfer-encoding") > 1:
                 raise UpstreamBadResponse("the upstream's response is framed twice")
-            headers[name] = value.strip(b" \t")
         self._frame(status, headers, parser.should_keep_alive())
         sink = self.sink
         if sink is not None:
@@ -245,9 +244,11 @@ class UpstreamConnection(asyncio.Protocol):
     def _frame(self, status: int, headers: dict[bytes, bytes], keeps_alive: bool) -> None:
         coding = headers.get(b"transfer-encoding")
         length = headers.get(b"content-length")
-        connection = headers.get(b"connection", b"").lower()
-        self._keeps_alive = b"close" not in connection and (keeps_alive or b"keep-alive" in connection)
-        if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
+        self._keeps_alive = keeps_alive
+        if b"connection" in headers:
+            connection = headers[b"connection"].lower()
+            self._keeps_alive = b"close" not in connection and (keeps_alive or b"keep-alive" in connection)
+        if b"content-encoding" in headers and headers[b"content-encoding"].lower() not in (b"identity", b""):
             raise UpstreamBadResponse("the upstream sent a compressed response that was not asked for")
         if status in (204, 304):
             self._state, self._remaining = _LENGTH, 0

@@ -47,6 +47,11 @@ _READ_FIELDS = frozenset(
     {"stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "user", "metadata"}
 )
 
+_READ_HEADERS = frozenset(
+    {b"x-routewright-quality", b"x-litellm-timeout", b"x-litellm-stream-timeout", b"x-litellm-num-retries",
+     b"x-litellm-session-id", b"x-litellm-tags"}
+)  # fmt: skip
+
 # Of `metadata`, what LiteLLM's clients put there for the proxy itself; all else is OpenAI's own and goes on.
 _PROXY_METADATA = frozenset(
     {"tags", "generation_name", "generation_id", "trace_id", "trace_name", "session_id", "trace_user_id",
@@ -60,9 +65,9 @@ _MOCK_FAILURES = {
     "mock_testing_content_policy_fallbacks": "ContentPolicyViolationError",
 }
 _MOCK_FIELDS = frozenset({"mock_response", *_MOCK_FAILURES})
-_NO_HEADERS: Mapping[str, str] = {}
 
 _SAID = frozenset({"role", "content"})
+_ASKED_BESIDE = frozenset({"tools", "functions", "response_format"})
 _FILES = frozenset({"file", "input_audio"})
 TOKENS_PER_IMAGE = 800
 TOKENS_PER_FILE = 1500
@@ -103,20 +108,29 @@ def parse_chat(request: HttpRequest) -> Call:
                 raise InvalidRequest("content must be a string or a list of parts", param=f"messages[{index}].content")
         else:
             raise InvalidRequest("content must be a string or a list of parts", param=f"messages[{index}].content")
+    if images:
+        call.has_images = True
+    if not _ASKED_BESIDE.isdisjoint(body):
+        chars += _read_beside(call, body)
+    call.prompt_tokens_estimate = estimated_tokens(chars, n_messages=len(messages), n_images=images)
+    return call
+
+
+def _read_beside(call: Call, body: dict[str, Any]) -> int:
+    """What a chat asks beside its messages; the characters that the model reads of it."""
+    chars = 0
     for name in ("tools", "functions"):
         given = body.get(name)
         if type(given) not in (list, NoneType):
             raise InvalidRequest(f"{name} must be a list", param=name)
         if given:
+            call.has_tools = True
             chars += len(encode(given))
-    call.has_images = images > 0
-    call.has_tools = bool(body.get("tools") or body.get("functions"))
     response_format = body.get("response_format")
     if type(response_format) is dict:
         call.wants_json = response_format.get("type") in ("json_schema", "json_object")
         chars += len(encode(response_format))
-    call.prompt_tokens_estimate = estimated_tokens(chars, n_messages=len(messages), n_images=images)
-    return call
+    return chars
 
 
 def parse_completions(request: HttpRequest) -> Call:
@@ -131,6 +145,8 @@ def parse_completions(request: HttpRequest) -> Call:
 
 def read_headers(call: Call, headers: Mapping[bytes, bytes]) -> None:
     """What LiteLLM's clients and ours say in headers; the body's word wins. Raises InvalidRequest."""
+    if _READ_HEADERS.isdisjoint(headers):
+        return
     if call.quality is None and b"x-routewright-quality" in headers:
         call.quality = number(_header_number(headers, b"x-routewright-quality"), "x-routewright-quality", 0.0, 1.0)
     if call.timeout_s is None and b"x-litellm-timeout" in headers:
@@ -201,39 +217,14 @@ def _check_tokens(tokens: list[Any], param: str) -> None:
         raise InvalidRequest(f"{param}: a token is an integer from 0", param=param)
 
 
-def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None, call: Call | None = None) -> Call:
-    """The fields that all inference endpoints have in common; takes our extensions out of `body`.
-
-    `call`: one to fill in, where it is of a kind of its own.
-    """
-    if call is None:
-        call = Call()
-    call.endpoint = endpoint
-    call.client = CHAT
-    call.body = body
+def parse_shared(endpoint: str, body: dict[str, Any], model_in_path: str | None, kind: type[Call] = Call) -> Call:
+    """The fields that all inference endpoints have in common; takes our extensions out of `body`."""
     model = body.get("model") if model_in_path is None else unquote(model_in_path)
     if model is None:
         raise MissingField("model is required", param="model")
     if type(model) is not str or not 0 < len(model) <= MAX_MODEL_CHARS or not model.isprintable():
         raise InvalidRequest("model must be a name of 1 to 256 printable characters", param="model")
-    call.model = model
-    call.is_stream = False
-    call.wants_usage = False
-    call.max_tokens = None
-    call.drop_params = None
-    call.forwarded = _NO_HEADERS
-    call.n_choices = 1
-    call.quality = None
-    call.caps = None
-    call.task = ""
-    call.has_tools = call.has_images = call.wants_json = call.without_fallbacks = False
-    call.timeout_s = call.stream_timeout_s = None
-    call.num_retries = None
-    call.fallbacks = call.context_window_fallbacks = call.content_policy_fallbacks = None
-    call.allowed_region = call.session_id = call.mock = None
-    call.user = None
-    call.metadata_tags = call.files = ()
-    call.wishes = None
+    call = kind(endpoint, CHAT, model, body)
     if not _READ_FIRST.isdisjoint(body):
         refused = REFUSED_FIELDS.intersection(body)
         if refused:

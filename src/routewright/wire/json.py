@@ -41,10 +41,12 @@ def decode_object(body: bytes) -> dict[str, Any]:
         raise InvalidJson("expected a JSON object at the top level")
     if len(value) > MAX_TOP_LEVEL_KEYS:
         raise InvalidJson(f"more than {MAX_TOP_LEVEL_KEYS} fields at the top level")
-    if len(body) > MAX_KEYS and body.count(b":") > MAX_KEYS and count_keys(value) > MAX_KEYS:
-        raise InvalidJson(f"more than {MAX_KEYS} fields in all")
-    if len(body) > MAX_DIGITS and has_many_digits(body) and has_huge_integer(value):
-        raise InvalidJson(f"a number of more than {MAX_DIGITS} digits")
+    size = len(body)
+    if size > MAX_DIGITS:
+        if size > MAX_KEYS and body.count(b":") > MAX_KEYS and count_keys(value) > MAX_KEYS:
+            raise InvalidJson(f"more than {MAX_KEYS} fields in all")
+        if has_many_digits(body) and has_huge_integer(value):
+            raise InvalidJson(f"a number of more than {MAX_DIGITS} digits")
     return value
 
 

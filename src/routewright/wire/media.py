@@ -6,7 +6,7 @@ Source: OpenAI API reference, "Create image", "Create speech", "Create moderatio
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from routewright.dialect import Chat, Clock, Pieces
 from routewright.errors import GatewayError, InvalidRequest, MissingField, error_object
@@ -93,14 +93,13 @@ def parse_moderations(request: HttpRequest) -> Call:
 
 def metered(endpoint: str, body: dict[str, Any], model_in_path: str | None) -> MeteredCall:
     """The fields that all calls have in common. Raises InvalidRequest."""
-    return filled(MeteredCall(), endpoint, body, model_in_path)
+    return filled(MeteredCall, endpoint, body, model_in_path)
 
 
-def filled(call: Metered, endpoint: str, body: dict[str, Any], model_in_path: str | None) -> Metered:
+def filled(kind: type[Metered], endpoint: str, body: dict[str, Any], model_in_path: str | None) -> Metered:
     """The same, of a call of a kind of its own."""
-    parse_shared(endpoint, body, model_in_path, call)
+    call = cast(Metered, parse_shared(endpoint, body, model_in_path, kind))
     call.client = PLAIN
-    call.units = Units()
     return call
 
 

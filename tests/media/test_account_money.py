@@ -140,3 +140,16 @@ def test_client_that_leaves_pays_for_the_picture_that_is_being_made(media: Gatew
     eventually(lambda: media.records_of("left-a-picture"), what="a record")
     (record,) = media.records_of("left-a-picture")
     assert (record["cost_nusd"], record["is_priced"]) == (40_000_000, True)
+
+
+def test_budget_for_one_model_is_not_passed_by_the_account(media: Gateway, taker: Taker) -> None:
+    key = new_key(media, model_max_budget={"account": {"budget_limit": 0.01, "time_period": "30d"}})
+    said = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 10}
+    for body in ({"model": "gpt-4o", **said}, {"model": "gpt-4o-2024-08-06", **said}, said):
+        reply = media.request("POST", "/openai/v1/chat/completions", body, key=key)
+        assert (reply.status, reply.error["code"]) == (403, "permission_denied"), reply.body
+    assert not taker["account"].requests
+    assert media.request("POST", "/openai/v1/chat/completions", {"model": "o9", **said}, key=key).status == 200
+    picture = {"model": "dall-e-3", "prompt": "x"}
+    assert media.request("POST", "/openai/v1/images/generations", picture, key=key).status == 200
+    assert media.request("GET", "/openai/v1/models", key=key).status == 200

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from routewright import endpoints
-from routewright.admission.meters import Reservation
+from routewright.admission.meters import Meters, Reservation
 from routewright.carriage.form import Form
 from routewright.carriage.guarded import HeldAnswer, HeldBody, checked_body, form_slots, kind_of, whole
 from routewright.carriage.headers import forwarded_lines, passed_query
@@ -177,6 +177,15 @@ class Carriage:
             else:
                 asked = asked_of(path, data, is_whole=peek.is_whole, length=upload.length)
         call = outcome.call = passed_call(target, targets, asked, media)
+        named = media.model if media is not None else asked.model if asked is not None else None
+        meters: Meters | None = request.caller.limits
+        if (asked or media) is not None and meters is not None and meters.by_model:
+            own = targets.names_of(target.deployment.provider, None if named == UNKNOWN else named)
+            if not own.isdisjoint(meters.by_model):
+                raise PermissionDenied(
+                    "this key has limits or a budget of its own for this model, which are kept at the gateway's own "
+                    "endpoints alone"
+                )
         read_headers(call, request.headers)
         candidates = Candidates((target.group,))
         visit = self._gateway.around.guards(

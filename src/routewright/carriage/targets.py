@@ -94,6 +94,7 @@ class Targets:
         )
         all_groups = list(groups)
         self._providers = _providers(settings.deployments, all_groups)
+        self._all = [each for group in all_groups for each in group.deployments]
         self._priced = [
             each for group in all_groups for each in group.deployments if each.is_priced or each.units is not None
         ]
@@ -115,6 +116,11 @@ class Targets:
 
     def _of(self, provider: str) -> list[Deployment]:
         return [each for each in self._priced if each.provider == provider]
+
+    def names_of(self, provider: str, model: str | None) -> set[str]:
+        """The names here of what may be a provider's model; of all of its models where it is not known which."""
+        those = [each for each in self._all if each.provider == provider]
+        return {each.model_name for each in those if model is None or model.startswith(each.upstream_model)}
 
     def find(self, path: str) -> Target | None:
         found = self._configured.get(path.rstrip("/"))

@@ -23,7 +23,7 @@ import msgspec
 from routewright import __version__
 from routewright.errors import GatewayError, StorageUnavailable
 from routewright.grants import Change
-from routewright.settings import STORED_MARK
+from routewright.settings import JOURNAL_FOLDER, STORED_MARK
 from routewright.store_process import StoreProcess
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -280,6 +280,11 @@ class Storage:
         """Have the process running from now on, if only for the ledger."""
         if self._task is None and not self._is_closing:
             self._task = asyncio.get_running_loop().create_task(self._keep_open())
+
+    @property
+    def journal_folder(self) -> Path:
+        """Whose records its process brings into the ledger."""
+        return Path(self._settings.data_dir) / JOURNAL_FOLDER
 
     @property
     def is_away(self) -> bool:

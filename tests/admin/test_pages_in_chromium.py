@@ -18,6 +18,7 @@ from routewright.routing.artefact import artefact_bytes, read_artefact
 from routewright.routing.live import PACKAGED
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs the program chromium")
+LONG = "a-name-that-somebody-has-made-of-all-that-came-to-mind-" * 4
 EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
@@ -47,10 +48,11 @@ def site(upstream: Upstream, router_file: Path) -> Iterator[Gateway]:
                 "models": [EVIL],
             },
         )
+        manage(started, "/team/new", {"team_id": LONG, "team_alias": LONG, "organization_id": "evil-org"})
         manage(started, "/user/new", {"user_id": "evil-user", "user_alias": EVIL, "auto_create_key": False})
         manage(started, "/budget/new", {"budget_id": "<script>x</script>", "max_budget": 2.0})
         made = manage(started, "/key/generate", {"key_alias": EVIL, "team_id": "evil-team", "metadata": {"a": EVIL}})
-        started.chat(EVIL, key=made["key"], user=EVIL, metadata={"tags": [EVIL]})
+        started.chat(EVIL, key=made["key"], user=EVIL, metadata={"tags": [EVIL, LONG]})
         started.chat("auto", key=MASTER_KEY)
         yield started
 
@@ -83,7 +85,7 @@ def test_every_page_is_well_formed_for_everybody(page: Page, site: Gateway) -> N
     logs = manage(site, "/spend/logs?limit=5")
     paths = ["/ui", "/ui/requests", "/ui/router", "/ui/models", "/ui/keys", "/ui/teams", "/ui/budgets",
              "/ui/organizations", "/ui/organizations/evil-org", "/ui/playground", "/ui/audit",
-             f"/ui/keys/{row['token']}", "/ui/teams/evil-team"]  # fmt: skip
+             f"/ui/keys/{row['token']}", "/ui/teams/evil-team", f"/ui/teams/{LONG}"]  # fmt: skip
     paths += [f"/ui/requests/{log['request_id']}" for log in logs]
     for is_dark, path in [(place % 2 == 1, path) for place, path in enumerate(paths)]:
         page.look(DESK, is_dark=is_dark)
@@ -91,6 +93,7 @@ def test_every_page_is_well_formed_for_everybody(page: Page, site: Gateway) -> N
         assert page.faults() == [], path
         assert page.run("document.title").endswith("routewright"), path
         assert page.run("document.querySelectorAll('img').length") == 0, path
+        assert page.run("document.documentElement.scrollWidth <= innerWidth"), path
         page.look(PHONE, is_dark=not is_dark)
         assert page.run("document.documentElement.scrollWidth <= innerWidth"), path
     page.look()

@@ -15,7 +15,7 @@ from harness.admin import manage, new_key, obeyed_everywhere
 from harness.gateway import MASTER_KEY, TEAM_KEY, Gateway, base_config, eventually, running
 from harness.postgres import Postgres
 from harness.upstream import Upstream
-from harness.wire import assert_error
+from harness.wire import Reply, assert_error
 
 
 @pytest.fixture
@@ -52,6 +52,12 @@ def test_database_that_goes_away_and_comes_back(on_postgres: Gateway, own_postgr
     """F25: warm keys go on, unknown ones are a 503, nothing is forgotten, and no answer is a 500."""
     warm, cold = new_key(on_postgres), new_key(on_postgres)
     assert on_postgres.chat(key=warm).status == 200
+    cookie = on_postgres.request("POST", "/ui/login", key=MASTER_KEY).headers["set-cookie"].partition(";")[0]
+
+    def page(path: str) -> Reply:
+        return on_postgres.request("GET", path, key=None, headers={"cookie": cookie})
+
+    assert b"reached" not in page("/ui").body
     own_postgres.stop()
     try:
         assert {on_postgres.chat(key=warm).status for _ in range(20)} == {200}
@@ -62,6 +68,15 @@ def test_database_that_goes_away_and_comes_back(on_postgres: Gateway, own_postgr
         eventually(lambda: gauge(on_postgres, "routewright_store_away") == 1)
         assert gauge(on_postgres, "routewright_ledger_lag_bytes") > 20 * 300
         eventually(lambda: gauge(on_postgres, "routewright_ledger_lag_seconds") > 0)
+        shown = page("/ui")
+        assert (shown.status, b"can\xe2\x80\x99t be reached" in shown.body, b"openai/gpt-4o" in shown.body) == (
+            200,
+            True,
+            True,
+        )
+        assert page("/ui/keys").status == 503
+        other = {"cookie": cookie[:-1] + "x"}
+        assert on_postgres.request("GET", "/ui", key=None, headers=other).status == 503, "nobody new is let in"
     finally:
         own_postgres.start()
     eventually(lambda: on_postgres.chat(key=cold).status == 200)

@@ -12,6 +12,8 @@ from markupsafe import Markup
 from routewright.admin.ui import labels
 
 COLOURS = 8
+CHARACTER = 7.2
+"""Units that a character of a label takes at most."""
 WHOLE, NARROW = 720, 350
 """Units of a chart as wide as the page; those in half a page have fewer, so that type looks alike."""
 
@@ -64,9 +66,10 @@ def _bars(
     width: int,
     height: int,
 ) -> Markup:
-    left, right, top, bottom = 68, width - 6, 10, height - 22
     most = max([sum(parts.values()) for _, parts in columns], default=0.0)
     ticks = _steps(most)
+    left = max(68, 14 + ceil(CHARACTER * max(len(text(tick)) for tick in ticks)))
+    right, top, bottom = width - 6, 10, height - 22
     span = ticks[-1] or 1.0
     out = [f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">']
     for tick in ticks:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from routewright.admin.ui import charts, figures
 from routewright.admin.ui.desk import Desk, Events, Reply, Route, Visit
 from routewright.admin.ui.standing import Sum
-from routewright.errors import GatewayError, Overloaded
+from routewright.errors import GatewayError, Overloaded, StorageUnavailable
+from routewright.record.lag import lag_of
 
 if TYPE_CHECKING:
     from routewright.admin.ui.book import Book
@@ -120,8 +121,27 @@ async def facts(visit: Visit, span: str, rate: Rate) -> dict[str, Any]:
         "failures": failures,
         "workers": desk.workers,
         "now_ms": sums["now_ms"],
-        "warnings": [*desk.routing.warnings, *([desk.routing.last_error] if desk.routing.last_error else [])],
+        "warnings": _warnings(desk),
     }
+
+
+def facts_without_store(visit: Visit, span: str, rate: Rate) -> dict[str, Any]:
+    """What can be told while the database does not answer: what this machine does, and what waits for it."""
+    desk = visit.desk
+    rate.look(desk)
+    return {
+        "span": span,
+        "spans": {name: about[1] for name, about in SPANS.items()},
+        "rate": rate.per_s,
+        "lag": lag_of(desk.storage.journal_folder, desk.storage.followed),
+        "deployments": deployments(desk),
+        "workers": desk.workers,
+        "warnings": _warnings(desk),
+    }
+
+
+def _warnings(desk: Desk) -> list[str]:
+    return [*desk.routing.warnings, *([desk.routing.last_error] if desk.routing.last_error else [])]
 
 
 def deployments(desk: Desk) -> list[dict[str, Any]]:
@@ -198,7 +218,10 @@ def routes(book: Book) -> list[Route]:
         return span if span in SPANS else "24h"
 
     async def page(visit: Visit) -> Reply:
-        found = await facts(visit, span_of(visit), live.rate)
+        try:
+            found = await facts(visit, span_of(visit), live.rate)
+        except StorageUnavailable:
+            found = facts_without_store(visit, span_of(visit), live.rate)
         return await book.page(visit, "overview.html", title="Overview", section="/ui", **found)
 
     async def listen(visit: Visit) -> Events:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from routewright.errors import StorageUnavailable
 from routewright.grants import Change, Login, Person, Session
 from routewright.storage import Storage
 from routewright.types import HttpRequest
@@ -64,7 +65,13 @@ class Sessions:
         token_hash = _hash(token)
         while True:
             turn = self._turn
-            answer = await self._storage.ask("session_find", token_hash)
+            try:
+                answer = await self._storage.ask("session_find", token_hash)
+            except StorageUnavailable:
+                remembered = self._remembered(token_hash)
+                if remembered is None:
+                    raise
+                return remembered
             if turn == self._turn:  # else something has changed while the answer was on its way
                 break
         found = msgspec.msgpack.decode(answer, type=Session | None)
@@ -75,6 +82,14 @@ class Sessions:
             self._kept.clear()
         self._kept[token_hash] = (time.monotonic(), found)
         return found
+
+    def _remembered(self, token_hash: str) -> Session | None:
+        """While the database does not answer: whoever was logged in a while ago may go on looking, as keys go on. The
+        master's session is by a key of the file, which no database can block."""
+        kept = self._kept.get(token_hash)
+        if kept is None or kept[1].expires_at_ms <= time.time() * 1000:
+            return None
+        return kept[1] if kept[1].is_master or time.monotonic() - kept[0] < self._storage.grace_s else None
 
     def known(self, token: str) -> Session | None:
         """The same from memory; None where the store has to be asked."""

@@ -52,8 +52,17 @@ class ChunkedReader:
         if self._pending:
             data = self._pending + data
             self._pending = b""
-        pieces: list[bytes] = []
         at, end = 0, len(data)
+        if self._state == _SIZE and (line_end := data.find(b"\r\n")) >= 0:
+            # One chunk and no more, as a server that speaks word by word sends it: nothing has to be put together.
+            self._read_size(data[:line_end])
+            at = line_end + 2
+            if self._state == _DATA and at + self._remaining + 2 == end and data.endswith(b"\r\n"):
+                self._state = _SIZE
+                self._data_bytes += self._remaining
+                self._remaining = 0
+                return data[at:-2]
+        pieces: list[bytes] = []
         while at < end and self._state != _COMPLETE:
             if self._state == _DATA:
                 piece = data[at : at + self._remaining]

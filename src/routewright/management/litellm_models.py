@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from routewright.config.stored import read_stored
 from routewright.management.models import split
 from routewright.management.seal import Seal
 from routewright.store.rows import Row
@@ -58,6 +57,9 @@ class Models:
             raise Skip("left out: no litellm_params.model")
         info = {key: value for key, value in info.items() if key not in ("id", "db_model") and value is not None}
         entry = {"model_name": name, "litellm_params": params, "model_info": {**info, "id": model_id}}
+        # All that reads a configuration: 4 MB that the store's process pays with the first model.
+        from routewright.config.stored import read_stored
+
         usable, reasons = read_stored([entry], os.environ)
         if not usable:
             raise Skip(f"left out: {'; '.join(reasons) or 'no deployment can be made of it'}")

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from routewright.config.stored import read_stored
 from routewright.errors import InvalidRequest, MissingField, NotFound
 from routewright.management import fields, views
 from routewright.management.fields import MODEL_FIELDS, read_fields
@@ -93,6 +92,9 @@ def _update(request: Request, model_id: str) -> Reply:
 
 def _check(request: Request, row: Mapping[str, Any]) -> None:
     """Refuse what no worker would serve. Raises InvalidRequest with the reason."""
+    # All that reads a configuration: 4 MB that the store's process pays with the first model.
+    from routewright.config.stored import read_stored
+
     usable, reasons = read_stored([_entry(row, request.seal)], os.environ)
     if not usable:
         raise InvalidRequest("; ".join(reasons) or "no deployment can be made of this", param="litellm_params")

@@ -329,13 +329,12 @@ class _StreamChoice(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     model: Any = None
     choices: list[_StreamChoice] | None = None
-    usage: Any = None
+    usage: Any = msgspec.UNSET
     error: Any = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
-_USAGE_NAME = b'"usage"'
 _MODEL_NAME = b'"model"'
 
 
@@ -365,8 +364,8 @@ class EventStream:
 
     def feed(self, events: bytes) -> bytes:
         """Raises UpstreamError for an error event, UpstreamBadResponse for data that is no chunk."""
-        if events.count(b"\n\n") == 1:
-            return self._event(events)
+        if events.find(b"\n") == len(events) - 2 and events.startswith(b"data: ") and not self.is_done:
+            return self._chunk(events)
         return b"".join([self._event(event + b"\n\n") for event in events.split(b"\n\n") if event])
 
     def _event(self, event: bytes) -> bytes:
@@ -376,6 +375,10 @@ class EventStream:
             event = _canonical(event)
             if not event:
                 return b""
+        return self._chunk(event)
+
+    def _chunk(self, event: bytes) -> bytes:
+        """One event in its one form, `data: ...`."""
         if event == DONE:
             self.finish()
             return b""
@@ -401,7 +404,8 @@ class EventStream:
                 self.output_chars += len(choice.text)
             if choice.finish_reason is not None:
                 self.finish_seen = True
-        if chunk.usage is not None:
+        usage = chunk.usage
+        if usage is not None and usage is not msgspec.UNSET:
             return self._with_usage(event, chunk)
         if type(chunk.model) is not str or event.count(_MODEL_NAME) != 1:
             return self._rewritten(_whole(event[6:-2]))  # none of its own, or another deeper inside
@@ -415,9 +419,9 @@ class EventStream:
         if self._wants_usage:
             if self._template is None:
                 self._template = _whole(event[6:-2])
-            if _USAGE_NAME not in event:
+            if usage is msgspec.UNSET:
                 event = event[:-2].rstrip()[:-1] + b',"usage":null}\n\n'
-        elif _USAGE_NAME in event:
+        elif usage is None:
             event = _NULL_USAGE.sub(b"", event, count=1)
         return event
 

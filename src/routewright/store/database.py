@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from routewright.errors import StorageUnavailable
 from routewright.settings import STORE_FILE, STORED_MARK
-from routewright.store.schema import changes, metadata, schema_floor
+from routewright.store.schema import changes, complete_for_postgres, metadata, schema_floor
 
 HEAD = "0011"
 """The newest file in `migrations/versions`."""
@@ -73,6 +73,7 @@ def _engine_of(address: str) -> Engine:
         return engine
     if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg"):
         raise ValueError(f"expected an address that starts with postgresql://, found {url.drivername}://")
+    complete_for_postgres()
     query = dict(url.query)
     options = [f"-c lock_timeout={int(BUSY_S * 1000)}", f"-c statement_timeout={int(STATEMENT_TIMEOUT_S * 1000)}"]
     schema = query.get("schema")

@@ -19,6 +19,9 @@ _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)
 _SIZE_LINE_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,16}(?:[ \t]*|[ \t]*;[\t\x20-\x7e\x80-\xff]*)\r?")
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 
+_SMALL_SIZES = {b"%x" % size: size for size in range(1, 1024)}
+"""What a word of an answer takes with all that is around it, as everybody writes it."""
+
 _SIZE, _DATA, _DATA_END, _TRAILERS, _COMPLETE = range(5)
 
 
@@ -99,10 +102,12 @@ class ChunkedReader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _read_size(self, line: bytes) -> None:
-        found = _SIZE_LINE.fullmatch(line)
-        if found is None or len(line) - found.end(1) > MAX_EXTENSION_BYTES:
-            raise ChunkError("chunk size must be 1 to 16 hex digits, with at most 256 bytes of extension")
-        size = int(found.group(1), 16)
+        size = _SMALL_SIZES.get(line)
+        if size is None:
+            found = _SIZE_LINE.fullmatch(line)
+            if found is None or len(line) - found.end(1) > MAX_EXTENSION_BYTES:
+                raise ChunkError("chunk size must be 1 to 16 hex digits, with at most 256 bytes of extension")
+            size = int(found.group(1), 16)
         self._framing_bytes += len(line) + 4
         if self._framing_bytes > FRAMING_ALLOWANCE_BYTES + FRAMING_PER_DATA * (self._data_bytes + size):
             raise ChunkError("more chunk framing than data")

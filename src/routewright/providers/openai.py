@@ -352,7 +352,8 @@ class EventStream:
         self._wants_usage = call.wants_usage
         self._model = deployment.model_name
         self._our_field = b'"model":' + deployment.model_field
-        self._their_field = b""
+        self._their_field = b"\n\n\n"
+        """As it stood in the last chunk; before the first what stands in none."""
         self._call = call
         self._template: dict[str, Any] | None = None
         self._figures: dict[str, Any] | None = None
@@ -409,13 +410,14 @@ class EventStream:
             return self._with_usage(event, chunk)
         if type(chunk.model) is not str or event.count(_MODEL_NAME) != 1:
             return self._rewritten(_whole(event[6:-2]))  # none of its own, or another deeper inside
-        their_field = self._their_field
-        if not their_field or their_field not in event:
+        before, theirs, after = event.partition(self._their_field)
+        if not theirs:
             found = _MODEL_FIELD.search(event)
             if found is None:
                 return self._rewritten(_whole(event[6:-2]))
-            their_field = self._their_field = found.group()
-        event = event.replace(their_field, self._our_field, 1)
+            self._their_field = found.group()
+            before, _, after = event.partition(self._their_field)
+        event = b"%b%b%b" % (before, self._our_field, after)
         if self._wants_usage:
             if self._template is None:
                 self._template = _whole(event[6:-2])

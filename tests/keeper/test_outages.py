@@ -75,6 +75,7 @@ def test_database_that_goes_away_and_comes_back(on_postgres: Gateway, own_postgr
             True,
         )
         assert page("/ui/keys").status == 503
+        assert (page("/ui/router").status, b"What was chosen is here again" in page("/ui/router").body) == (200, True)
         other = {"cookie": cookie[:-1] + "x"}
         assert on_postgres.request("GET", "/ui", key=None, headers=other).status == 503, "nobody new is let in"
     finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from routewright.admin.ui import charts, figures
 from routewright.admin.ui.desk import Reply, Route, Visit, json_reply
-from routewright.errors import ArtefactRefused, InvalidRequest, NotFound
+from routewright.errors import ArtefactRefused, InvalidRequest, NotFound, StorageUnavailable
 from routewright.routing.artefact import Artefact, read_artefact
 from routewright.routing.trade import trade_of
 from routewright.types import Prompt
@@ -41,12 +41,16 @@ def routes(book: Book) -> list[Route]:
         curve = []
         if calibration is not None:
             curve = list(zip(calibration.x_.tolist(), calibration.y_.tolist(), strict=True))
+        try:
+            chosen, has_ledger = choices(await visit.ask("choices"), route), True
+        except StorageUnavailable:  # which file serves and what it thinks is in memory
+            chosen, has_ledger = None, False
         kept = routing.kept(route)
         other = visit.query.get("with", "")
         return await book.page(
             visit, "router.html", title="Router", section="/ui/router", route=route, names=names, info=info,
             about=info["routes"][route], artefact=artefact.summary(), plan=plan, trade=trade, classes=classes,
-            calibration=curve, choices=choices(await visit.ask("choices"), route), kept=kept,
+            calibration=curve, choices=chosen, has_ledger=has_ledger, kept=kept,
             at_dial=min(trade.curve, key=lambda point: abs(point[0] - plan.quality)),
             shares=list(zip(models, min(trade.shares, key=lambda each: abs(each[0] - plan.quality))[1], strict=True)),
             compared=await compare(artefact, other, kept), other=other,

@@ -207,6 +207,90 @@ def test_workers_whose_supervisor_was_killed_end_after_what_runs(upstream: Upstr
         talker.forget()
 
 
+def test_worker_that_can_not_start_takes_no_other_with_it(upstream: Upstream) -> None:
+    """F22, F15: whatever keeps a new worker from its start, here the place of its journal, the one that serves goes on,
+    with every connection; and once it can start it does."""
+    with running(base_config(upstream), workers=2) as gateway:
+        assert gateway.chat().status == 200
+        one, other = gateway.serving_processes()
+        journal = gateway.data_dir / "journal"
+        journal.rename(gateway.data_dir / "away")
+        journal.write_text("in the way")
+        one.kill()
+        eventually(lambda: gateway.output().count("ended with status 1") > 5, what="it to fail again and again")
+        assert {gateway.chat(timeout_s=5).status for _ in range(30)} == {200}
+        assert gateway.process.poll() is None
+        assert other.is_running()
+        journal.unlink()
+        (gateway.data_dir / "away").rename(journal)
+        eventually(lambda: _spread_or_none(gateway, one.pid), what="two workers again")
+        # What the file system made fail is on the log with its reason; nothing else may be.
+        said = gateway.output()
+        assert said.count("Traceback") == said.count("FileExistsError")
+        gateway.output_file.write_text(said.replace("Traceback", "(seen)"))
+
+
+WITHOUT_A_PROCESS = """
+import errno, os, signal, socket, sys, threading, time
+from routewright.server import workers
+
+made, real = [], os.fork
+def fork():
+    made.append(time.monotonic())
+    if len(made) in (3, 4):
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return real()
+os.fork = fork
+
+def work(worker, listener):
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, workers.STOPS)
+    if worker == 0 and len(made) == 1:
+        os._exit(7)
+    signal.pause()
+
+def end():
+    while len(made) < 5:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end, daemon=True).start()
+sockets = workers.listening_sockets("127.0.0.1", 0, 2)
+print(workers.Supervisor(work, sockets, lambda worker: None, lambda: None).run(), len(made))
+"""
+
+
+def test_system_without_a_process_to_give_is_asked_again() -> None:
+    """F32: a worker has died, and two times there is none for its successor; the other serves all the while."""
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_PROCESS], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.stdout.split() == ["0", "5"], ended.stderr
+    assert ended.stderr.count("can't be started: Resource temporarily unavailable") == 2
+
+
+def test_burst_of_connections_waits_in_the_socket_and_is_not_turned_away(upstream: Upstream) -> None:
+    """1b: more than a worker takes in a turn of its loop. One that finds the queue full is tried again a second later
+    by its own kernel, and all that its caller sees is that it was slow."""
+    with running(base_config(upstream)) as gateway:
+        (worker,) = gateway.serving_processes()
+        worker.suspend()
+        clients: list[Wire] = []
+        try:
+            clients += [gateway.connect(timeout_s=0.5) for _ in range(600)]
+        finally:
+            worker.resume()
+        try:
+            for client in clients:
+                client.socket.settimeout(20)
+                client.send(request_bytes("GET", "/health"))
+            assert {client.reply().status for client in clients} == {200}
+        finally:
+            for client in clients:
+                client.close()
+
+
 def test_records_of_all_workers_are_in_the_journal(two_workers: Gateway) -> None:
     ids = [f"spread-{number}" for number in range(40)]
     for request_id in ids:

@@ -71,7 +71,7 @@ from routewright.sdk.running import SdkProcess
 from routewright.server.asgi import AsgiApplication, AsgiBridge
 from routewright.server.front import Worker
 from routewright.server.handover import Successor
-from routewright.server.workers import raise_file_limit
+from routewright.server.workers import BACKLOG, raise_file_limit
 from routewright.settings import JOURNAL_FOLDER, Settings
 from routewright.spending import CrossedBudgets, SpendOfStore
 from routewright.storage import Storage, socket_path
@@ -540,6 +540,7 @@ class WorkerProcess:
         listening = await loop.create_server(
             self.front.connection,
             sock=listener,
+            backlog=BACKLOG,
             ssl=tls,
             ssl_handshake_timeout=self.changes.settings.limits.head_timeout_s if tls is not None else None,
         )

@@ -17,12 +17,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from routewright.server.handover import Successor, tell_service_manager
 
 BACKLOG = 4096
+"""Connections that wait to be taken; one more is tried again by its client's kernel, a second later."""
 RESTARTS_TOO_FAST = 5
 TOO_FAST_S = 2.0
+LET_GO_AFTER = 2
+"""A worker that ended as soon as it started so often leaves its connections to the others."""
+MOST_PAUSE_S = 1.0
+FORK_AGAIN_S = 0.5
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 log = logging.getLogger("routewright")
 
@@ -36,19 +42,33 @@ def listening_sockets(host: str, port: int, workers: int) -> list[socket.socket]
     sockets: list[socket.socket] = []
     try:
         for _ in range(workers if spreads else 1):
-            listener = socket.socket(family, kind, protocol)
-            sockets.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if spreads:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind(address if port or len(sockets) == 1 else sockets[0].getsockname())
-            listener.listen(BACKLOG)
-            listener.setblocking(False)
+            here = address if port or not sockets else sockets[0].getsockname()
+            sockets.append(_listening(socket.socket(family, kind, protocol), here, spreads=spreads))
     except OSError:
         for listener in sockets:
             listener.close()
         raise
     return sockets if spreads else sockets * workers
+
+
+def _listening(listener: socket.socket, address: Any, *, spreads: bool) -> socket.socket:
+    """`spreads`: one of several on the same address, over which the kernel spreads connections."""
+    _bind(listener, address, spreads=spreads)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _bind(listener: socket.socket, address: Any, *, spreads: bool) -> socket.socket:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if spreads:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def raise_file_limit() -> int:
@@ -65,6 +85,9 @@ def raise_file_limit() -> int:
 class Supervisor:
     """Forks the workers, restarts those that die, and ends them all on a signal.
 
+    Workers that end as soon as they start end the gateway too, unless others serve: whatever keeps a worker from its
+    start, a disk that takes no more or too little memory, is no reason to take away those that have started before.
+
     SIGUSR2 starts a successor; once it serves, or on SIGUSR1, the workers leave: they take no more connections, and end
     with their last answer.
     """
@@ -78,6 +101,7 @@ class Supervisor:
     ) -> None:
         self._run_worker = run_worker
         self._sockets = sockets
+        self._spreads = len(set(map(id, sockets))) > 1
         self._forget_worker = forget_worker
         self._start_successor = start_successor
         self._successor: Successor | None = None
@@ -86,6 +110,7 @@ class Supervisor:
         self._started_s: dict[int, float] = {}
         self._fast_deaths = 0
         self._is_stopping = False
+        self._address: Any = sockets[0].getsockname()
 
     def run(self) -> int:
         """Returns the exit status when every worker has ended."""
@@ -109,25 +134,59 @@ class Supervisor:
             self._forget_worker(worker)
             if time.monotonic() - self._started_s[worker] < TOO_FAST_S:
                 self._fast_deaths += 1
-                if self._fast_deaths >= RESTARTS_TOO_FAST:
+                if self._fast_deaths >= RESTARTS_TOO_FAST and not self._is_served():
                     log.error("workers end as soon as they start; giving up")
                     self._stop(signal.SIGTERM, None)
                     failed = 1
                     continue
-                time.sleep(0.1 * 2**self._fast_deaths)
+                if self._fast_deaths >= LET_GO_AFTER and self._spreads:
+                    self._sockets[worker].close()
+                time.sleep(min(MOST_PAUSE_S, 0.1 * 2**self._fast_deaths))
             else:
                 self._fast_deaths = 0
             if not self._is_stopping:
                 self._fork(worker)
         return 1 if failed else 0
 
+    def _is_served(self) -> bool:
+        """Some worker has come up."""
+        now = time.monotonic()
+        return any(now - self._started_s[worker] >= TOO_FAST_S for worker in self._pids.values())
+
+    def _listen_again(self) -> None:
+        """Where a worker's socket was let go of, it has a new one on the same address; none connects to it before
+        the worker itself listens."""
+        for worker, listener in enumerate(self._sockets):
+            if listener.fileno() < 0:
+                self._sockets[worker] = _bind(
+                    socket.socket(listener.family, listener.type), self._address, spreads=True
+                )
+
     def _fork(self, worker: int) -> None:
+        """Start it. Where the system has no process to give, and others serve, ask again until it has."""
+        while not self._is_stopping:
+            try:
+                self._listen_again()
+                self._fork_once(worker)
+            except OSError as error:
+                log.error("worker %d can't be started: %s", worker, error.strerror)
+                if not self._pids:
+                    raise
+                time.sleep(FORK_AGAIN_S)
+            else:
+                return
+
+    def _fork_once(self, worker: int) -> None:
         self._started_s[worker] = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
         # A stop that came before the child had its own handlers would be the supervisor's in the child.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        pid = 0 if self._is_stopping else os.fork()
+        try:
+            pid = 0 if self._is_stopping else os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+            raise
         if pid or self._is_stopping:
             if pid:
                 self._pids[pid] = worker
@@ -162,6 +221,7 @@ class Supervisor:
         if self._successor is not None or self._is_stopping:
             return
         try:
+            self._listen_again()
             successor = self._successor = self._start_successor()
         except OSError as error:
             log.error("no successor can be started: %s", error.strerror)

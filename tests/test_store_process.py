@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import msgspec
 import psutil
 import pytest
 
+from harness.gateway import eventually
 from harness.wire import PATIENCE_S
 from routewright.storage import KeeperSettings, Storage
 from routewright.store_process import StoreProcess, take_lock, wait_until_ended
@@ -45,6 +48,25 @@ def test_one_starts_it_until_it_is_there_or_that_one_has_gone(workers: list[Stor
     assert not third.start(settings(tmp_path))
     second.is_there()
     assert third.start(settings(tmp_path)), "it has ended meanwhile, and the third noticed first"
+
+
+@pytest.mark.parametrize("said", [b"", b'{"data_dir": '])
+def test_process_whose_worker_died_over_its_start_ends_without_a_word(tmp_path: Path, said: bytes) -> None:
+    command = [sys.executable, "-m", "routewright.keeper", str(tmp_path)]
+    ended = subprocess.run(command, input=said, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
+def test_what_can_not_be_started_now_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk or a table of descriptors that is full ends no worker's line for good."""
+    (tmp_path / "run").write_text("in the way")
+    worker = StoreProcess(tmp_path / "run")
+    assert not worker.start(settings(tmp_path))
+    assert "can't be started" in caplog.text
+    (tmp_path / "run").unlink()
+    eventually(lambda: worker.start(settings(tmp_path)), what="another try")
+    worker.let_go()
+    worker.wait()
 
 
 def test_workers_that_need_it_at_once_have_one_between_them(tmp_path: Path) -> None:

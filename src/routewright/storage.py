@@ -34,7 +34,9 @@ SILENT_TIMEOUT_S = 1.0
 """Nobody waits for longer for one that says nothing anyway."""
 MAX_ASKED = 1000
 """Questions under way; beyond it they are refused, so that a flood of unknown keys holds no memory."""
-RETRY_S = 0.05
+RETRY_S, CALM_RETRY_S = 0.05, 1.0
+CALM_AFTER_S = 5.0
+"""Its process starts within a second or two, and a request may wait for that; one that takes longer is in trouble."""
 NOBODY = 0
 """Number of a question whose answer nobody waits for."""
 SOCKET_NAME = "store.sock"
@@ -387,26 +389,26 @@ class Storage:
     # --- the connection -------------------------------------------------------------------------------------------
 
     async def _keep_open(self) -> None:
-        wait_s = RETRY_S
+        since_s = time.monotonic()
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(str(socket_path(self._run_dir)))
             except OSError:
                 self.process.start(msgspec.json.encode(self._settings))
-                await asyncio.sleep(wait_s)
-                wait_s = min(1.0, wait_s * 1.3)
+                is_early = time.monotonic() - since_s < CALM_AFTER_S
+                await asyncio.sleep(RETRY_S if is_early else CALM_RETRY_S)
                 continue
             self.process.is_there()
             try:
                 await self._listen(reader, writer)
-                wait_s = RETRY_S
             except (OSError, EOFError, ValueError, msgspec.DecodeError) as error:
                 if self._is_closing:
                     return
                 log.warning("the line to the store broke: %s", type(error).__name__)
             finally:
                 self._hang_up(writer)
-            await asyncio.sleep(wait_s)
+            since_s = time.monotonic()
+            await asyncio.sleep(RETRY_S)
 
     def _hang_up(self, writer: asyncio.StreamWriter) -> None:
         self._writer = None

@@ -35,19 +35,20 @@ class StoreProcess:
         self.reap()
         if self._children or time.monotonic() < self._again_s:
             return False
-        self._run_dir.mkdir(parents=True, exist_ok=True)
-        if self._turn is None:
-            self._turn = _lock(self._run_dir / TURN_NAME)
-        if self._turn is None:
-            return False  # the kernel frees it if that worker dies over it
-        self._again_s = time.monotonic() + SPAWN_AGAIN_S
         try:
+            self._run_dir.mkdir(parents=True, exist_ok=True)
+            if self._turn is None:
+                self._turn = _lock(self._run_dir / TURN_NAME)
+            if self._turn is None:
+                return False  # the kernel frees it if that worker dies over it
+            self._again_s = time.monotonic() + SPAWN_AGAIN_S
             child = subprocess.Popen(  # noqa: S603 - this very interpreter
                 [sys.executable, "-m", "routewright.keeper", str(self._run_dir)],
                 stdin=subprocess.PIPE,
                 close_fds=True,
             )
         except OSError as error:
+            self._again_s = time.monotonic() + SPAWN_AGAIN_S
             log.error("the store's process can't be started: %s", error.strerror)
             return False
         assert child.stdin is not None

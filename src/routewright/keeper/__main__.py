@@ -22,7 +22,10 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     run_dir = Path(sys.argv[1])
-    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=KeeperSettings)
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):
+        return 0  # the worker that started this died before it could say what for
+    settings = msgspec.json.decode(line, type=KeeperSettings)
     lock = take_lock(run_dir)
     if lock is None:
         return 0

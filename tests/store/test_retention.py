@@ -7,6 +7,7 @@ import time
 import pytest
 from sqlalchemy import func, select
 
+from harness.wire import PATIENCE_S
 from routewright.keeper.adjusting import Adjusting
 from routewright.keeper.alerts import Alerts
 from routewright.storage import Adjustable
@@ -71,3 +72,19 @@ def test_retention_that_is_changed_is_obeyed_at_once(database: Database) -> None
             time.sleep(0.02)
         assert count(database) == left
     retention.stop()
+
+
+def test_stop_that_comes_as_it_begins_to_look_is_heard(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the process would wait for it until the next look."""
+    retention = Retention(database, DAY_MS, every_s=3600)
+    forget = retention._wake.clear
+
+    def stopped_just_before() -> None:
+        retention._stop.set()
+        retention._wake.set()
+        forget()
+
+    monkeypatch.setattr(retention._wake, "clear", stopped_just_before)
+    retention.start()
+    retention._thread.join(PATIENCE_S)
+    assert not retention._thread.is_alive()

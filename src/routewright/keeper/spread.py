@@ -69,8 +69,10 @@ class Spread:
             listener.start()
         poll_s = POLL_S[self._database.is_postgres]
         while True:
+            # Not `wait_for`, which forgets that it was cancelled where what it waits for comes in the same turn.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), poll_s)
+                async with asyncio.timeout(poll_s):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self.look()

@@ -62,6 +62,8 @@ class Retention:
     def _run(self) -> None:
         while True:
             self._wake.clear()
+            if self._stop.is_set():  # said just before, so that the call to wake was cleared with the one before it
+                return
             try:
                 count = self.prune(now_ms())
                 if count:
@@ -69,8 +71,6 @@ class Retention:
             except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next look may do
                 log.warning("old calls could not be deleted (%s); trying again later", type(error).__name__)
             self._wake.wait(self._every_s)
-            if self._stop.is_set():
-                return
 
     def prune(self, now: int) -> int:
         """Delete all that is too old at `now` (ms); how many calls that were."""

@@ -97,13 +97,28 @@ class Tally:
 
 
 class Choice:
-    """What is counted of one choice of a route."""
+    """What is counted of one choice of a route; noted first, as in a tally."""
 
-    __slots__ = ("baseline_nusd", "confidence", "cost_nusd", "count", "margin", "time")
+    __slots__ = ("baseline_nusd", "confidence", "cost_nusd", "count", "margin", "recent", "time")
 
     def __init__(self, time: list[float], confidence: list[float], margin: list[float]) -> None:
         self.count = self.cost_nusd = self.baseline_nusd = 0
         self.time, self.confidence, self.margin = time, confidence, margin
+        self.recent: list[tuple[int, int, float, float, float]] = []
+        """Not counted yet: nano-dollars, those of the baseline, seconds, confidence, margin."""
+
+    def count_recent(self) -> None:
+        """Count what was only noted."""
+        if not self.recent:
+            return
+        recent, self.recent = self.recent, []
+        costs, baselines, seconds, confidences, margins = zip(*recent, strict=True)
+        self.count += len(recent)
+        self.cost_nusd += sum(costs)
+        self.baseline_nusd += sum(baselines)
+        observe_all(self.time, DECISION_BOUNDS_S, seconds)
+        observe_all(self.confidence, CONFIDENCE_BOUNDS, confidences)
+        observe_all(self.margin, MARGIN_BOUNDS, margins)
 
 
 class Raw(msgspec.Struct):
@@ -278,18 +293,12 @@ class Metrics:
             choice = self._choices.get(key)
             if choice is None:
                 choice = self._choice(key)
-            choice.count += 1
-            choice.cost_nusd += outcome.cost_nusd
-            choice.baseline_nusd += baseline_nusd
-            counts, seconds = choice.time, decision.microseconds / 1e6
-            counts[bisect_left(DECISION_BOUNDS_S, seconds)] += 1
-            counts[-1] += seconds
-            counts, confidence = choice.confidence, rating.confidence
-            counts[bisect_left(CONFIDENCE_BOUNDS, confidence)] += 1
-            counts[-1] += confidence
-            counts, margin = choice.margin, rating.margin
-            counts[bisect_left(MARGIN_BOUNDS, margin)] += 1
-            counts[-1] += margin
+            recent_choices = choice.recent
+            recent_choices.append(
+                (outcome.cost_nusd, baseline_nusd, decision.microseconds / 1e6, rating.confidence, rating.margin)
+            )
+            if len(recent_choices) >= TOGETHER:
+                choice.count_recent()
 
     @staticmethod
     def _count_unusual(tally: Tally, outcome: Outcome, now_s: float) -> None:
@@ -315,6 +324,8 @@ class Metrics:
     def _count_recent(self) -> None:
         for tally in self._tallies.values():
             tally.count_recent()
+        for choice in self._choices.values():
+            choice.count_recent()
 
     def _tally(self, alike: Alike, outcome: Outcome) -> Tally:
         """Where requests like this are counted from now on; beyond the cap without who asked, then without all."""

@@ -194,8 +194,8 @@ def test_nobody_waits_for_the_end_of_an_answer_that_is_too_long_already(
     shared: Gateway, gate: Gate, crowd: ThreadPoolExecutor
 ) -> None:
     may_end = threading.Event()
-    begin, *middle, end = dialect.chunked_stream(dialect.chat_events(["x" * 600_000, "y" * 600_000, "z"]))
-    gate.plays = [[Send(begin + b"".join(middle)), Until(may_end), Send(end)]]
+    begin, *middle, done, end = dialect.chunked_stream(dialect.chat_events(["x" * 600_000, "y" * 600_000, "z"]))
+    gate.plays = [[Send(begin + b"".join(middle)), Until(may_end), Send(done + end)]]
     futures = asked(crowd, shared, "too long to wait", STREAM, WHOLE)
     gate.opened.set()
     assert futures[1].result().text == "Hello"

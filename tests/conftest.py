@@ -21,12 +21,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+from harness.accounts import Accounts
 from harness.gateway import Gateway, base_config, deployment, running
 from harness.models import Model
 from harness.postgres import Postgres
+from harness.taker import Taker
 from harness.upstream import Upstream, closed_port, port_that_never_accepts
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line has it; on few cores more threads are slower
 
 ONES, TWOS, HASTY_ONES = 120, 60, 250
 
@@ -169,3 +169,19 @@ def brief(upstream: Upstream) -> Model:
     """A model of `hasty` with a single deployment."""
     name = f"one-{next(_hasty_ones):03}"
     return Model(name, upstream[name])
+
+
+@pytest.fixture(scope="module")
+def taker() -> Iterator[Taker]:
+    """Takes what passes through, in forms and otherwise."""
+    server = Taker()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def accounts() -> Iterator[Accounts]:
+    """Providers' accounts with files and batches."""
+    server = Accounts()
+    yield server
+    server.close()

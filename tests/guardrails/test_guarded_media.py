@@ -23,13 +23,6 @@ SOUND = bytes(range(256)) * 300
 
 
 @pytest.fixture(scope="module")
-def taker() -> Iterator[Taker]:
-    server = Taker()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def guarded(upstream: Upstream, taker: Taker) -> Iterator[Gateway]:
     config = base_config(upstream, router_settings={"num_retries": 0, "disable_cooldowns": True})
     config["model_list"] = [

@@ -16,13 +16,6 @@ NO_PRICE: dict[str, Any] = {"input_cost_per_token": None, "output_cost_per_token
 
 
 @pytest.fixture(scope="module")
-def taker() -> Iterator[Taker]:
-    server = Taker()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def media(upstream: Upstream, taker: Taker) -> Iterator[Gateway]:
     config = base_config(upstream, router_settings={"num_retries": 0})
     for name, provider, model, more in (

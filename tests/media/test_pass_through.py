@@ -22,13 +22,6 @@ ALL = ("search", "plain", "openai-account", "claude-account", "gemini-account")
 
 
 @pytest.fixture(scope="module")
-def taker() -> Iterator[Taker]:
-    server = Taker()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def passing(upstream: Upstream, taker: Taker) -> Iterator[Gateway]:
     config = base_config(upstream)
     # The first deployment of a provider stands for its account.

@@ -21,20 +21,6 @@ CAP = {"budget_limit": 0.0035, "time_period": "30d"}
 
 
 @pytest.fixture(scope="module")
-def taker() -> Iterator[Taker]:
-    server = Taker()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def accounts() -> Iterator[Accounts]:
-    server = Accounts()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def capped(upstream: Upstream, taker: Taker, accounts: Accounts) -> Iterator[Gateway]:
     config = base_config(upstream, router_settings={"num_retries": 0})
     prices = {"input_cost_per_token": 0, "output_cost_per_token": PRICE}

@@ -16,13 +16,6 @@ MASKED_KEY, HEARD_KEY = "sk-masked", "sk-heard"
 
 
 @pytest.fixture(scope="module")
-def accounts() -> Iterator[Accounts]:
-    server = Accounts()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def owning(upstream: Upstream, accounts: Accounts) -> Iterator[Gateway]:
     config = base_config(upstream)
     config["model_list"] = [

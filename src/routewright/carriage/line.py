@@ -13,6 +13,7 @@ from routewright.admission.meters import Meters, Reservation
 from routewright.carriage.form import Form
 from routewright.carriage.guarded import HeldAnswer, HeldBody, checked_body, form_slots, kind_of, whole
 from routewright.carriage.headers import forwarded_lines, passed_query
+from routewright.carriage.onward import Gone
 from routewright.carriage.passed_media import (
     FORMS,
     KINDS,
@@ -52,10 +53,6 @@ from routewright.wire.texts import Slots
 log = logging.getLogger("routewright")
 
 NOT_SERVED = FrontError(404, "not_found", "nothing is served at this path", close=False)
-
-
-class Gone(Exception):
-    """The client has left."""
 
 
 Work = Callable[[HttpRequest, Responder, Outcome, list[Reservation]], Awaitable[None]]
@@ -170,7 +167,8 @@ class Carriage:
         is_looked_at = request.method == "POST" and (endpoint or asks_model(path) or _is_json(request))
         if target.right and upload is not None and is_looked_at:
             peek = body = Peek(upload, self._folder)
-            data = await self._beginning(peek, client)
+            await peek.begin(client)
+            data = peek.take()
             if endpoint:
                 kind = request.headers.get(b"content-type", b"")
                 media = asked_media(endpoint, path, data, kind, is_whole=peek.is_whole, length=upload.length)
@@ -248,18 +246,6 @@ class Carriage:
         await self._carrier.carry(call, [target.group], prepare, answer, outcome)
         await answer.finish(visit, kind_of(path), target.answer_texts)
 
-    async def _beginning(self, peek: Peek, client: Responder) -> bytes:
-        """Of a body, before anybody sees it. Raises Gone, GatewayError."""
-        client.on_gone = lambda: peek.ready.set(None)
-        peek.start()
-        await peek.ready
-        if client.is_gone:
-            raise Gone
-        client.on_gone = None
-        if peek.error is not None:
-            raise peek.error
-        return peek.take()
-
     # --- forms ----------------------------------------------------------------------------------------------------
 
     async def _form(
@@ -273,14 +259,7 @@ class Carriage:
         waits = bool(caller.guardrails) or (around.rails is not None and bool(around.rails.chosen(())))
         form = Form(request.upload, boundary, self._folder, waits_for_all=waits)
         try:
-            client.on_gone = lambda: form.ready.set(None)
-            form.start()
-            await form.ready
-            if client.is_gone:
-                raise Gone
-            client.on_gone = None
-            if form.error is not None:
-                raise form.error
+            await form.begin(client)
             call = outcome.call = form_call(endpoint, form, request)
             read_headers(call, request.headers)
             candidates = self._gateway.catalog.candidates(call, request.caller)

@@ -13,6 +13,11 @@ from routewright.carriage.held import Held
 from routewright.errors import GatewayError, Overloaded
 from routewright.flow import Signal
 from routewright.server.upload import Upload
+from routewright.types import Responder
+
+
+class Gone(Exception):
+    """The client has left."""
 
 
 class Onward(ABC):
@@ -57,6 +62,17 @@ class Onward(ABC):
     def start(self) -> None:
         """Begin to read."""
         self._upload.open(self._feed, self._failed)
+
+    async def begin(self, client: Responder) -> None:
+        """Read until it is known where it goes. Raises Gone, GatewayError."""
+        client.on_gone = lambda: self.ready.set(None)
+        self.start()
+        await self.ready
+        if client.is_gone:
+            raise Gone
+        client.on_gone = None
+        if self.error is not None:
+            raise self.error
 
     def close(self) -> None:
         """Nobody wants the rest."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from routewright.admission.meters import Reservation
 from routewright.carriage.headers import forwarded_lines
-from routewright.carriage.line import Carriage, Gone
+from routewright.carriage.line import Carriage
+from routewright.carriage.onward import Gone
 from routewright.errors import GatewayError, InvalidRequest, UnsupportedField
 from routewright.gateway import Gateway
 from routewright.objects.asked import targets_in, where
@@ -74,14 +75,7 @@ class Files:
         form = FileUpload(request.upload, boundary, self._folder, lines, waits_for_lines=is_guarded,
                           is_for_several=len(targets) > 1)  # fmt: skip
         try:
-            client.on_gone = lambda: form.ready.set(None)
-            form.start()
-            await form.ready
-            if client.is_gone:
-                raise Gone
-            client.on_gone = None
-            if form.error is not None:
-                raise form.error
+            await form.begin(client)
             guarded = GuardedLines(around, lines, request, client)
             if form.is_batch and is_guarded:
                 outcome.notes = guarded.notes

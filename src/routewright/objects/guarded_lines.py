@@ -10,7 +10,7 @@ import asyncio
 import time
 
 from routewright.around import Around, Visit
-from routewright.carriage.line import Gone
+from routewright.carriage.onward import Gone
 from routewright.errors import GatewayError, PermissionDenied
 from routewright.objects.exchange import NoClient
 from routewright.objects.lines import BatchLines
